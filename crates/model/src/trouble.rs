@@ -18,6 +18,9 @@ pub struct Trouble {
     /// Where in the user's file, when it is known.
     #[serde(flatten, default, skip_serializing_if = "Option::is_none")]
     pub place: Option<Place>,
+    /// Said beside the place, behind the carets: ``did you mean `within`?``.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hint: Option<String>,
     /// The cause we know.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub because: Option<String>,
@@ -70,12 +73,20 @@ impl Trouble {
             name,
             text: text.into(),
             place: None,
+            hint: None,
             because: None,
             wanted: None,
             said: None,
             saw: Vec::new(),
             help: Vec::new(),
         }
+    }
+
+    /// Says something beside the place.
+    #[must_use]
+    pub fn hint(mut self, text: impl Into<String>) -> Self {
+        self.hint = Some(text.into());
+        self
     }
 
     /// Says why.
@@ -156,6 +167,9 @@ impl fmt::Display for Trouble {
         write!(f, "{}  [{}]", self.text, self.name)?;
         if let Some(place) = &self.place {
             write!(f, "\n  --> {place}")?;
+        }
+        if let Some(hint) = &self.hint {
+            write!(f, "\n      {hint}")?;
         }
         if let Some(because) = &self.because {
             write!(f, "\nbecause {because}")?;
