@@ -10,7 +10,7 @@
 //! HELLO    = 0, prost Hello                       first on every transport, from the initiator first
 //! DATA     = 1, varint channel, tag, payload      tag bit 7: more of this message follows
 //! FIN      = 2, varint channel                    no more from this side
-//! RESET    = 3, varint channel                    both sides forget the channel; answered by RESET
+//! RESET    = 3, varint channel                    no more from this side, none wanted; answered by RESET unless finished
 //! CREDIT   = 4, varint channel, varint cost       the peer may send so much more
 //! PING     = 5    PONG = 6                        any byte received proves life; PING asks for one
 //! ACK      = 7, varint count                      so many of the numbered frames have arrived in this session

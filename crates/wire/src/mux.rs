@@ -91,7 +91,7 @@ pub enum Incoming {
     },
     /// The peer will send no more; everything before this was delivered.
     Finished,
-    /// The peer gave the channel up.
+    /// The peer gave the channel up without finishing.
     Reset,
 }
 
@@ -286,8 +286,10 @@ impl Mux {
         let Some(channel) = self.channels.get_mut(&id) else {
             return if self.is_past(id) { Ok(()) } else { Err(ProtocolError::NoSuchChannel(id)) };
         };
-        channel.receiving = Receiving::Reset;
-        channel.inbox.clear();
+        // What came before is still delivered; after a FIN, a RESET only asks us to stop.
+        if channel.receiving == Receiving::Open {
+            channel.receiving = Receiving::Reset;
+        }
         if channel.stop_sending() {
             self.urgent.push_back(Frame::Reset { channel: id });
         }
@@ -371,17 +373,19 @@ impl Mux {
         !self.urgent.is_empty()
     }
 
-    /// We are done with a channel: what was not read is dropped, and a peer that still sends is told to stop.
+    /// We are done with a channel: what was not read is dropped, and a peer that still sends is told to stop. What we
+    /// sent and finished still arrives; what we did not finish is dropped.
     pub fn release(&mut self, id: ChannelId) {
         let Some(channel) = self.channels.get_mut(&id) else { return };
         channel.released = true;
         channel.inbox.clear();
-        let stopped = channel.stop_sending_unless_finishing();
-        if stopped || channel.receiving == Receiving::Open {
-            self.urgent.push_back(Frame::Reset { channel: id });
-            channel.stop_sending();
+        if !channel.is_finishing() {
+            let unfinished = channel.stop_sending();
+            if unfinished || channel.receiving == Receiving::Open {
+                self.urgent.push_back(Frame::Reset { channel: id });
+            }
+            self.forget_if_over(id);
         }
-        self.forget_if_over(id);
     }
 
     /// How many channels are not yet closed by both sides.
@@ -432,6 +436,9 @@ impl Mux {
             let Some(frame) = channel.next_frame(id, self.session.payload_max()) else { continue };
             if was_full && channel.wants_writable() {
                 self.events.push_back(Event::Writable(id));
+            }
+            if channel.released && matches!(frame, Frame::Fin { .. }) && channel.receiving == Receiving::Open {
+                self.urgent.push_back(Frame::Reset { channel: id });
             }
             self.make_ready(id);
             self.forget_if_over(id);

@@ -257,11 +257,12 @@ impl Pair {
         }
     }
 
-    /// Every message on a channel that neither side gave up has arrived.
+    /// Every message has arrived on a channel that the receiver did not give up, unless the sender gave it up without
+    /// finishing.
     fn check_all_arrived(&self, from: usize, to: usize) {
-        for channel in &self.ends[from].live {
-            let Some((sent, _)) = self.ends[from].sent.get(channel) else { continue };
-            if self.ends[to].live.contains(channel) {
+        for (channel, (sent, finished)) in &self.ends[from].sent {
+            let kept = *finished || self.ends[from].live.contains(channel);
+            if kept && self.ends[to].live.contains(channel) {
                 let received = self.ends[to].received.get(channel).map_or(&[][..], |(received, _)| received);
                 assert_eq!(received, sent, "channel {channel} from {from} to {to}");
             }
@@ -325,7 +326,10 @@ impl End {
     fn finish(&mut self, channel: u8) {
         if let (Some(id), Some(mux)) = (self.pick(channel), &mut self.mux) {
             mux.finish(id);
-            self.sent.entry(id).or_default().1 = true;
+            // After the peer's RESET there is nothing to finish.
+            if mux.send(id, 0, Bytes::new()) == Err(SendError::Closed) && self.live.contains(&id) {
+                self.sent.entry(id).or_default().1 = true;
+            }
         }
     }
 

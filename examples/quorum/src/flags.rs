@@ -33,7 +33,8 @@ impl Flags {
                 flags.words.extend(args.map(utf8).collect::<Result<Vec<_>, _>>()?);
                 break;
             };
-            let (name, inline) = flag.split_once('=').map_or((flag, None), |(name, value)| (name, Some(value)));
+            let (name, inline) =
+                flag.split_once('=').map_or((flag, None), |(name, value)| (name, Some(value)));
             let value = match inline {
                 _ if switches.contains(&name) => String::new(),
                 _ if !known.contains(&name) => {
@@ -66,7 +67,10 @@ impl Flags {
     pub(crate) fn time(&self, name: &str, default: Duration) -> Result<Duration, Failure> {
         let Some(text) = self.value(name) else { return Ok(default) };
         parse_time(text).ok_or_else(|| {
-            Failure::new(format!("--{name} `{text}` is not a time"), "write it like 500ms or 5s, up to an hour")
+            Failure::new(
+                format!("--{name} `{text}` is not a time"),
+                "write it like 500ms or 5s, up to an hour",
+            )
         })
     }
 }

@@ -71,7 +71,8 @@ pub(crate) struct Place {
 /// # Errors
 /// When an address or name is malformed, there are none, or too many.
 pub(crate) fn parse_places(text: &str) -> Result<Vec<Place>, Failure> {
-    let places: Vec<Place> = text.split(',').map(|part| parse_place(part.trim())).collect::<Result<_, _>>()?;
+    let places: Vec<Place> =
+        text.split(',').map(|part| parse_place(part.trim())).collect::<Result<_, _>>()?;
     if places.len() > MEMBERS_MAX {
         let what = format!("{} members are over the limit of {MEMBERS_MAX}", places.len());
         return Err(Failure::new(what, "shorten the list"));
@@ -86,7 +87,10 @@ fn parse_place(text: &str) -> Result<Place, Failure> {
         let name = if is_number { address.to_string() } else { address.host.clone() };
         return Ok(Place { name, address });
     };
-    if name.is_empty() || name.len() > NAME_BYTES_MAX || name.contains(|c: char| c.is_whitespace() || c.is_control()) {
+    if name.is_empty()
+        || name.len() > NAME_BYTES_MAX
+        || name.contains(|c: char| c.is_whitespace() || c.is_control())
+    {
         let what = format!("`{name}` in `{text}` is not a name");
         return Err(Failure::new(what, format!("use 1 to {NAME_BYTES_MAX} visible characters")));
     }
@@ -111,7 +115,10 @@ impl Members {
             return Err(Failure::new(what, "give each member its own name: --peers a=host:port,b=host:port"));
         }
         if let Some(place) = places.iter().find(|place| place.name.len() > NAME_BYTES_MAX) {
-            return Err(Failure::new(format!("the name `{}` is too long", place.name), "write name=host:port"));
+            return Err(Failure::new(
+                format!("the name `{}` is too long", place.name),
+                "write name=host:port",
+            ));
         }
         Ok(Self { places })
     }

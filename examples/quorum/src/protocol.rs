@@ -265,8 +265,10 @@ mod tests {
     }
 
     fn samples() -> Vec<Frame> {
-        let entries =
-            vec![Entry { term: 1, command: Command::Nothing }, Entry { term: 2, command: Command::Put(put()) }];
+        let entries = vec![
+            Entry { term: 1, command: Command::Nothing },
+            Entry { term: 2, command: Command::Put(put()) },
+        ];
         let status = Status { name: "a".into(), role: "leader".into(), term: 3, commit: 2, last: 4 };
         let messages = [
             Message::Vote { term: 1, last_index: 2, last_term: 3 },

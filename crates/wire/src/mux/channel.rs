@@ -110,9 +110,9 @@ impl Channel {
         was_open
     }
 
-    /// The same, but what was finished properly is still sent.
-    pub(super) fn stop_sending_unless_finishing(&mut self) -> bool {
-        self.sending == Sending::Open && self.stop_sending()
+    /// Whether a FIN is still to go out behind what is queued.
+    pub(super) fn is_finishing(&self) -> bool {
+        self.sending == Sending::Finishing
     }
 
     pub(super) fn can_send(&self) -> bool {

@@ -45,7 +45,12 @@ struct Connection {
 ///
 /// # Errors
 /// When there is no thread to be had.
-pub(crate) fn spawn_link<F>(from: &str, to: &Place, patience: Duration, complain: F) -> io::Result<SyncSender<Message>>
+pub(crate) fn spawn_link<F>(
+    from: &str,
+    to: &Place,
+    patience: Duration,
+    complain: F,
+) -> io::Result<SyncSender<Message>>
 where
     F: Fn(&str) + Send + 'static,
 {

@@ -24,7 +24,8 @@ impl Raft {
         rounds.push(lead.round);
         let confirmed = self.reached_by_quorum(rounds);
         let Role::Leader(lead) = &mut self.role else { return };
-        let (done, waiting) = std::mem::take(&mut lead.reads).into_iter().partition(|(round, _)| *round <= confirmed);
+        let (done, waiting) =
+            std::mem::take(&mut lead.reads).into_iter().partition(|(round, _)| *round <= confirmed);
         lead.reads = waiting;
         let needs_round = lead.reads.iter().any(|(round, _)| *round > lead.round) && confirmed == lead.round;
         let done: Vec<(u64, Ticket)> = done;

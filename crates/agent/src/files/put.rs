@@ -1,0 +1,230 @@
+//! Puts files where they are wanted: into a temporary file beside the place, checked by hash, then renamed over it.
+
+use std::fs::{self, File, Permissions};
+use std::io::{self, Write};
+use std::os::unix::fs::{PermissionsExt, symlink};
+use std::path::{Path, PathBuf};
+use std::sync::PoisonError;
+
+use bytes::Bytes;
+use netsplit_link::{Channel, Received, Receiver};
+use netsplit_wire::message::{Entry, Kind, Needs, Put, PutAnswer, PutReply, Refused, Request, Trouble, tag};
+use prost::Message;
+
+use super::{CHUNK, ENTRIES_MAX, refused};
+use crate::agent::Shared;
+
+/// Serves one put: `first` and what follows of it, then the bytes that this host does not have.
+pub(crate) async fn put(agent: &Shared, first: Put, channel: Channel) {
+    let Channel { sender, mut receiver } = channel;
+    let Some(entries) = manifest(first, &mut receiver).await else { return };
+    let answer = match place_all(agent, &entries, &sender, &mut receiver).await {
+        Ok(()) => PutAnswer::Done(true),
+        Err(Stopped::Refused(refused)) => PutAnswer::Refused(refused),
+        Err(Stopped::ClientGone) => return,
+    };
+    let _gone = sender.send_message(&PutReply::from(answer)).await;
+    sender.finish();
+}
+
+enum Stopped {
+    Refused(Refused),
+    ClientGone,
+}
+
+impl Stopped {
+    fn at(path: &Path) -> impl Fn(io::Error) -> Self + '_ {
+        move |error| Self::Refused(refused(path, &error))
+    }
+}
+
+/// All entries, however many messages they come in; `None` when the client has gone or sends no end of them.
+async fn manifest(first: Put, receiver: &mut Receiver) -> Option<Vec<Entry>> {
+    let Put { mut entries, mut last } = first;
+    while !last {
+        let Received::Message(message) = receiver.receive().await else { return None };
+        let Some(netsplit_wire::message::Body::Put(more)) = Request::decode(message).ok()?.body else { return None };
+        entries.extend(more.entries);
+        last = more.last;
+        if entries.len() > ENTRIES_MAX {
+            return None;
+        }
+    }
+    Some(entries)
+}
+
+async fn place_all(
+    agent: &Shared,
+    entries: &[Entry],
+    sender: &netsplit_link::Sender,
+    receiver: &mut Receiver,
+) -> Result<(), Stopped> {
+    let mut needed = Vec::new();
+    let mut coming = std::collections::HashSet::new();
+    let mut repeated = Vec::new();
+    for (number, entry) in entries.iter().enumerate() {
+        let path = Path::new(&entry.path);
+        match entry.kind() {
+            Kind::Folder => make_folder(path, entry.mode).map_err(Stopped::at(path))?,
+            Kind::Link => make_link(path, &entry.target).map_err(Stopped::at(path))?,
+            Kind::File if copy_known(agent, entry).await.map_err(Stopped::at(path))? => {}
+            // The same content twice in one put is sent once.
+            Kind::File if !coming.insert(entry.hash.clone()) => repeated.push(entry),
+            Kind::File => needed.push(number),
+        }
+    }
+    let numbers = needed.iter().filter_map(|number| u32::try_from(*number).ok()).collect();
+    let answer = PutReply::from(PutAnswer::Needs(Needs { entries: numbers }));
+    sender.send_message(&answer).await.map_err(|_| Stopped::ClientGone)?;
+    let mut source = Source { receiver, rest: Bytes::new() };
+    for number in needed {
+        receive_file(agent, &entries[number], &mut source).await?;
+    }
+    for entry in repeated {
+        let path = Path::new(&entry.path);
+        if !copy_known(agent, entry).await.map_err(Stopped::at(path))? {
+            return Err(Stopped::Refused(changed(path)));
+        }
+    }
+    Ok(())
+}
+
+fn changed(path: &Path) -> Refused {
+    let text = "its bytes are not those that were announced".to_owned();
+    Refused { path: path.display().to_string(), trouble: Trouble::Changed.into(), text }
+}
+
+fn make_folder(path: &Path, mode: u32) -> io::Result<()> {
+    match fs::create_dir_all(path) {
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists || !path.is_dir() => return Err(error),
+        _ => {}
+    }
+    fs::set_permissions(path, Permissions::from_mode(mode & 0o7777))
+}
+
+fn make_link(path: &Path, target: &str) -> io::Result<()> {
+    make_parent(path)?;
+    let temporary = Temporary::beside(path)?;
+    symlink(target, &temporary.path)?;
+    temporary.become_final(path)
+}
+
+fn make_parent(path: &Path) -> io::Result<()> {
+    path.parent().map_or(Ok(()), fs::create_dir_all)
+}
+
+/// Copies content that this host has. Returns whether it had it.
+async fn copy_known(agent: &Shared, entry: &Entry) -> io::Result<bool> {
+    let Ok(hash) = <[u8; 32]>::try_from(&entry.hash[..]).map(blake3::Hash::from_bytes) else { return Ok(false) };
+    let path = Path::new(&entry.path);
+    let known = agent.index.lock().unwrap_or_else(PoisonError::into_inner).find(&hash);
+    let Some(known) = known else { return Ok(false) };
+    if known == path {
+        fs::set_permissions(path, Permissions::from_mode(entry.mode & 0o7777))?;
+    } else {
+        make_parent(path)?;
+        let temporary = Temporary::beside(path)?;
+        copy(&File::open(&known)?, &temporary.create()?, entry.size).await?;
+        temporary.finish(path, entry.mode)?;
+    }
+    agent.index.lock().unwrap_or_else(PoisonError::into_inner).remember(hash, path);
+    Ok(true)
+}
+
+/// Copies in the kernel, a few MiB at a time so that the rest of the agent goes on.
+async fn copy(from: &File, to: &File, size: u64) -> io::Result<()> {
+    let mut left = size;
+    while left > 0 {
+        let some = usize::try_from(left).unwrap_or(usize::MAX).min(4 << 20);
+        match rustix::fs::copy_file_range(from, None, to, None, some) {
+            Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
+            Ok(count) => left -= count as u64,
+            Err(rustix::io::Errno::XDEV | rustix::io::Errno::INVAL | rustix::io::Errno::OPNOTSUPP) => {
+                io::copy(&mut &*from, &mut &*to)?;
+                return Ok(());
+            }
+            Err(error) => return Err(error.into()),
+        }
+        tokio::task::yield_now().await;
+    }
+    Ok(())
+}
+
+/// The bytes of all needed files, one behind the other.
+struct Source<'a> {
+    receiver: &'a mut Receiver,
+    rest: Bytes,
+}
+
+impl Source<'_> {
+    async fn next(&mut self, limit: u64) -> Result<Bytes, Stopped> {
+        while self.rest.is_empty() {
+            match self.receiver.receive().await {
+                Received::Data(tag::BYTES, bytes) => self.rest = bytes,
+                _ => return Err(Stopped::ClientGone),
+            }
+        }
+        let some = usize::try_from(limit).unwrap_or(usize::MAX).min(self.rest.len()).min(CHUNK);
+        Ok(self.rest.split_to(some))
+    }
+}
+
+async fn receive_file(agent: &Shared, entry: &Entry, source: &mut Source<'_>) -> Result<(), Stopped> {
+    let path = Path::new(&entry.path);
+    let stopped = Stopped::at(path);
+    make_parent(path).map_err(&stopped)?;
+    let temporary = Temporary::beside(path).map_err(&stopped)?;
+    let mut file = temporary.create().map_err(&stopped)?;
+    let mut hasher = blake3::Hasher::new();
+    let mut left = entry.size;
+    while left > 0 {
+        let bytes = source.next(left).await?;
+        left -= bytes.len() as u64;
+        hasher.update(&bytes);
+        file.write_all(&bytes).map_err(&stopped)?;
+    }
+    let hash = hasher.finalize();
+    if hash.as_bytes()[..] != entry.hash[..] {
+        return Err(Stopped::Refused(changed(path)));
+    }
+    temporary.finish(path, entry.mode).map_err(&stopped)?;
+    agent.index.lock().unwrap_or_else(PoisonError::into_inner).remember(hash, path);
+    Ok(())
+}
+
+/// A file that has not its final name yet; removed unless it gets it.
+struct Temporary {
+    path: PathBuf,
+}
+
+impl Temporary {
+    fn beside(path: &Path) -> io::Result<Self> {
+        let name = path.file_name().ok_or_else(|| io::Error::other("no file name"))?;
+        let mut hidden = std::ffi::OsString::from(".netsplit-");
+        hidden.push(name);
+        let path = path.with_file_name(hidden);
+        // One that a killed agent left.
+        let _none = fs::remove_file(&path);
+        Ok(Self { path })
+    }
+
+    fn create(&self) -> io::Result<File> {
+        File::options().write(true).create_new(true).open(&self.path)
+    }
+
+    fn finish(self, path: &Path, mode: u32) -> io::Result<()> {
+        fs::set_permissions(&self.path, Permissions::from_mode(mode & 0o7777))?;
+        self.become_final(path)
+    }
+
+    fn become_final(self, path: &Path) -> io::Result<()> {
+        fs::rename(&self.path, path)
+    }
+}
+
+impl Drop for Temporary {
+    fn drop(&mut self) {
+        // It is not there any more when it got its name.
+        let _renamed = fs::remove_file(&self.path);
+    }
+}

@@ -1,0 +1,247 @@
+//! One process from its start to the last byte of its streams.
+
+use std::os::fd::OwnedFd;
+use std::time::Duration;
+
+use bytes::Bytes;
+use netsplit_link::{Channel, Priority, Received, Receiver, Sender};
+use netsplit_wire::message::{Command, Ended, Happened, How, ProcessCommand, ProcessEvent, Start, tag};
+use prost::Message;
+use rustix::process::{Pid, Signal, WaitStatus, kill_process_group};
+use tokio::net::unix::pipe;
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::task::JoinHandle;
+use tokio::time::Instant;
+
+use crate::agent::Session;
+use crate::spawn::{self, Child, Streams};
+use crate::streams::{carry_out, reader, write_in, writer};
+use crate::tree;
+
+/// A process that has no deadline.
+const FAR: Duration = Duration::from_secs(365 * 24 * 3600);
+/// How often a grace period looks whether it is over.
+const GRACE_LOOK: Duration = Duration::from_millis(10);
+/// Bytes for a standard input that wait for its process to read them; more stay with the client.
+const STDIN_QUEUE: usize = 2;
+/// End of file, as typed at a terminal.
+const END_OF_TRANSMISSION: &[u8] = b"\x04";
+
+/// Serves one process until all its streams have ended.
+pub(crate) async fn serve(session: Session, start: Start, channel: Channel) {
+    let Channel { sender, receiver } = channel;
+    sender.set_priority(Priority::Output);
+    let child = match spawn::spawn(&session.agent, &start) {
+        Ok(child) => child,
+        Err(ended) => {
+            tell(&sender, Happened::Ended(ended)).await;
+            return sender.finish();
+        }
+    };
+    tell(&sender, Happened::Started(child.pid.as_raw_nonzero().get().unsigned_abs())).await;
+    let Ok(process) = Running::new(&session, start, child, &sender) else {
+        return; // the channel is given up: no descriptor could be registered, the host is out of memory
+    };
+    process.run(receiver, sender).await;
+}
+
+async fn tell(sender: &Sender, event: Happened) {
+    // A client that has gone is noticed on the receiving side.
+    let _gone = sender.send_message(&ProcessEvent::from(event)).await;
+}
+
+struct Running {
+    session: Session,
+    pid: Pid,
+    mark: String,
+    grace: Duration,
+    deadline: Instant,
+    exit: oneshot::Receiver<WaitStatus>,
+    exited: watch::Sender<bool>,
+    drained: mpsc::Receiver<()>,
+    outputs: Vec<JoinHandle<()>>,
+    stdin: Option<mpsc::Sender<Bytes>>,
+    terminal: Option<OwnedFd>,
+    /// Why it was ended, if it was.
+    because: Option<How>,
+}
+
+impl Running {
+    fn new(session: &Session, start: Start, child: Child, sender: &Sender) -> std::io::Result<Self> {
+        let (exited, watch) = watch::channel(false);
+        let (drain, drained) = mpsc::channel(1);
+        let carry = |fd, tag| tokio::spawn(carry_out(fd, tag, sender.clone(), watch.clone(), drain.clone()));
+        let (mut outputs, mut terminal, mut stdin) = (Vec::new(), None, None);
+        match child.streams {
+            Streams::Pipes { stdin: input, stdout, stderr } => {
+                outputs.push(carry(reader(stdout)?, tag::STDOUT));
+                outputs.push(carry(reader(stderr)?, tag::STDERR));
+                stdin = input.map(writer).transpose()?.map(|fd| feed(fd, false));
+            }
+            Streams::Terminal { master } => {
+                outputs.push(carry(reader(master.try_clone()?)?, tag::STDOUT));
+                if start.stdin {
+                    stdin = Some(feed(writer(master.try_clone()?)?, true));
+                }
+                terminal = Some(master);
+            }
+        }
+        let deadline = if start.deadline_ms == 0 { FAR } else { Duration::from_millis(start.deadline_ms) };
+        Ok(Self {
+            session: session.clone(),
+            pid: child.pid,
+            mark: start.process,
+            grace: Duration::from_millis(start.grace_ms),
+            deadline: Instant::now() + deadline,
+            exit: child.exit,
+            exited,
+            drained,
+            outputs,
+            stdin,
+            terminal,
+            because: None,
+        })
+    }
+
+    async fn run(mut self, mut receiver: Receiver, sender: Sender) {
+        let Some(status) = self.until_exit(&mut receiver).await else {
+            // The client gave it up: nobody wants to hear how it ends.
+            return self.end(true).await;
+        };
+        self.exited.send_replace(true);
+        self.stdin = None;
+        // Every stream has sent what was written before the exit, or the client takes nothing more.
+        tokio::select! {
+            _all_dropped = self.drained.recv() => {}
+            () = lost(&mut receiver) => return self.end(true).await,
+        }
+        tell(&sender, Happened::Ended(self.outcome(status))).await;
+        self.until_closed(&mut receiver).await;
+        sender.finish();
+    }
+
+    /// Obeys the client until the process has exited; `None` when the client has gone.
+    async fn until_exit(&mut self, receiver: &mut Receiver) -> Option<WaitStatus> {
+        loop {
+            tokio::select! {
+                biased;
+                status = &mut self.exit => return status.ok(),
+                () = tokio::time::sleep_until(self.deadline), if self.because.is_none() => {
+                    self.because = Some(How::TimedOut);
+                    self.end(false).await;
+                }
+                received = receiver.receive() => self.obey(received).await?,
+            }
+        }
+    }
+
+    /// Its children may still hold its streams. What they write is carried on; the client can still end them.
+    async fn until_closed(&mut self, receiver: &mut Receiver) {
+        let mut outputs = std::mem::take(&mut self.outputs);
+        let closed = async {
+            for output in &mut outputs {
+                // A task that panicked has closed its stream as well.
+                let _panicked = output.await;
+            }
+        };
+        tokio::pin!(closed);
+        loop {
+            tokio::select! {
+                () = &mut closed => return,
+                received = receiver.receive() => {
+                    if self.obey(received).await.is_none() {
+                        return self.end(true).await;
+                    }
+                }
+            }
+        }
+    }
+
+    /// `None`: the client gave the process up.
+    async fn obey(&mut self, received: Received) -> Option<()> {
+        match received {
+            Received::Data(tag::STDIN, bytes) => {
+                if let Some(stdin) = &self.stdin
+                    && stdin.send(bytes).await.is_err()
+                {
+                    self.stdin = None; // it closed its standard input: the rest is dropped
+                }
+            }
+            Received::Message(message) => self.command(ProcessCommand::decode(message).ok()?.command?).await,
+            Received::Data(..) => return None,
+            Received::Finished => {}
+            Received::Lost(_) if self.session.kept.load(std::sync::atomic::Ordering::Relaxed) => {
+                std::future::pending::<()>().await;
+            }
+            Received::Reset | Received::Lost(_) => return None,
+        }
+        Some(())
+    }
+
+    async fn command(&mut self, command: Command) {
+        match command {
+            Command::Signal(number) => {
+                if let Some(signal) = Signal::from_named_raw(number) {
+                    // A group that has gone needs no signal.
+                    let _gone = kill_process_group(self.pid, signal);
+                }
+            }
+            Command::End(at_once) => self.end(at_once).await,
+            Command::Resize(size) => {
+                if let Some(terminal) = &self.terminal {
+                    let _closed = spawn::resize(terminal, size);
+                }
+            }
+            Command::StdinEnd(_) => self.stdin = None,
+        }
+    }
+
+    /// Ends the process with all its children: TERM, grace, KILL; or KILL at once.
+    async fn end(&self, at_once: bool) {
+        if !at_once {
+            tree::signal(self.pid, &self.mark, Signal::TERM);
+            let over = Instant::now() + self.grace;
+            while Instant::now() < over && !tree::is_empty(self.pid, &self.mark) {
+                tokio::time::sleep(GRACE_LOOK).await;
+            }
+        }
+        tree::kill(self.pid, &self.mark);
+    }
+
+    fn outcome(&self, status: WaitStatus) -> Ended {
+        let how = match (self.because, status.terminating_signal()) {
+            (Some(how), _) => how,
+            (None, Some(_)) => How::Signalled,
+            (None, None) => How::Exited,
+        };
+        let number = status.terminating_signal().or_else(|| status.exit_status()).unwrap_or(-1);
+        let core = status.as_raw() & 0x80 != 0 && status.signaled();
+        Ended { how: how.into(), number, core, text: String::new() }
+    }
+}
+
+async fn lost(receiver: &mut Receiver) {
+    loop {
+        match receiver.receive().await {
+            Received::Message(_) | Received::Data(..) => {}
+            Received::Finished => std::future::pending().await,
+            Received::Reset | Received::Lost(_) => return,
+        }
+    }
+}
+
+/// Starts what writes to a standard input; dropping the sender closes it.
+fn feed(mut fd: pipe::Sender, is_terminal: bool) -> mpsc::Sender<Bytes> {
+    let (sender, mut bytes) = mpsc::channel(STDIN_QUEUE);
+    tokio::spawn(async move {
+        while let Some(bytes) = bytes.recv().await {
+            if write_in(&mut fd, bytes).await.is_err() {
+                return;
+            }
+        }
+        if is_terminal {
+            let _closed = write_in(&mut fd, Bytes::from_static(END_OF_TRANSMISSION)).await;
+        }
+    });
+    sender
+}

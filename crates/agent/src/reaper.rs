@@ -1,0 +1,54 @@
+//! The only place that waits for children. As pid 1 the agent inherits orphans, and two reapers would steal from each
+//! other (`waitpid(-1)` takes any child's status), so neither std's `Child::wait` nor tokio's process module is used.
+
+use std::collections::HashMap;
+use std::io;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use rustix::process::{Pid, WaitOptions, WaitStatus, wait};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::oneshot;
+
+type Table = Arc<Mutex<HashMap<Pid, oneshot::Sender<WaitStatus>>>>;
+
+#[derive(Debug)]
+pub(crate) struct Reaper {
+    children: Table,
+}
+
+impl Reaper {
+    pub(crate) fn start() -> io::Result<Self> {
+        let children = Table::default();
+        let mut deaths = signal(SignalKind::child())?;
+        let table = Arc::clone(&children);
+        tokio::spawn(async move {
+            while deaths.recv().await.is_some() {
+                reap(&table);
+            }
+        });
+        Ok(Self { children })
+    }
+
+    /// Starts a child by `spawn` and gives what will say how it ended. The table is held meanwhile, so that the child
+    /// cannot be reaped before it is known.
+    pub(crate) fn spawn<T>(
+        &self,
+        spawn: impl FnOnce() -> io::Result<(Pid, T)>,
+    ) -> io::Result<(T, oneshot::Receiver<WaitStatus>)> {
+        let mut children = self.children.lock().unwrap_or_else(PoisonError::into_inner);
+        let (pid, value) = spawn()?;
+        let (sender, receiver) = oneshot::channel();
+        children.insert(pid, sender);
+        Ok((value, receiver))
+    }
+}
+
+fn reap(table: &Table) {
+    let mut children = table.lock().unwrap_or_else(PoisonError::into_inner);
+    while let Ok(Some((pid, status))) = wait(WaitOptions::NOHANG) {
+        if let Some(waiter) = children.remove(&pid) {
+            // Nobody may be waiting any more: the client has gone.
+            let _gone = waiter.send(status);
+        }
+    }
+}

@@ -1,0 +1,245 @@
+//! Starts the child of a command, or says why it cannot be.
+
+use std::fs;
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use netsplit_wire::message::{Ended, How, Pty, Start};
+use rustix::io::Errno;
+use rustix::process::{Pid, WaitStatus};
+use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
+use rustix::termios::{Winsize, tcsetwinsize};
+use tokio::sync::oneshot;
+
+use crate::agent::Shared;
+use crate::reaper::Reaper;
+use crate::shim::Shim;
+use crate::tree::MARK;
+use crate::users::{self, User};
+
+/// What every command finds in PATH unless it says otherwise.
+const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
+/// A child that runs.
+#[derive(Debug)]
+pub(crate) struct Child {
+    pub(crate) pid: Pid,
+    pub(crate) streams: Streams,
+    /// How it ends.
+    pub(crate) exit: oneshot::Receiver<WaitStatus>,
+}
+
+/// Our ends of a child's streams.
+#[derive(Debug)]
+pub(crate) enum Streams {
+    Pipes { stdin: Option<OwnedFd>, stdout: OwnedFd, stderr: OwnedFd },
+    Terminal { master: OwnedFd },
+}
+
+/// Starts what `start` describes.
+pub(crate) fn spawn(agent: &Shared, start: &Start) -> Result<Child, Ended> {
+    let user = match start.user.as_str() {
+        "" => None,
+        name => Some(users::find(name).ok_or_else(|| not(How::NotStarted, format!("no user `{name}` on {}", agent.settings.host)))?),
+    };
+    let environment = environment(agent, start, user.as_ref());
+    let name = start.argv.first().filter(|name| !name.is_empty());
+    let name = name.ok_or_else(|| not(How::NotStarted, "the command is empty".into()))?;
+    let program = match start.program.as_str() {
+        "" => find_program(name, path_of(&environment))?,
+        _ => agent.settings.own_program.clone(),
+    };
+    let cwd = if start.cwd.is_empty() { "/" } else { &start.cwd };
+    if !Path::new(cwd).is_dir() {
+        return Err(not(How::NotStarted, format!("the working directory `{cwd}` is not a directory")));
+    }
+    let mut command = Command::new(&program);
+    command.arg0(name).args(&start.argv[1..]).env_clear().envs(environment).current_dir(cwd);
+    if !start.program.is_empty() {
+        command.env(agent.settings.role_variable, format!("program:{}", start.program));
+    }
+    let started = match start.pty {
+        Some(size) => on_terminal(agent, start, size, &program, user.as_ref(), command),
+        None => on_pipes(&agent.reaper, start.stdin, user.as_ref(), command),
+    };
+    started.map_err(|error| explain(&error, &program, name, user.as_ref()))
+}
+
+fn on_pipes(reaper: &Reaper, stdin: bool, user: Option<&User>, mut command: Command) -> io::Result<Child> {
+    command
+        .stdin(if stdin { Stdio::piped() } else { Stdio::null() })
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .process_group(0);
+    if let Some(user) = user {
+        command.uid(user.uid).gid(user.gid);
+    }
+    let ((pid, streams), exit) = reaper.spawn(|| {
+        let mut child = command.spawn()?;
+        let pid = Pid::from_child(&child);
+        let missing = || io::Error::other("a pipe is missing");
+        let stdout = child.stdout.take().ok_or_else(missing)?.into();
+        let stderr = child.stderr.take().ok_or_else(missing)?.into();
+        let stdin = child.stdin.take().map(OwnedFd::from);
+        Ok((pid, (pid, Streams::Pipes { stdin, stdout, stderr })))
+    })?;
+    Ok(Child { pid, streams, exit })
+}
+
+/// A child that leads a session needs code between fork and exec. std's `pre_exec` is unsafe and makes it a full fork,
+/// so our own executable is run first: it takes the terminal and then becomes the program.
+fn on_terminal(
+    agent: &Shared,
+    start: &Start,
+    size: Pty,
+    program: &Path,
+    user: Option<&User>,
+    mut command: Command,
+) -> io::Result<Child> {
+    let master = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC)?;
+    grantpt(&master)?;
+    unlockpt(&master)?;
+    let name = ptsname(&master, Vec::new())?;
+    let flags = rustix::fs::OFlags::RDWR | rustix::fs::OFlags::NOCTTY | rustix::fs::OFlags::CLOEXEC;
+    let slave = rustix::fs::open(&name, flags, rustix::fs::Mode::empty())?;
+    resize(&master, size)?;
+
+    let (failed, failure) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)?;
+    let environment: Vec<_> =
+        command.get_envs().filter_map(|(name, value)| Some((name.to_owned(), value?.to_owned()))).collect();
+    let shim = Shim { failure: failure.as_raw_fd(), user: user.cloned(), program: program.to_owned() };
+    let inner_role = (!start.program.is_empty()).then(|| format!("program:{}", start.program));
+    command = Command::new(&agent.settings.own_program);
+    command
+        .arg0(&start.argv[0])
+        .args(&start.argv[1..])
+        .env_clear()
+        .envs(environment)
+        .env(agent.settings.role_variable, shim.role(inner_role.as_deref()))
+        .current_dir(if start.cwd.is_empty() { "/" } else { &start.cwd })
+        .stdin(slave.try_clone()?)
+        .stdout(slave.try_clone()?)
+        .stderr(slave);
+    // Inherited for as long as the spawn takes: this thread starts no other child meanwhile.
+    rustix::io::fcntl_setfd(&failure, rustix::io::FdFlags::empty())?;
+    let spawned = agent.reaper.spawn(|| command.spawn().map(|child| (Pid::from_child(&child), Pid::from_child(&child))));
+    drop(failure);
+    let (pid, exit) = spawned?;
+    // End of file: the program runs. A number: why it does not.
+    let mut errno = [0; 4];
+    match rustix::io::read(&failed, &mut errno)? {
+        4 => Err(io::Error::from_raw_os_error(i32::from_ne_bytes(errno))),
+        _ => Ok(Child { pid, streams: Streams::Terminal { master }, exit }),
+    }
+}
+
+/// Tells a terminal its size.
+pub(crate) fn resize(master: impl AsFd, size: Pty) -> io::Result<()> {
+    let cut = |number: u32| u16::try_from(number).unwrap_or(u16::MAX);
+    let size = Winsize { ws_row: cut(size.rows), ws_col: cut(size.columns), ws_xpixel: 0, ws_ypixel: 0 };
+    Ok(tcsetwinsize(master, size)?)
+}
+
+fn environment(agent: &Shared, start: &Start, user: Option<&User>) -> Vec<(String, String)> {
+    let (name, home) = user.map_or(("root", "/root"), |user| (&user.name, &user.home));
+    let mut all = vec![("PATH", PATH), ("HOME", home), ("USER", name), ("LOGNAME", name)];
+    if start.pty.is_some() {
+        all.push(("TERM", "xterm-256color"));
+    }
+    all.retain(|(name, _)| !start.env.iter().any(|variable| variable.name == *name));
+    // A client's own word for the role would turn a netsplit test binary into something else than it is.
+    let theirs = start.env.iter().filter(|variable| variable.name != agent.settings.role_variable);
+    let all = all.into_iter().chain(theirs.map(|variable| (variable.name.as_str(), variable.value.as_str())));
+    let all = all.chain([(MARK, start.process.as_str())]);
+    all.map(|(name, value)| (name.to_owned(), value.to_owned())).collect()
+}
+
+fn path_of(environment: &[(String, String)]) -> &str {
+    environment.iter().find(|(name, _)| name == "PATH").map_or("", |(_, value)| value)
+}
+
+/// The file that `name` means, as `execvp` would find it.
+fn find_program(name: &str, path: &str) -> Result<PathBuf, Ended> {
+    if name.contains('/') {
+        let file = PathBuf::from(name);
+        return check(&file).map(|()| file);
+    }
+    let mut refused = None;
+    for directory in path.split(':').filter(|directory| !directory.is_empty()) {
+        let file = Path::new(directory).join(name);
+        match check(&file) {
+            Ok(()) => return Ok(file),
+            Err(ended) if ended.how() == How::NoSuchFile => {}
+            Err(ended) => refused = Some(ended),
+        }
+    }
+    Err(refused.unwrap_or_else(|| not(How::NoSuchProgram, format!("no program `{name}` (PATH={path})"))))
+}
+
+/// Whether the kernel would try to run `file`.
+fn check(file: &Path) -> Result<(), Ended> {
+    let shown = file.display();
+    match fs::metadata(file) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound || error.kind() == io::ErrorKind::NotADirectory => {
+            Err(not(How::NoSuchFile, format!("no file `{shown}`")))
+        }
+        Err(error) => Err(not(How::NotExecutable, format!("`{shown}` cannot be looked at: {error}"))),
+        Ok(data) if data.is_dir() => Err(not(How::NotExecutable, format!("`{shown}` is a directory"))),
+        Ok(data) if data.permissions().mode() & 0o111 == 0 => {
+            Err(not(How::NotExecutable, format!("`{shown}` is not executable (mode {:o})", data.permissions().mode() & 0o7777)))
+        }
+        Ok(_) => Ok(()),
+    }
+}
+
+/// Puts the kernel's word into a sentence that names the remedy's place.
+fn explain(error: &io::Error, program: &Path, name: &str, user: Option<&User>) -> Ended {
+    let shown = program.display();
+    match error.raw_os_error().map(Errno::from_raw_os_error) {
+        Some(Errno::NOEXEC) => {
+            not(How::NotExecutable, format!("`{shown}` is in no format that the kernel runs, and its first line names no interpreter"))
+        }
+        // The file is there: what is missing is what it needs to run.
+        Some(Errno::NOENT) => not(How::NotExecutable, match interpreter(program) {
+            Some(interpreter) => format!("`{shown}` wants `{interpreter}` as its interpreter, which is not there"),
+            None => format!("`{shown}` wants a loader that is not there"),
+        }),
+        Some(Errno::ACCESS) => not(How::NotExecutable, format!("`{shown}` may not be executed here: {error}")),
+        Some(Errno::TOOBIG) => not(How::NotStarted, format!("`{name}` has too many or too long arguments and variables")),
+        Some(Errno::PERM | Errno::INVAL) if user.is_some() => not(
+            How::NotStarted,
+            format!("`{name}` cannot run as `{}`: this host has one user only", user.map_or("", |user| &user.name)),
+        ),
+        _ => not(How::NotStarted, format!("`{name}`: {error}")),
+    }
+}
+
+fn interpreter(program: &Path) -> Option<String> {
+    let start = fs::read(program).ok()?;
+    let line = start.strip_prefix(b"#!")?.split(|byte| *byte == b'\n').next()?;
+    String::from_utf8_lossy(line).split_whitespace().next().map(str::to_owned)
+}
+
+fn not(how: How, text: String) -> Ended {
+    Ended { how: how.into(), number: 0, core: false, text }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn programs_are_found_as_a_shell_finds_them() {
+        assert!(find_program("sh", "/nowhere:/bin").is_ok());
+        let kind = |name: &str, path: &str| find_program(name, path).unwrap_err().how();
+        assert_eq!(kind("no-such-program", "/bin"), How::NoSuchProgram);
+        assert_eq!(kind("/no/such/file", "/bin"), How::NoSuchFile);
+        assert_eq!(kind("/etc", "/bin"), How::NotExecutable);
+        assert_eq!(kind("/etc/passwd", "/bin"), How::NotExecutable);
+        assert_eq!(kind("passwd", "/etc"), How::NotExecutable, "found, but not executable");
+    }
+}

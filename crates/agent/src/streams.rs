@@ -1,0 +1,96 @@
+//! A process's streams on their way: from its pipes to the channel, and from the channel to its standard input.
+
+use std::io;
+use std::os::fd::OwnedFd;
+
+use bytes::Bytes;
+use netsplit_link::Sender;
+use tokio::io::AsyncWriteExt;
+use tokio::net::unix::pipe;
+use tokio::sync::{mpsc, watch};
+
+/// Bytes read at a time: one frame.
+const READ_MAX: usize = 64 << 10;
+/// Less than this is copied out of a read's buffer, so that a few bytes do not hold 64 KiB.
+const COPY_MAX: usize = 16 << 10;
+/// A pipe's size once its process has proved to write much. Not sooner: an ordinary user may have 64 MiB in pipes.
+const PIPE_BIG: usize = 1 << 20;
+/// Output after which a pipe is made big.
+const PIPE_BIG_AFTER: u64 = 1 << 20;
+
+/// The reading end of a pipe or terminal.
+pub(crate) fn reader(fd: OwnedFd) -> io::Result<pipe::Receiver> {
+    rustix::io::ioctl_fionbio(&fd, true)?;
+    pipe::Receiver::from_owned_fd_unchecked(fd)
+}
+
+/// The writing end of a pipe or terminal.
+pub(crate) fn writer(fd: OwnedFd) -> io::Result<pipe::Sender> {
+    rustix::io::ioctl_fionbio(&fd, true)?;
+    pipe::Sender::from_owned_fd_unchecked(fd)
+}
+
+/// Carries what comes out of `fd` to the channel, as `tag`, until its end. When `exited` turns true, what lies in the
+/// pipe at that moment is sent and `drained` told, before anything that another process may still write: output that
+/// was written before an exit is there when the exit is seen, and a daemon that holds the pipe does not delay it.
+pub(crate) async fn carry_out(
+    fd: pipe::Receiver,
+    tag: u8,
+    channel: Sender,
+    mut exited: watch::Receiver<bool>,
+    drained: mpsc::Sender<()>,
+) {
+    let mut drained = Some(drained);
+    let mut scratch = Vec::new();
+    let mut total = 0;
+    let mut gone = false;
+    // What lay in the pipe at the exit and was not read yet.
+    let mut left = None;
+    loop {
+        if left.is_none() && *exited.borrow_and_update() {
+            left = Some(rustix::io::ioctl_fionread(&fd).unwrap_or(0));
+        }
+        if left == Some(0) {
+            drop(drained.take()); // that is the message
+        }
+        let ready = tokio::select! {
+            ready = fd.readable() => ready,
+            changed = exited.changed(), if left.is_none() => match changed { Ok(()) | Err(_) => continue },
+        };
+        if ready.is_err() {
+            return;
+        }
+        let bytes = match fd.try_io(|| read_once(&fd, &mut scratch)) {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => continue,
+            // EIO: the last process closed the terminal.
+            Err(_) => return,
+            Ok(bytes) if bytes.is_empty() => return,
+            Ok(bytes) => bytes,
+        };
+        let count = bytes.len() as u64;
+        left = left.map(|left: u64| left.saturating_sub(count));
+        total += count;
+        if total >= PIPE_BIG_AFTER && total - count < PIPE_BIG_AFTER {
+            // It stays as it is when the user has no more room.
+            let _same = rustix::pipe::fcntl_setpipe_size(&fd, PIPE_BIG);
+        }
+        // With the client gone what comes is read and dropped: a kept process must not block on its pipe.
+        gone = gone || channel.send(tag, bytes).await.is_err();
+    }
+}
+
+/// Reads once into `scratch` and gives what came; much is handed over, little is copied out.
+fn read_once(fd: &pipe::Receiver, scratch: &mut Vec<u8>) -> io::Result<Bytes> {
+    scratch.clear();
+    scratch.reserve_exact(READ_MAX);
+    rustix::io::read(fd, rustix::buffer::spare_capacity(scratch))?;
+    Ok(if scratch.len() < COPY_MAX { Bytes::copy_from_slice(scratch) } else { std::mem::take(scratch).into() })
+}
+
+/// Writes what comes to a process's standard input. What a process does not read any more is dropped.
+pub(crate) async fn write_in(fd: &mut pipe::Sender, bytes: Bytes) -> io::Result<()> {
+    match fd.write_all(&bytes).await {
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        done => done,
+    }
+}

@@ -1,0 +1,148 @@
+//! All processes of one command, and all of a host. A process group misses who called `setsid`, the children's tree
+//! misses daemons (their parent is pid 1), so a command's processes are known by group, session, and the mark that each
+//! inherits in its environment. Only a process that wipes its environment *and* daemonises is not found; it ends with
+//! its host.
+
+use std::collections::HashSet;
+use std::fs;
+use std::io;
+
+use rustix::process::{Pid, Signal, kill_process};
+
+/// The variable that marks a command's processes.
+pub(crate) const MARK: &str = "NETSPLIT_PROCESS";
+/// Scans of /proc before we give up waiting for two that agree: a fork bomb is killed as far as it was seen.
+const SCANS_MAX: usize = 50;
+
+/// Sends `signal` once to every process of the command that `leader` leads and `mark` marks.
+pub(crate) fn signal(leader: Pid, mark: &str, signal: Signal) {
+    for pid in members(leader, mark) {
+        // It may have ended by itself.
+        let _gone = kill_process(pid, signal);
+    }
+}
+
+/// Ends every process of a command: first all are stopped, so that none can fork away, until two scans agree.
+pub(crate) fn kill(leader: Pid, mark: &str) {
+    let mut stopped = HashSet::new();
+    for _ in 0..SCANS_MAX {
+        let found = members(leader, mark);
+        if found.iter().all(|pid| stopped.contains(pid)) {
+            break;
+        }
+        for pid in found {
+            if stopped.insert(pid) {
+                let _gone = kill_process(pid, Signal::STOP);
+            }
+        }
+    }
+    // Who still carries the mark is certainly one of them; a number that was reused meanwhile is not.
+    signal(leader, mark, Signal::KILL);
+}
+
+/// Whether any process of the command is left.
+pub(crate) fn is_empty(leader: Pid, mark: &str) -> bool {
+    members(leader, mark).is_empty()
+}
+
+fn members(leader: Pid, mark: &str) -> Vec<Pid> {
+    let wanted = format!("{MARK}={mark}");
+    let own = rustix::process::getpid();
+    let belongs = |pid: Pid| {
+        let Some(stat) = Stat::read(pid) else { return false };
+        if stat.state == 'Z' || stat.state == 'X' {
+            return false;
+        }
+        stat.group == leader.as_raw_nonzero().get()
+            || stat.session == leader.as_raw_nonzero().get()
+            || has_variable(pid, wanted.as_bytes())
+    };
+    processes().filter(|pid| *pid != own && belongs(*pid)).collect()
+}
+
+fn has_variable(pid: Pid, wanted: &[u8]) -> bool {
+    // Another user's environment may be unreadable; then group and session must do.
+    let environment = fs::read(format!("/proc/{}/environ", pid.as_raw_nonzero())).unwrap_or_default();
+    environment.split(|byte| *byte == 0).any(|variable| variable == wanted)
+}
+
+fn processes() -> impl Iterator<Item = Pid> {
+    let entries = fs::read_dir("/proc").into_iter().flatten();
+    entries.filter_map(|entry| Pid::from_raw(entry.ok()?.file_name().to_str()?.parse().ok()?))
+}
+
+struct Stat {
+    state: char,
+    group: i32,
+    session: i32,
+}
+
+impl Stat {
+    fn read(pid: Pid) -> Option<Self> {
+        Self::parse(&fs::read_to_string(format!("/proc/{}/stat", pid.as_raw_nonzero())).ok()?)
+    }
+
+    /// `PID (NAME) STATE PPID GROUP SESSION …`; the name may hold spaces and parentheses.
+    fn parse(text: &str) -> Option<Self> {
+        let mut fields = text.rsplit_once(')')?.1.split_ascii_whitespace();
+        let state = fields.next()?.chars().next()?;
+        let group = fields.nth(1)?.parse().ok()?;
+        Some(Self { state, group, session: fields.next()?.parse().ok()? })
+    }
+}
+
+/// Stops all processes but this one, which must be pid 1 of its namespace. Returns those that were stopped before.
+pub(crate) fn freeze() -> io::Result<Vec<Pid>> {
+    let is_stopped = |pid: &Pid| Stat::read(*pid).is_some_and(|stat| stat.state == 'T');
+    let before = processes().filter(is_stopped).collect();
+    signal_all(Signal::STOP)?;
+    Ok(before)
+}
+
+/// Lets all go on but `stopped`.
+pub(crate) fn thaw(stopped: &[Pid]) -> io::Result<()> {
+    signal_all(Signal::CONT)?;
+    for pid in stopped {
+        let _gone = kill_process(*pid, Signal::STOP);
+    }
+    Ok(())
+}
+
+/// `kill(-1)`: atomic against fork.
+fn signal_all(signal: Signal) -> io::Result<()> {
+    assert!(rustix::process::getpid().is_init(), "outside a pid namespace of our own this would hit strangers");
+    match rustix::process::kill_process_group(Pid::INIT, signal) {
+        Err(rustix::io::Errno::SRCH) | Ok(()) => Ok(()),
+        Err(error) => Err(error.into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_stat_line_is_read_whatever_the_name() {
+        let stat = Stat::parse("12 (a) b) (c) S 1 10 11 0 -1 4194560").unwrap();
+        assert_eq!((stat.state, stat.group, stat.session), ('S', 10, 11));
+        assert!(Stat::parse("12 (a").is_none());
+    }
+
+    #[test]
+    fn a_process_that_left_its_session_is_found_by_its_mark() {
+        let mut child = std::process::Command::new("setsid")
+            .args(["--fork", "sh", "-c", "sleep 100 & sleep 100"])
+            .env(MARK, "tree-test.1")
+            .spawn()
+            .unwrap();
+        let leader = Pid::from_child(&child);
+        while members(leader, "tree-test.1").len() < 3 {
+            child.try_wait().unwrap();
+            std::thread::yield_now();
+        }
+        kill(leader, "tree-test.1");
+        while !is_empty(leader, "tree-test.1") {
+            std::thread::yield_now();
+        }
+    }
+}

@@ -1,0 +1,250 @@
+//! What names mean where: hosts and roles, what earlier steps captured, saved and started, and what `%{…}` may say. An
+//! unknown name is answered with the nearest known one.
+
+use std::cell::RefCell;
+use std::collections::BTreeSet;
+
+use indexmap::IndexMap;
+use netsplit_model::{HostName, Reason, Trouble, nearest};
+
+use crate::source::{Sources, Span};
+
+/// Words of `%{…}` that only a host can answer.
+pub(crate) const HOST_WORDS: &[&str] = &["host", "role", "index", "count", "address", "address6"];
+/// Words of `%{…}` that the run answers.
+pub(crate) const RUN_WORDS: &[&str] = &["run", "seed"];
+/// How many names a hint lists.
+const LISTED: usize = 12;
+
+/// What the tables of a scenario and its includes name.
+#[derive(Debug, Default)]
+pub(crate) struct Names {
+    pub(crate) roles: IndexMap<String, (Span, Vec<HostName>)>,
+    pub(crate) hosts: IndexMap<HostName, Span>,
+    pub(crate) files: IndexMap<String, Span>,
+    pub(crate) commands: IndexMap<String, Span>,
+    pub(crate) procedures: IndexMap<String, Span>,
+    pub(crate) variables: IndexMap<String, VariableNames>,
+    pub(crate) matrix: IndexMap<String, Span>,
+    /// Set by `-s` and nowhere else.
+    pub(crate) set: Vec<String>,
+    /// What any step captures or saves.
+    pub(crate) anywhere: IndexMap<String, Span>,
+    /// A file could not be read, or a part is read alone: what is unknown here may be known there.
+    pub(crate) incomplete: bool,
+    /// What some `%{…}` asked for.
+    pub(crate) used: RefCell<BTreeSet<String>>,
+}
+
+/// A variable, and the names that its text asks for.
+#[derive(Debug)]
+pub(crate) struct VariableNames {
+    pub(crate) span: Span,
+    pub(crate) uses: Vec<String>,
+    /// Its text, when it is the same for everybody.
+    pub(crate) constant: Option<String>,
+}
+
+/// What earlier steps did.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Seen {
+    pub(crate) captured: IndexMap<String, Span>,
+    pub(crate) saved: IndexMap<String, Span>,
+    pub(crate) processes: IndexMap<String, Span>,
+    /// Where `get` put files.
+    pub(crate) fetched: Vec<String>,
+    /// Steps that are read for their form only, as nobody does them: they may use what any step makes.
+    pub(crate) anything: bool,
+}
+
+/// Who asks for a value.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Asker {
+    /// A process or file of a host.
+    Host,
+    /// The runner itself: there is no `%{host}`.
+    Runner,
+}
+
+/// Why a name of `%{…}` has no value.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Unknown {
+    Nobody,
+    NeedsHost(&'static str),
+    Later,
+    Claims,
+    Through(String),
+}
+
+impl Names {
+    /// Whether `name` is a host, a role or a captured name.
+    pub(crate) fn is_host(&self, name: &str, seen: &Seen) -> bool {
+        self.roles.contains_key(name)
+            || self.hosts.keys().any(|host| host.as_str() == name)
+            || seen.captured.contains_key(name)
+            || name == "all"
+            || (seen.anything && (self.anywhere.contains_key(name) || self.incomplete))
+    }
+
+    /// Answers an unknown host, role or captured name.
+    pub(crate) fn unknown_host(&self, name: &str, span: Span, seen: &Seen, sources: &Sources) -> Trouble {
+        let trouble = Trouble::new(Reason::UnknownHost, format!("no host, role or captured name `{name}`"));
+        if let Some(later) = self.anywhere.get(name).filter(|later| **later != span) {
+            let place = sources.named_from(*later, span);
+            return trouble.hint(format!("it is captured {place}, and not before this step"));
+        }
+        if seen.processes.contains_key(name) {
+            return trouble.hint(format!("`{name}` is a process: write `all/{name}`, or a host instead of `all`"));
+        }
+        let hosts: Vec<_> = self.hosts.keys().map(HostName::as_str).collect();
+        let roles: Vec<_> = self.roles.keys().map(String::as_str).filter(|role| !hosts.contains(role)).collect();
+        let captured: Vec<_> = seen.captured.keys().map(String::as_str).collect();
+        let all = hosts.iter().chain(&roles).chain(&captured).copied();
+        let hosts = list("hosts", &hosts);
+        match nearest(name, all.chain(["all"])) {
+            Some(near) => {
+                let captured = seen.captured.get(near).map(|captured| sources.named_from(*captured, span));
+                let captured = captured.map(|place| format!(", captured {place}")).unwrap_or_default();
+                trouble.hint(format!("did you mean `{near}`{captured}? {hosts}"))
+            }
+            None => {
+                let lists = [hosts, list("roles", &roles), list("captured", &captured)];
+                let lists: Vec<_> = lists.into_iter().filter(|list| !list.is_empty()).collect();
+                trouble.hint(lists.join(" · "))
+            }
+        }
+    }
+
+    /// Whether `%{name}` has a value.
+    pub(crate) fn value(&self, name: &str, asker: Asker, seen: &Seen) -> Result<(), Unknown> {
+        self.value_within(name, asker, seen, &mut BTreeSet::new())
+    }
+
+    fn value_within<'a>(
+        &'a self,
+        name: &'a str,
+        asker: Asker,
+        seen: &Seen,
+        through: &mut BTreeSet<&'a str>,
+    ) -> Result<(), Unknown> {
+        if let Some(word) = HOST_WORDS.iter().find(|word| **word == name) {
+            return if asker == Asker::Host { Ok(()) } else { Err(Unknown::NeedsHost(word)) };
+        }
+        if let Some(file) = name.strip_prefix("file:") {
+            return match self.files.contains_key(file) {
+                true if asker == Asker::Host => Ok(()),
+                true => Err(Unknown::NeedsHost("file")),
+                false if self.incomplete => Ok(()),
+                false => Err(Unknown::Nobody),
+            };
+        }
+        if let Some(variable) = self.variables.get(name) {
+            // A circle is its own mistake.
+            if through.insert(name) {
+                for inner in &variable.uses {
+                    self.value_within(inner, asker, seen, through).map_err(|_| Unknown::Through(inner.clone()))?;
+                }
+            }
+            return Ok(());
+        }
+        let known = RUN_WORDS.contains(&name)
+            || self.matrix.contains_key(name)
+            || self.set.iter().any(|set| set == name)
+            || seen.captured.contains_key(name)
+            || seen.saved.contains_key(name);
+        match known {
+            true => Ok(()),
+            false if self.anywhere.contains_key(name) && seen.anything => Ok(()),
+            false if self.anywhere.contains_key(name) => Err(Unknown::Later),
+            false if self.incomplete => Ok(()),
+            false if self.is_published(name) => Err(Unknown::Claims),
+            false => Err(Unknown::Nobody),
+        }
+    }
+
+    /// `host_server_nfspath`: what a claimed host published.
+    fn is_published(&self, name: &str) -> bool {
+        let rest = name.strip_prefix("host_");
+        rest.is_some_and(|rest| {
+            self.roles.keys().any(|role| rest.strip_prefix(role.as_str()).is_some_and(|rest| rest.starts_with('_')))
+        })
+    }
+
+    /// Answers a `%{name}` without a value.
+    pub(crate) fn unset(
+        &self,
+        name: &str,
+        why: &Unknown,
+        span: Span,
+        asker: Asker,
+        seen: &Seen,
+        sources: &Sources,
+    ) -> Trouble {
+        let trouble = Trouble::new(Reason::UnknownVariable, format!("`%{{{name}}}` is not set"));
+        match why {
+            Unknown::Claims => {
+                Trouble::new(Reason::NotYet, format!("`%{{{name}}}` needs claimed hosts, which this version does not have"))
+            }
+            Unknown::NeedsHost(word) => trouble.hint(format!("`{word}` is of a host, and this is not on one")),
+            Unknown::Through(inner) => trouble.hint(format!("its text asks for `%{{{inner}}}`, which has no value here")),
+            Unknown::Later => {
+                let later = self.anywhere.get(name).map(|later| sources.named_from(*later, span));
+                trouble.hint(format!("it is made {}, and not before this step", later.unwrap_or_default()))
+            }
+            Unknown::Nobody => {
+                let known = self.known_values(asker, seen);
+                match nearest(name, known.iter().map(String::as_str)) {
+                    Some(near) => trouble.hint(format!("did you mean `%{{{near}}}`?")),
+                    None => {
+                        let known: Vec<_> = known.iter().map(String::as_str).collect();
+                        let trouble = trouble.hint(list("known here", &known));
+                        if name.starts_with("file:") { trouble } else {
+                            trouble.guess(format!("variables.{name} = \"…\", or -s {name}=…"))
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    /// The names that `%{…}` may hold for `asker`.
+    pub(crate) fn known_values(&self, asker: Asker, seen: &Seen) -> Vec<String> {
+        let own = seen.captured.keys().chain(seen.saved.keys()).chain(self.matrix.keys());
+        let own = own.chain(self.variables.keys()).chain(&self.set).cloned();
+        let host = HOST_WORDS.iter().filter(|_| asker == Asker::Host).chain(RUN_WORDS);
+        let files = self.files.keys().filter(|_| asker == Asker::Host).map(|file| format!("file:{file}"));
+        own.chain(host.map(|word| (*word).to_owned())).chain(files).collect()
+    }
+
+    /// What already has the name `name`, so that it cannot be given again to a value or captured host.
+    pub(crate) fn taken(&self, name: &str) -> Option<(&'static str, Option<Span>)> {
+        if HOST_WORDS.contains(&name) || RUN_WORDS.contains(&name) {
+            return Some(("a word of `%{…}`", None));
+        }
+        let host = self.hosts.iter().find(|(host, _)| host.as_str() == name).map(|(_, span)| *span);
+        let host = host.or_else(|| self.roles.get(name).map(|(span, _)| *span));
+        let host = host.map(|span| ("a host or role", Some(span)));
+        let variable = || self.variables.get(name).map(|variable| ("a variable", Some(variable.span)));
+        let matrix = || self.matrix.get(name).map(|span| ("a matrix key", Some(*span)));
+        host.or_else(variable).or_else(matrix)
+    }
+}
+
+impl Seen {
+    /// Adds what `other` saw.
+    pub(crate) fn join(&mut self, other: Self) {
+        self.captured.extend(other.captured);
+        self.saved.extend(other.saved);
+        self.processes.extend(other.processes);
+        self.fetched.extend(other.fetched);
+    }
+}
+
+/// `hosts: a b c`, or nothing.
+pub(crate) fn list(label: &str, names: &[&str]) -> String {
+    if names.is_empty() {
+        return String::new();
+    }
+    let more = if names.len() > LISTED { " …" } else { "" };
+    format!("{label}: {}{more}", names[..names.len().min(LISTED)].join(" "))
+}
