@@ -75,7 +75,9 @@ impl Agent {
     /// Serves the client at the other end of `transport` until its link is over. A client that was here before goes on
     /// where it broke off.
     pub async fn serve(&self, mut transport: impl Transport) {
-        let Ok(Ok(peer)) = tokio::time::timeout(GREETING_MAX, read_peer(&mut transport)).await else { return };
+        let Ok(Ok(peer)) = tokio::time::timeout(GREETING_MAX, read_peer(&mut transport)).await else {
+            return;
+        };
         let id = peer.session();
         let known = self.sessions().get(&id).cloned();
         if let Some(link) = known {

@@ -77,7 +77,8 @@ fn prepare(failure: BorrowedFd<'_>, uid: &str, gid: &str, groups: &str) -> io::R
     ioctl_tiocsctty(rustix::stdio::stdin())?;
     let number = |text: &str| text.parse::<u32>().map_err(io::Error::other);
     if !uid.is_empty() {
-        let groups = groups.split('+').map(|id| number(id).map(Gid::from_raw)).collect::<io::Result<Vec<_>>>()?;
+        let groups =
+            groups.split('+').map(|id| number(id).map(Gid::from_raw)).collect::<io::Result<Vec<_>>>()?;
         let (uid, gid) = (Uid::from_raw(number(uid)?), Gid::from_raw(number(gid)?));
         // This process has one thread: what is set for it is set for the process.
         set_thread_groups(&groups)?;

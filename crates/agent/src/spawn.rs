@@ -42,10 +42,13 @@ pub(crate) enum Streams {
 
 /// Starts what `start` describes.
 pub(crate) fn spawn(agent: &Shared, start: &Start) -> Result<Child, Ended> {
-    let user = match start.user.as_str() {
-        "" => None,
-        name => Some(users::find(name).ok_or_else(|| not(How::NotStarted, format!("no user `{name}` on {}", agent.settings.host)))?),
-    };
+    let user =
+        match start.user.as_str() {
+            "" => None,
+            name => Some(users::find(name).ok_or_else(|| {
+                not(How::NotStarted, format!("no user `{name}` on {}", agent.settings.host))
+            })?),
+        };
     let environment = environment(agent, start, user.as_ref());
     let name = start.argv.first().filter(|name| !name.is_empty());
     let name = name.ok_or_else(|| not(How::NotStarted, "the command is empty".into()))?;
@@ -126,7 +129,9 @@ fn on_terminal(
         .stderr(slave);
     // Inherited for as long as the spawn takes: this thread starts no other child meanwhile.
     rustix::io::fcntl_setfd(&failure, rustix::io::FdFlags::empty())?;
-    let spawned = agent.reaper.spawn(|| command.spawn().map(|child| (Pid::from_child(&child), Pid::from_child(&child))));
+    let spawned = agent
+        .reaper
+        .spawn(|| command.spawn().map(|child| (Pid::from_child(&child), Pid::from_child(&child))));
     drop(failure);
     let (pid, exit) = spawned?;
     // End of file: the program runs. A number: why it does not.
@@ -184,14 +189,17 @@ fn find_program(name: &str, path: &str) -> Result<PathBuf, Ended> {
 fn check(file: &Path) -> Result<(), Ended> {
     let shown = file.display();
     match fs::metadata(file) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound || error.kind() == io::ErrorKind::NotADirectory => {
+        Err(error)
+            if error.kind() == io::ErrorKind::NotFound || error.kind() == io::ErrorKind::NotADirectory =>
+        {
             Err(not(How::NoSuchFile, format!("no file `{shown}`")))
         }
         Err(error) => Err(not(How::NotExecutable, format!("`{shown}` cannot be looked at: {error}"))),
         Ok(data) if data.is_dir() => Err(not(How::NotExecutable, format!("`{shown}` is a directory"))),
-        Ok(data) if data.permissions().mode() & 0o111 == 0 => {
-            Err(not(How::NotExecutable, format!("`{shown}` is not executable (mode {:o})", data.permissions().mode() & 0o7777)))
-        }
+        Ok(data) if data.permissions().mode() & 0o111 == 0 => Err(not(
+            How::NotExecutable,
+            format!("`{shown}` is not executable (mode {:o})", data.permissions().mode() & 0o7777),
+        )),
         Ok(_) => Ok(()),
     }
 }
@@ -200,19 +208,34 @@ fn check(file: &Path) -> Result<(), Ended> {
 fn explain(error: &io::Error, program: &Path, name: &str, user: Option<&User>) -> Ended {
     let shown = program.display();
     match error.raw_os_error().map(Errno::from_raw_os_error) {
-        Some(Errno::NOEXEC) => {
-            not(How::NotExecutable, format!("`{shown}` is in no format that the kernel runs, and its first line names no interpreter"))
-        }
+        Some(Errno::NOEXEC) => not(
+            How::NotExecutable,
+            format!(
+                "`{shown}` is in no format that the kernel runs, and its first line names no interpreter"
+            ),
+        ),
         // The file is there: what is missing is what it needs to run.
-        Some(Errno::NOENT) => not(How::NotExecutable, match interpreter(program) {
-            Some(interpreter) => format!("`{shown}` wants `{interpreter}` as its interpreter, which is not there"),
-            None => format!("`{shown}` wants a loader that is not there"),
-        }),
-        Some(Errno::ACCESS) => not(How::NotExecutable, format!("`{shown}` may not be executed here: {error}")),
-        Some(Errno::TOOBIG) => not(How::NotStarted, format!("`{name}` has too many or too long arguments and variables")),
+        Some(Errno::NOENT) => not(
+            How::NotExecutable,
+            match interpreter(program) {
+                Some(interpreter) => {
+                    format!("`{shown}` wants `{interpreter}` as its interpreter, which is not there")
+                }
+                None => format!("`{shown}` wants a loader that is not there"),
+            },
+        ),
+        Some(Errno::ACCESS) => {
+            not(How::NotExecutable, format!("`{shown}` may not be executed here: {error}"))
+        }
+        Some(Errno::TOOBIG) => {
+            not(How::NotStarted, format!("`{name}` has too many or too long arguments and variables"))
+        }
         Some(Errno::PERM | Errno::INVAL) if user.is_some() => not(
             How::NotStarted,
-            format!("`{name}` cannot run as `{}`: this host has one user only", user.map_or("", |user| &user.name)),
+            format!(
+                "`{name}` cannot run as `{}`: this host has one user only",
+                user.map_or("", |user| &user.name)
+            ),
         ),
         _ => not(How::NotStarted, format!("`{name}`: {error}")),
     }

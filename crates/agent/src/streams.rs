@@ -84,7 +84,11 @@ fn read_once(fd: &pipe::Receiver, scratch: &mut Vec<u8>) -> io::Result<Bytes> {
     scratch.clear();
     scratch.reserve_exact(READ_MAX);
     rustix::io::read(fd, rustix::buffer::spare_capacity(scratch))?;
-    Ok(if scratch.len() < COPY_MAX { Bytes::copy_from_slice(scratch) } else { std::mem::take(scratch).into() })
+    Ok(if scratch.len() < COPY_MAX {
+        Bytes::copy_from_slice(scratch)
+    } else {
+        std::mem::take(scratch).into()
+    })
 }
 
 /// Writes what comes to a process's standard input. What a process does not read any more is dropped.

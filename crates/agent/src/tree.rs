@@ -110,7 +110,10 @@ pub(crate) fn thaw(stopped: &[Pid]) -> io::Result<()> {
 
 /// `kill(-1)`: atomic against fork.
 fn signal_all(signal: Signal) -> io::Result<()> {
-    assert!(rustix::process::getpid().is_init(), "outside a pid namespace of our own this would hit strangers");
+    assert!(
+        rustix::process::getpid().is_init(),
+        "outside a pid namespace of our own this would hit strangers"
+    );
     match rustix::process::kill_process_group(Pid::INIT, signal) {
         Err(rustix::io::Errno::SRCH) | Ok(()) => Ok(()),
         Err(error) => Err(error.into()),

@@ -25,12 +25,13 @@ fn read(path: &Path) -> String {
 }
 
 fn parse(name: &str, passwd: &str, group: &str) -> Option<User> {
-    let user = passwd.lines().map(|line| line.split(':').collect::<Vec<_>>()).find_map(|fields| match fields[..] {
-        [login, _, uid, gid, _, home, ..] if login == name || uid == name => {
-            Some((login.to_owned(), uid.parse().ok()?, gid.parse().ok()?, home.to_owned()))
-        }
-        _ => None,
-    });
+    let user =
+        passwd.lines().map(|line| line.split(':').collect::<Vec<_>>()).find_map(|fields| match fields[..] {
+            [login, _, uid, gid, _, home, ..] if login == name || uid == name => {
+                Some((login.to_owned(), uid.parse().ok()?, gid.parse().ok()?, home.to_owned()))
+            }
+            _ => None,
+        });
     let (name, uid, gid, home) = match user {
         Some(user) => user,
         // A number needs no entry.
@@ -52,7 +53,8 @@ fn parse(name: &str, passwd: &str, group: &str) -> Option<User> {
 mod tests {
     use super::*;
 
-    const PASSWD: &str = "root:x:0:0:root:/root:/bin/bash\netcd:x:101:102::/var/lib/etcd:/bin/false\nbroken\n";
+    const PASSWD: &str =
+        "root:x:0:0:root:/root:/bin/bash\netcd:x:101:102::/var/lib/etcd:/bin/false\nbroken\n";
     const GROUP: &str = "root:x:0:\nssl:x:50:etcd,www\netcd:x:102:\n";
 
     #[test]

@@ -45,6 +45,16 @@ impl<'t> Fields<'t> {
         Some((key, self.table.get(word)?))
     }
 
+    /// What the user wrote for `word`, which is read elsewhere.
+    pub(crate) fn peek(&self, word: &str) -> Option<&'t Entry> {
+        self.table.get(word)
+    }
+
+    /// Whether the grammar has `word` here.
+    pub(crate) fn has_word(&self, word: &str) -> bool {
+        self.keys.iter().any(|key| key.word == word)
+    }
+
     /// The same, for a key that must be there.
     pub(crate) fn must(&self, ledger: &mut Ledger, word: &str, hint: Option<String>) -> Option<(&'static Key, &'t Entry)> {
         let found = self.get(word);
@@ -245,7 +255,7 @@ fn unknown_words(ledger: &mut Ledger, table: &Table, shape: &'static Shape) {
 }
 
 fn is_top(shape: &'static Shape) -> bool {
-    std::ptr::eq(shape, &raw const grammar::TOP)
+    std::ptr::eq(shape, &grammar::TOP)
 }
 
 fn belongs_elsewhere(word: &str, shape: &'static Shape) -> bool {

@@ -145,6 +145,11 @@ impl Unspoken {
         verbs::UNSPOKEN_VERBS.iter().find(|unspoken| unspoken.word == word)
     }
 
+    /// The verbs among them.
+    pub(crate) fn verbs() -> impl Iterator<Item = &'static str> {
+        verbs::UNSPOKEN_VERBS.iter().map(|unspoken| unspoken.word)
+    }
+
     pub(crate) fn modifier(word: &str) -> Option<&'static Self> {
         verbs::UNSPOKEN_MODIFIERS.iter().find(|unspoken| unspoken.word == word)
     }

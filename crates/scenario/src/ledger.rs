@@ -6,7 +6,6 @@ use netsplit_model::{Place, Reason, Trouble};
 
 use crate::Sources;
 use crate::source::Span;
-use crate::toml::Key;
 
 /// All that was found wrong so far, and the texts it stands in.
 #[derive(Debug, Default)]
@@ -38,11 +37,10 @@ impl Ledger {
         }
     }
 
-    /// Two things have one name.
-    pub(crate) fn duplicate(&mut self, what: &str, key: &Key, first: Span) {
-        let hint = format!("first {}", self.sources.named_from(first, key.span));
-        let trouble = Trouble::new(Reason::DuplicateName, format!("{what} `{}` is there twice", key.name));
-        self.mistake(key.span, trouble.hint(hint));
+    /// Two things have one name: points to both.
+    pub(crate) fn duplicate(&mut self, text: impl Into<String>, span: Span, first: Span) {
+        let hint = format!("first {}", self.sources.named_from(first, span));
+        self.mistake(span, Trouble::new(Reason::DuplicateName, text).hint(hint));
     }
 
     pub(crate) fn has_mistakes(&self) -> bool {

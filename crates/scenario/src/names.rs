@@ -20,7 +20,7 @@ const LISTED: usize = 12;
 #[derive(Debug, Default)]
 pub(crate) struct Names {
     pub(crate) roles: IndexMap<String, (Span, Vec<HostName>)>,
-    pub(crate) hosts: IndexMap<HostName, Span>,
+    pub(crate) hosts: IndexMap<String, (Span, HostName)>,
     pub(crate) files: IndexMap<String, Span>,
     pub(crate) commands: IndexMap<String, Span>,
     pub(crate) procedures: IndexMap<String, Span>,
@@ -80,7 +80,7 @@ impl Names {
     /// Whether `name` is a host, a role or a captured name.
     pub(crate) fn is_host(&self, name: &str, seen: &Seen) -> bool {
         self.roles.contains_key(name)
-            || self.hosts.keys().any(|host| host.as_str() == name)
+            || self.hosts.contains_key(name)
             || seen.captured.contains_key(name)
             || name == "all"
             || (seen.anything && (self.anywhere.contains_key(name) || self.incomplete))
@@ -96,7 +96,7 @@ impl Names {
         if seen.processes.contains_key(name) {
             return trouble.hint(format!("`{name}` is a process: write `all/{name}`, or a host instead of `all`"));
         }
-        let hosts: Vec<_> = self.hosts.keys().map(HostName::as_str).collect();
+        let hosts: Vec<_> = self.hosts.keys().map(String::as_str).collect();
         let roles: Vec<_> = self.roles.keys().map(String::as_str).filter(|role| !hosts.contains(role)).collect();
         let captured: Vec<_> = seen.captured.keys().map(String::as_str).collect();
         let all = hosts.iter().chain(&roles).chain(&captured).copied();
@@ -221,7 +221,7 @@ impl Names {
         if HOST_WORDS.contains(&name) || RUN_WORDS.contains(&name) {
             return Some(("a word of `%{…}`", None));
         }
-        let host = self.hosts.iter().find(|(host, _)| host.as_str() == name).map(|(_, span)| *span);
+        let host = self.hosts.get(name).map(|(span, _)| *span);
         let host = host.or_else(|| self.roles.get(name).map(|(span, _)| *span));
         let host = host.map(|span| ("a host or role", Some(span)));
         let variable = || self.variables.get(name).map(|variable| ("a variable", Some(variable.span)));

@@ -190,14 +190,21 @@ impl Reader<'_> {
             known = false;
             let span = text.part(range.start + at.start..range.start + at.end);
             let trouble = match self.names.value(name, Asker::Runner, &self.seen) {
-                Ok(()) => Trouble::new(Reason::BadValue, format!("`%{{{name}}}` is not known before the test runs"))
-                    .hint("here only values of the matrix, of `-s` and constant variables can be filled in"),
+                Ok(()) => self.not_constant(name),
                 Err(why) => self.names.unset(name, &why, span, Asker::Runner, &self.seen, &self.ledger.sources),
             };
             self.ledger.mistake(span, trouble);
         }
         let filled = template.render(written, |name| self.constant(name), []);
         known.then(|| filled.ok()).flatten().map(|filled| (filled, false))
+    }
+
+    fn not_constant(&self, name: &str) -> Trouble {
+        let trouble = Trouble::new(Reason::BadValue, format!("`%{{{name}}}` is not known before the test runs"));
+        trouble.hint(match self.names.matrix.contains_key(name) {
+            true => "what stands outside of the tests is the same in every case",
+            false => "here only values of the matrix, of `-s` and constant variables can be filled in",
+        })
     }
 
     /// What `%{name}` is, when that is known while reading.
@@ -210,10 +217,10 @@ impl Reader<'_> {
 
     fn selects_nobody(&self, select: &Select) -> bool {
         let named = |name: &str| match name {
-            "all" => Some(self.names.hosts.keys().cloned().collect()),
+            "all" => Some(self.names.hosts.values().map(|(_, host)| host.clone()).collect()),
             _ => {
                 let role = self.names.roles.get(name).map(|(_, hosts)| hosts.clone());
-                role.or_else(|| self.names.hosts.get_key_value(name).map(|(host, _)| vec![host.clone()]))
+                role.or_else(|| self.names.hosts.get(name).map(|(_, host)| vec![host.clone()]))
             }
         };
         !self.names.incomplete && select.resolve(named).is_ok_and(|hosts| hosts.is_empty())

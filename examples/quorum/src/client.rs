@@ -44,6 +44,8 @@ struct Miss {
     why: String,
     /// Whether the member may have acted on the request all the same.
     maybe_done: bool,
+    /// Whether there was no answer at all.
+    is_silent: bool,
     /// Whom to ask instead.
     leader: Option<Address>,
 }
@@ -123,17 +125,21 @@ impl Task {
     fn ask_until(&self, deadline: Instant) -> Result<Done, Failure> {
         let mut servers = self.servers.iter().map(|server| &server.address).cycle();
         let mut maybe_done = false;
-        let mut leader: Option<Address> = None;
+        let (mut leader, mut silent): (Option<Address>, Option<Address>) = (None, None);
         let mut last = String::new();
         while Instant::now() < deadline {
             let was_told = leader.is_some();
-            let Some(server) = leader.take().or_else(|| servers.next().cloned()) else { break };
+            // Whoever has just kept us waiting is not the one to ask next, if there is another.
+            let mut next =
+                || servers.next().filter(|&next| silent.as_ref() != Some(next)).or_else(|| servers.next());
+            let Some(server) = leader.take().or_else(|| next().cloned()) else { break };
             match self.ask(&server, deadline) {
                 Ok(done) => return Ok(done),
                 Err(miss) => {
                     maybe_done |= miss.maybe_done;
-                    leader = miss.leader;
+                    leader = miss.leader.filter(|leader| silent.as_ref() != Some(leader));
                     last = format!("{server}: {}", miss.why);
+                    silent = miss.is_silent.then_some(server);
                 }
             }
             if was_told || leader.is_none() {
@@ -144,7 +150,8 @@ impl Task {
     }
 
     fn ask(&self, server: &Address, deadline: Instant) -> Result<Done, Miss> {
-        let miss = |why: &str, maybe_done| Miss { why: why.to_owned(), maybe_done, leader: None };
+        let miss =
+            |why: &str, maybe_done| Miss { why: why.to_owned(), maybe_done, is_silent: false, leader: None };
         match self.exchange(server, deadline)? {
             Response::Written => Ok(Done::Lines("OK".into())),
             Response::Value(Some(value)) => Ok(Done::Lines(value)),
@@ -152,19 +159,20 @@ impl Task {
             Response::NotLeader(None) => Err(miss("it knows no leader", false)),
             Response::NotLeader(Some(leader)) => {
                 let why = format!("it follows {leader}");
-                Err(Miss { why, maybe_done: false, leader: Address::parse(&leader).ok() })
+                Err(Miss { why, maybe_done: false, is_silent: false, leader: Address::parse(&leader).ok() })
             }
             Response::Lost => Err(miss("it lost its leadership", true)),
             Response::Status(_) => Err(miss("its answer fits no question", true)),
         }
     }
 
-    /// One request and its response. From the first byte sent on, a failure leaves open whether it was acted on.
+    /// One request and its response. From the first byte sent on, a failure leaves open whether it was acted
+    /// on.
     fn exchange(&self, server: &Address, deadline: Instant) -> Result<Response, Miss> {
         let miss = |maybe_done, err: &io::Error| {
             let is_timeout = matches!(err.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut);
             let why = if is_timeout { "no answer in time".to_owned() } else { phrase(err) };
-            Miss { why, maybe_done, leader: None }
+            Miss { why, maybe_done, is_silent: true, leader: None }
         };
         // Shares of the time, so that one dead server leaves enough for the others.
         let left = |share: u32| {
@@ -289,6 +297,17 @@ mod tests {
         let task = task(&format!("--servers {follower} put x 1")).unwrap().unwrap();
         assert_eq!(task.run().unwrap(), Done::Lines("OK".into()));
         assert_eq!(requests.recv().unwrap(), requests.recv().unwrap(), "one client, one sequence number");
+    }
+
+    #[test]
+    fn a_dead_leader_that_is_still_named_is_not_asked_over_and_over() {
+        let dead = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        let hint = Response::NotLeader(Some(dead.to_string()));
+        let follower = serve(move |stream| drop(answer(&stream, hint)));
+        let leader = serve(|stream| drop(answer(&stream, Response::Written)));
+        // The follower answers once; so after the dead leader it must be the turn of the third.
+        let task = task(&format!("--servers {follower},{dead},{leader} put x 1")).unwrap().unwrap();
+        assert_eq!(task.run().unwrap(), Done::Lines("OK".into()));
     }
 
     #[test]

@@ -5,7 +5,8 @@
 use crate::kv::{Command, KEY_BYTES_MAX, Put, VALUE_BYTES_MAX};
 use crate::raft::Entry;
 
-/// The largest term, index or round. Far beyond use, and far enough below `u64::MAX` that adding cannot overflow.
+/// The largest term, index or round. Far beyond use, and far enough below `u64::MAX` that adding cannot
+/// overflow.
 pub(crate) const NUMBER_MAX: u64 = 1 << 53;
 
 /// Why bytes are not what they should be, as a phrase.

@@ -37,7 +37,8 @@ pub(crate) struct Store {
 }
 
 impl Store {
-    /// Applies the next entry of the log. A write that was applied before, or is older than one, changes nothing.
+    /// Applies the next entry of the log. A write that was applied before, or is older than one, changes
+    /// nothing.
     pub(crate) fn apply(&mut self, command: Command) {
         let Command::Put(put) = command else { return };
         let last = self.sessions.entry(put.client).or_insert(0);

@@ -5,7 +5,8 @@ use std::net::IpAddr;
 
 use crate::failure::Failure;
 
-/// Members of one service. A leader sends every write to each of them; more than seven is a mistake in the list.
+/// Members of one service. A leader sends every write to each of them; more than seven is a mistake in the
+/// list.
 pub(crate) const MEMBERS_MAX: usize = 15;
 /// Bytes of a name: a DNS label.
 pub(crate) const NAME_BYTES_MAX: usize = 63;
@@ -66,7 +67,8 @@ pub(crate) struct Place {
     pub(crate) address: Address,
 }
 
-/// Reads `a=a:7000,b=b:7000`. Without `name=` the name is the host, or the whole address when the host is a number.
+/// Reads `a=a:7000,b=b:7000`. Without `name=` the name is the host, or the whole address when the host is a
+/// number.
 ///
 /// # Errors
 /// When an address or name is malformed, there are none, or too many.

@@ -1,4 +1,5 @@
-//! Sockets: connecting by name, and the listener with one thread per connection. What is said is not decided here.
+//! Sockets: connecting by name, and the listener with one thread per connection. What is said is not decided
+//! here.
 
 mod link;
 
@@ -20,8 +21,8 @@ const IDLE_MAX: Duration = Duration::from_secs(30);
 /// How long the listener waits after an error such as too many open files, which would come back at once.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
-/// Connects to `address`, whose host is looked up now. `timeout` holds for connecting to each of the host's numbers,
-/// and for each read and write afterwards.
+/// Connects to `address`, whose host is looked up now. `timeout` holds for connecting to each of the host's
+/// numbers, and for each read and write afterwards.
 ///
 /// # Errors
 /// When the host has no number or none of them answers.

@@ -1,9 +1,9 @@
 //! The frames on the wire, between members and between client and member.
 //!
-//! A frame is its length in four bytes, big-endian, and then as many bytes: one that says which kind it is, and the
-//! kind's fields in order as `codec` writes them. A member that connects says `Hello` first and then sends messages;
-//! each is answered with one byte [`RECEIPT`], which says that it arrived and nothing more. A client sends requests
-//! and gets one response to each.
+//! A frame is its length in four bytes, big-endian, and then as many bytes: one that says which kind it is,
+//! and the kind's fields in order as `codec` writes them. A member that connects says `Hello` first and then
+//! sends messages; each is answered with one byte [`RECEIPT`], which says that it arrived and nothing more. A
+//! client sends requests and gets one response to each.
 
 use std::io::{self, Read, Write};
 

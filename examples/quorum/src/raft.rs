@@ -1,8 +1,8 @@
 //! One Raft member as a pure state machine: time and inputs go in; records to save and actions come out.
 //!
-//! After Ongaro and Ousterhout, "In Search of an Understandable Consensus Algorithm" (2014), with the read index
-//! and the leader's quorum check of Ongaro's dissertation (sections 6.4 and 6.2). No sockets, files, clocks or
-//! threads are here: `server` has them, and `sim` plays their part in the tests.
+//! After Ongaro and Ousterhout, "In Search of an Understandable Consensus Algorithm" (2014), with the read
+//! index and the leader's quorum check of Ongaro's dissertation (sections 6.4 and 6.2). No sockets, files,
+//! clocks or threads are here: `server` has them, and `sim` plays their part in the tests.
 
 mod election;
 mod log;
@@ -179,7 +179,8 @@ pub(crate) struct Raft {
     commit: u64,
     role: Role,
     election_at: Duration,
-    /// Set by a restart with data, a lost leader or a gap in the log, until the leader's commit index is reached.
+    /// Set by a restart with data, a lost leader or a gap in the log, until the leader's commit index is
+    /// reached.
     behind: bool,
     ballot_saved: (u64, Option<Member>),
     output: Output,

@@ -1,9 +1,10 @@
-//! What a member remembers across a crash: one file that is only ever appended to, and synced before an answer.
+//! What a member remembers across a crash: one file that is only ever appended to, and synced before an
+//! answer.
 //!
-//! The file is a sequence of frames. A frame is the four bytes `KVD1`, the payload's length and its CRC-32 (which
-//! covers the frame's offset too, so that no value can pose as a frame), then the payload: one or more records. One
-//! frame is one write and one sync. So a crash can tear the last frame only: it was not answered for, and is dropped.
-//! A bad frame with a good one behind it is damage, which is not repaired here.
+//! The file is a sequence of frames. A frame is the four bytes `KVD1`, the payload's length and its CRC-32
+//! (which covers the frame's offset too, so that no value can pose as a frame), then the payload: one or more
+//! records. One frame is one write and one sync. So a crash can tear the last frame only: it was not answered
+//! for, and is dropped. A bad frame with a good one behind it is damage, which is not repaired here.
 
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{Read, Seek, SeekFrom, Write};
@@ -51,7 +52,8 @@ impl Storage {
     /// Opens the file in `directory`, or begins one, for the member that `owner` describes.
     ///
     /// # Errors
-    /// When the directory cannot be used, another process uses it, it is another member's, or the file is damaged.
+    /// When the directory cannot be used, another process uses it, it is another member's, or the file is
+    /// damaged.
     pub(crate) fn open(directory: &Path, owner: &str) -> Result<(Self, Saved), Failure> {
         let path = directory.join(FILE_NAME);
         let trouble = |doing: &str, err: &std::io::Error| {
@@ -82,7 +84,8 @@ impl Storage {
     /// Appends `records`; they are durable when this returns.
     ///
     /// # Errors
-    /// When writing or syncing fails. What is on disk is then unknown, so the process must end and read it anew.
+    /// When writing or syncing fails. What is on disk is then unknown, so the process must end and read it
+    /// anew.
     pub(crate) fn save(&mut self, records: &[Record]) -> Result<(), Failure> {
         let mut rest = records;
         while !rest.is_empty() {

@@ -1,4 +1,5 @@
-//! Three real members on this machine: writes, a killed leader, more writes, a restart; and what `kvctl` says.
+//! Three real members on this machine: writes, a killed leader, more writes, a restart; and what `kvctl`
+//! says.
 //!
 //! Nothing here waits for a time, only for lines and exits; the limit is for a run that hangs.
 

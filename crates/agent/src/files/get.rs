@@ -88,7 +88,8 @@ fn entry(relative: &Path, kind: Kind, data: &Metadata) -> Entry {
 
 /// The names in a folder, the last first: they are taken from the end.
 fn children(path: &Path, relative: &Path) -> io::Result<Vec<PathBuf>> {
-    let mut names = fs::read_dir(path)?.map(|entry| Ok(entry?.file_name())).collect::<io::Result<Vec<_>>>()?;
+    let mut names =
+        fs::read_dir(path)?.map(|entry| Ok(entry?.file_name())).collect::<io::Result<Vec<_>>>()?;
     names.sort_by(|a, b| b.cmp(a));
     Ok(names.into_iter().map(|name| relative.join(name)).collect())
 }

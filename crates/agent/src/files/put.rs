@@ -43,7 +43,9 @@ async fn manifest(first: Put, receiver: &mut Receiver) -> Option<Vec<Entry>> {
     let Put { mut entries, mut last } = first;
     while !last {
         let Received::Message(message) = receiver.receive().await else { return None };
-        let Some(netsplit_wire::message::Body::Put(more)) = Request::decode(message).ok()?.body else { return None };
+        let Some(netsplit_wire::message::Body::Put(more)) = Request::decode(message).ok()?.body else {
+            return None;
+        };
         entries.extend(more.entries);
         last = more.last;
         if entries.len() > ENTRIES_MAX {
@@ -115,7 +117,9 @@ fn make_parent(path: &Path) -> io::Result<()> {
 
 /// Copies content that this host has. Returns whether it had it.
 async fn copy_known(agent: &Shared, entry: &Entry) -> io::Result<bool> {
-    let Ok(hash) = <[u8; 32]>::try_from(&entry.hash[..]).map(blake3::Hash::from_bytes) else { return Ok(false) };
+    let Ok(hash) = <[u8; 32]>::try_from(&entry.hash[..]).map(blake3::Hash::from_bytes) else {
+        return Ok(false);
+    };
     let path = Path::new(&entry.path);
     let known = agent.index.lock().unwrap_or_else(PoisonError::into_inner).find(&hash);
     let Some(known) = known else { return Ok(false) };

@@ -1,8 +1,9 @@
-//! The way to one peer: a thread that sends messages, opens connections, and gives up those that lead nowhere.
+//! The way to one peer: a thread that sends messages, opens connections, and gives up those that lead
+//! nowhere.
 //!
-//! A message that cannot be sent is dropped: Raft sends again. The peer's own messages come in on connections that
-//! the peer opens. After a partition TCP would wait long before it tries again, so a connection on which no receipt
-//! came for a while is replaced by a new one.
+//! A message that cannot be sent is dropped: Raft sends again. The peer's own messages come in on connections
+//! that the peer opens. After a partition TCP would wait long before it tries again, so a connection on which
+//! no receipt came for a while is replaced by a new one.
 
 use std::io::{self, ErrorKind, Read};
 use std::net::TcpStream;
@@ -40,8 +41,9 @@ struct Connection {
     progress_at: Instant,
 }
 
-/// Starts the thread that sends from the member called `from` to the peer `to`. `patience` is how long a connection
-/// may take to open and to show that it works; `complain` is told what hinders it, once per outage.
+/// Starts the thread that sends from the member called `from` to the peer `to`. `patience` is how long a
+/// connection may take to open and to show that it works; `complain` is told what hinders it, once per
+/// outage.
 ///
 /// # Errors
 /// When there is no thread to be had.

@@ -4,7 +4,8 @@ use crate::kv::Command;
 
 /// Entries in one message. A restarted member with a long log gets it in so many steps.
 pub(crate) const BATCH_ENTRIES_MAX: usize = 64;
-/// Bytes of the texts in one message beyond its first entry; with that entry a message stays below a frame's limit.
+/// Bytes of the texts in one message beyond its first entry; with that entry a message stays below a frame's
+/// limit.
 const BATCH_BYTES_MAX: usize = 512 * 1024;
 
 /// One entry of the log.

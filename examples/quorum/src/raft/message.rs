@@ -9,7 +9,8 @@ pub(crate) enum Message {
     Vote { term: u64, last_index: u64, last_term: u64 },
     /// The answer to a [`Message::Vote`].
     VoteReply { term: u64, granted: bool },
-    /// I lead. Behind the entry `prev_index` of `prev_term` come `entries`, maybe none; all up to `commit` is committed.
+    /// I lead. Behind the entry `prev_index` of `prev_term` come `entries`, maybe none; all up to `commit` is
+    /// committed.
     Append { term: u64, round: u64, prev_index: u64, prev_term: u64, commit: u64, entries: Vec<Entry> },
     /// The answer to the [`Message::Append`] of `round`.
     AppendReply { term: u64, round: u64, outcome: Outcome },

@@ -14,7 +14,8 @@ impl Raft {
         self.answer_reads();
     }
 
-    /// Answers the reads whose round a majority has answered, and begins a round for those that still need one.
+    /// Answers the reads whose round a majority has answered, and begins a round for those that still need
+    /// one.
     pub(super) fn answer_reads(&mut self) {
         let Role::Leader(lead) = &mut self.role else { return };
         if lead.reads.is_empty() || self.log.term_at(self.commit) != Some(self.term) {

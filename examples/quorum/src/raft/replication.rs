@@ -20,8 +20,9 @@ impl Raft {
         self.advance_commit();
     }
 
-    /// DELIBERATELY BROKEN, behind `--ack-early`: answers a write that is on no disk but this leader's. When the
-    /// leader is lost before a majority has the entry, an acknowledged write is lost with it. Tests must notice.
+    /// DELIBERATELY BROKEN, behind `--ack-early`: answers a write that is on no disk but this leader's. When
+    /// the leader is lost before a majority has the entry, an acknowledged write is lost with it. Tests must
+    /// notice.
     fn acknowledge_early(&mut self, ticket: Ticket) {
         self.answer(ticket, Answer::Written);
     }

@@ -1,8 +1,9 @@
 //! A world for the pure member: a network, disks, clients and misfortune, all drawn from one seed.
 //!
-//! Messages travel as the bytes of `protocol` and are delayed, dropped, duplicated and cut off; disks hold the bytes
-//! of `storage`, and a crash while saving keeps a random part of what was not yet synced, or garbles it. What must
-//! hold in any world is asserted here on the way; what `--ack-early` may break is in the [`Verdict`].
+//! Messages travel as the bytes of `protocol` and are delayed, dropped, duplicated and cut off; disks hold
+//! the bytes of `storage`, and a crash while saving keeps a random part of what was not yet synced, or
+//! garbles it. What must hold in any world is asserted here on the way; what `--ack-early` may break is in
+//! the [`Verdict`].
 
 mod history;
 
@@ -17,7 +18,8 @@ use crate::protocol::Frame;
 use crate::rng::Rng;
 use crate::storage::{next_frame, replay};
 
-/// The moment between two steps of the world. Inputs that come to a member within one share a sync, as in `server`.
+/// The moment between two steps of the world. Inputs that come to a member within one share a sync, as in
+/// `server`.
 const MOMENT: Duration = Duration::from_millis(1);
 const TIMING: Timing = Timing {
     election_min: Duration::from_millis(300),
@@ -94,8 +96,8 @@ pub(super) struct World {
     events: u64,
     tickets: Ticket,
     leaders: BTreeMap<u64, Member>,
-    /// What some member committed, by index.
-    chosen: Vec<Entry>,
+    /// What some member committed, by index; and its term when it did.
+    chosen: Vec<(Entry, u64)>,
     crashes: usize,
 }
 
@@ -226,7 +228,8 @@ impl World {
         }
     }
 
-    /// What `server` does in a turn: steps, then one save, then the actions; with a crash in between at times.
+    /// What `server` does in a turn: steps, then one save, then the actions; with a crash in between at
+    /// times.
     fn feed(&mut self, member: Member, inputs: Vec<Input>) {
         let now = self.now;
         let Some(raft) = &mut self.node(member).raft else { return };
@@ -305,7 +308,9 @@ impl World {
         let before = self.leaders.insert(term, member);
         assert_eq!(before, None, "seed {seed}: {member:?} is the second leader of term {term}");
         let raft = self.nodes[usize::from(member.0)].raft.as_ref().unwrap();
-        for (index, entry) in (1..).zip(&self.chosen) {
+        // Late votes can still make a leader of a term that is over; it need not have what came after.
+        let earlier = (1..).zip(&self.chosen).filter(|(_, (_, chosen_in))| *chosen_in < term);
+        for (index, (entry, _)) in earlier {
             assert_eq!(
                 raft.log.get(index),
                 Some(entry),
@@ -318,12 +323,15 @@ impl World {
     fn applied(&mut self, member: Member, index: u64) {
         let seed = self.plan.seed;
         let node = &mut self.nodes[usize::from(member.0)];
-        let entry = node.raft.as_ref().and_then(|raft| raft.log.get(index)).unwrap().clone();
+        let raft = node.raft.as_ref().unwrap();
+        let entry = raft.log.get(index).unwrap().clone();
         node.applied += 1;
         assert_eq!(node.applied, index, "seed {seed}: entries are applied in order");
         match self.chosen.get(usize::try_from(index - 1).unwrap()) {
-            Some(chosen) => assert_eq!(*chosen, entry, "seed {seed}: two entries are committed at {index}"),
-            None => self.chosen.push(entry.clone()),
+            Some((chosen, _)) => {
+                assert_eq!(*chosen, entry, "seed {seed}: two entries are committed at {index}")
+            }
+            None => self.chosen.push((entry.clone(), raft.term())),
         }
         node.store.apply(entry.command);
     }
@@ -366,7 +374,7 @@ impl World {
 
     fn verdict(&self) -> Verdict {
         let is_chosen =
-            |put: &Put| self.chosen.iter().any(|entry| entry.command == Command::Put(put.clone()));
+            |put: &Put| self.chosen.iter().any(|(entry, _)| entry.command == Command::Put(put.clone()));
         let writes =
             self.acknowledged().filter(|&number| matches!(self.history[number].kind, Kind::Write(_)));
         Verdict {

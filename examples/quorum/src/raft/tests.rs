@@ -277,7 +277,8 @@ fn messages_that_make_no_sense_do_no_harm() {
     }
 }
 
-/// The world of `plan`, on a thread with the seed's name, so that a panic anywhere in it says which seed it was.
+/// The world of `plan`, on a thread with the seed's name, so that a panic anywhere in it says which seed it
+/// was.
 fn world(plan: Plan) -> Verdict {
     let builder = thread::Builder::new().name(format!("seed {} of {} members", plan.seed, plan.members));
     builder.spawn(move || run(plan)).unwrap().join().expect("the panic above names the seed")

@@ -1,4 +1,5 @@
-//! Whether a history of reads and writes could be that of one register per key (Wing and Gong's search, 1993).
+//! Whether a history of reads and writes could be that of one register per key (Wing and Gong's search,
+//! 1993).
 
 use std::collections::HashSet;
 
@@ -8,7 +9,8 @@ pub(super) struct Operation {
     pub(super) client: u64,
     pub(super) key: u64,
     pub(super) kind: Kind,
-    /// When it began and ended, in events of the world. One without an end may have happened at any time or not at all.
+    /// When it began and ended, in events of the world. One without an end may have happened at any time or
+    /// not at all.
     pub(super) began: u64,
     pub(super) ended: Option<u64>,
 }

@@ -1,0 +1,136 @@
+//! What every provider owes.
+
+use std::fmt;
+use std::net::{Ipv4Addr, Ipv6Addr};
+use std::path::PathBuf;
+use std::pin::Pin;
+use std::sync::Arc;
+
+use netsplit_link::Transport;
+use netsplit_model::{Capabilities, HostName, Teardown, Trouble};
+
+use crate::namespace::Namespace;
+
+/// A future that a trait object can return.
+pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
+
+/// A byte stream to an agent.
+pub type BoxTransport = Box<dyn AnyTransport>;
+
+/// [`Transport`] as a trait object.
+pub trait AnyTransport: Transport {}
+impl<T: Transport> AnyTransport for T {}
+
+impl fmt::Debug for dyn AnyTransport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a transport")
+    }
+}
+
+/// Something that makes hosts.
+pub trait Provider: Send + Sync + fmt::Debug {
+    /// Its name: `namespace`.
+    fn name(&self) -> &'static str;
+
+    /// What it can do to its hosts.
+    fn capabilities(&self) -> Capabilities;
+
+    /// Begins a testbed without hosts.
+    ///
+    /// The future fails with the rule that forbids it here and the remedy.
+    fn begin(&self, spec: BedSpec) -> BoxFuture<'_, Result<Arc<dyn Bed>, Trouble>>;
+}
+
+/// What a testbed must be told before it has hosts.
+#[derive(Clone, Debug)]
+pub struct BedSpec {
+    /// The run's directory; a socket through which others reach the testbed lies there while it lives.
+    pub dir: PathBuf,
+    /// The run's id, for names that must not collide.
+    pub run: String,
+}
+
+/// A host to make.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HostSpec {
+    /// Its name, unique in its testbed.
+    pub name: HostName,
+    /// What its disk holds at most, in bytes; `None`: no limit of its own.
+    pub disk: Option<u64>,
+}
+
+/// A host that was made. Its agent may still be on its way.
+#[derive(Debug)]
+pub struct MadeHost {
+    /// Its name.
+    pub name: HostName,
+    /// Its IPv4 address.
+    pub address: Ipv4Addr,
+    /// Its IPv6 address.
+    pub address6: Ipv6Addr,
+    /// How often it came up, from 1.
+    pub generation: u32,
+    /// The way to its agent.
+    pub transport: BoxTransport,
+}
+
+/// What may be done to a host's power.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Power {
+    /// Cut it: everything on the host is gone at once, its disk stays.
+    Kill,
+    /// Stop it for a while; what others send it waits or is lost, as the network has it.
+    Pause,
+    /// Let it go on.
+    Resume,
+}
+
+/// What a testbed has to say by itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum BedEvent {
+    /// A host has gone, and nobody asked for it here; why, as far as it could say.
+    HostDied(HostName, String),
+    /// The testbed has gone.
+    Ended(String),
+}
+
+/// A testbed: hosts that can reach each other.
+pub trait Bed: Send + Sync + fmt::Debug {
+    /// Makes hosts, each named on all others. `made` is told of each as soon as it is; the future ends after the last.
+    fn add_hosts<'a>(
+        &'a self,
+        hosts: Vec<HostSpec>,
+        made: &'a mut (dyn FnMut(MadeHost) + Send),
+    ) -> BoxFuture<'a, Result<(), Trouble>>;
+
+    /// A new byte stream to a host's agent.
+    fn connect<'a>(&'a self, host: &'a HostName) -> BoxFuture<'a, Result<BoxTransport, Trouble>>;
+
+    /// Does something to a host's power.
+    fn power<'a>(&'a self, host: &'a HostName, power: Power) -> BoxFuture<'a, Result<(), Trouble>>;
+
+    /// Starts a killed host again, with the disk it had.
+    fn start<'a>(&'a self, host: &'a HostName) -> BoxFuture<'a, Result<MadeHost, Trouble>>;
+
+    /// The next thing the testbed has to say; never ends before the testbed does.
+    fn event(&self) -> BoxFuture<'_, BedEvent>;
+
+    /// Leaves the testbed to itself: it outlives this process until somebody ends it, or for a day.
+    fn keep(&self) -> BoxFuture<'_, Result<(), Trouble>>;
+
+    /// Ends the testbed and waits until nothing of it is left.
+    fn end(&self) -> BoxFuture<'_, Teardown>;
+}
+
+/// The providers of this version.
+pub fn names() -> &'static [&'static str] {
+    &["namespace"]
+}
+
+/// The provider called `name`.
+pub fn by_name(name: &str) -> Option<Arc<dyn Provider>> {
+    match name {
+        "namespace" => Some(Arc::new(Namespace)),
+        _ => None,
+    }
+}

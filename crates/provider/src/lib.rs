@@ -1,0 +1,16 @@
+//! Makes hosts. One folder a provider, behind one trait.
+//!
+//! Start at [`Provider`] and [`Bed`]: a provider owes a host on which the agent runs, a byte stream to that agent,
+//! power, and that nothing survives the run. Commands, files, output, waits and environment all go through the agent
+//! and are the same code everywhere; none of it is here.
+
+mod bed;
+pub mod namespace;
+pub mod program;
+
+pub use crate::{
+    bed::{
+        Bed, BedEvent, BedSpec, BoxFuture, BoxTransport, HostSpec, MadeHost, Power, Provider, by_name, names,
+    },
+    program::Program,
+};

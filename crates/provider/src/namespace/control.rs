@@ -1,0 +1,209 @@
+//! What the test, `netsplit enter` and the like say to keeper and stage, and how descriptors travel: one message a
+//! packet, each with at most one descriptor.
+
+use std::io;
+use std::io::{IoSlice, IoSliceMut};
+use std::mem::MaybeUninit;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use prost::{Message, Oneof};
+use rustix::net::{
+    AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, ReturnFlags, SendAncillaryBuffer,
+    SendAncillaryMessage, SendFlags, SocketFlags, SocketType, recvmsg, sendmsg, socketpair,
+};
+
+/// Bytes of a request at most: it may hold the names of some 3,000 hosts.
+pub(super) const REQUEST_MAX: usize = 192 << 10;
+/// Bytes of an answer at most.
+pub(super) const REPLY_MAX: usize = 8 << 10;
+
+/// From a client to the stage, or to the keeper.
+#[derive(Clone, PartialEq, Message)]
+pub(super) struct Request {
+    /// Repeated in every answer.
+    #[prost(uint64, tag = "1")]
+    pub(super) id: u64,
+    #[prost(oneof = "Ask", tags = "2, 3, 4, 5, 6, 7, 8")]
+    pub(super) ask: Option<Ask>,
+}
+
+impl Request {
+    /// Says only that it comes. Not empty: an empty packet is an end of file.
+    pub(super) fn nudge() -> Self {
+        Self { id: 1, ask: None }
+    }
+}
+
+#[derive(Clone, PartialEq, Oneof)]
+pub(super) enum Ask {
+    /// Make a host.
+    #[prost(message, tag = "2")]
+    Add(Add),
+    /// A new connection to an agent.
+    #[prost(string, tag = "3")]
+    Connect(String),
+    /// Cut a host's power.
+    #[prost(string, tag = "4")]
+    Kill(String),
+    /// Start a killed host.
+    #[prost(string, tag = "5")]
+    Start(String),
+    #[prost(string, tag = "6")]
+    Pause(String),
+    #[prost(string, tag = "7")]
+    Resume(String),
+    /// Outlive the test, or end.
+    #[prost(enumeration = "Fate", tag = "8")]
+    Fate(i32),
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, prost::Enumeration)]
+#[repr(i32)]
+pub(super) enum Fate {
+    Keep = 0,
+    End = 1,
+}
+
+#[derive(Clone, PartialEq, Eq, Message)]
+pub(super) struct Add {
+    #[prost(string, tag = "1")]
+    pub(super) name: String,
+    #[prost(string, tag = "2")]
+    pub(super) address: String,
+    #[prost(string, tag = "3")]
+    pub(super) address6: String,
+    /// Bytes; 0: no limit of its own.
+    #[prost(uint64, tag = "4")]
+    pub(super) disk: u64,
+    /// /etc/hosts of this host and of every one made before it; empty: as before.
+    #[prost(string, tag = "5")]
+    pub(super) names: String,
+}
+
+/// From the stage.
+#[derive(Clone, PartialEq, Message)]
+pub(super) struct Reply {
+    /// The request's; 0 when nobody asked.
+    #[prost(uint64, tag = "1")]
+    pub(super) id: u64,
+    #[prost(oneof = "Say", tags = "2, 3, 4, 5")]
+    pub(super) say: Option<Say>,
+}
+
+#[derive(Clone, PartialEq, Eq, Oneof)]
+pub(super) enum Say {
+    /// It is done; a connection travels with the packet where one was asked for.
+    #[prost(uint32, tag = "2")]
+    Done(u32),
+    #[prost(message, tag = "3")]
+    Failed(Failure),
+    /// A host has gone, and no client asked for it.
+    #[prost(string, tag = "4")]
+    Died(String),
+    /// The stage stands: the connection to it travels with this packet (keeper only).
+    #[prost(bool, tag = "5")]
+    Stands(bool),
+}
+
+/// What went wrong, for a message with the remedy.
+#[derive(Clone, PartialEq, Eq, Message)]
+pub(super) struct Failure {
+    /// Which call: `clone`, `mount proc`.
+    #[prost(string, tag = "1")]
+    pub(super) step: String,
+    /// 0: no error of the kernel's.
+    #[prost(int32, tag = "2")]
+    pub(super) errno: i32,
+    #[prost(string, tag = "3")]
+    pub(super) text: String,
+}
+
+impl Failure {
+    pub(super) fn of(step: &str, error: &io::Error) -> Self {
+        Self { step: step.to_owned(), errno: error.raw_os_error().unwrap_or(0), text: error.to_string() }
+    }
+}
+
+/// The step at which something failed.
+#[derive(Debug)]
+pub(super) struct StepError {
+    pub(super) step: String,
+    pub(super) error: io::Error,
+}
+
+impl StepError {
+    pub(super) fn failure(&self) -> Failure {
+        Failure::of(&self.step, &self.error)
+    }
+}
+
+/// Names the step of an error.
+pub(super) trait Step<T> {
+    fn step(self, step: impl Into<String>) -> Result<T, StepError>;
+}
+
+impl<T, E: Into<io::Error>> Step<T> for Result<T, E> {
+    fn step(self, step: impl Into<String>) -> Result<T, StepError> {
+        self.map_err(|error| StepError { step: step.into(), error: error.into() })
+    }
+}
+
+/// A pair of sockets that keep packets apart.
+pub(super) fn pair() -> io::Result<(OwnedFd, OwnedFd)> {
+    Ok(socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)?)
+}
+
+/// A pair of sockets for a link.
+pub(super) fn stream_pair() -> io::Result<(OwnedFd, OwnedFd)> {
+    Ok(socketpair(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None)?)
+}
+
+/// Sends one packet. A peer that is gone is an error, never a signal.
+pub(super) fn send(socket: impl AsFd, message: &impl Message, fd: Option<BorrowedFd<'_>>) -> io::Result<()> {
+    let body = message.encode_to_vec();
+    debug_assert!(!body.is_empty(), "an empty packet is an end of file");
+    if body.len() > REQUEST_MAX {
+        return Err(io::Error::other("too many hosts for one packet"));
+    }
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+    let mut control = SendAncillaryBuffer::new(&mut space);
+    let fds = fd.map(|fd| [fd]);
+    if let Some(fds) = &fds {
+        control.push(SendAncillaryMessage::ScmRights(fds));
+    }
+    rustix::io::retry_on_intr(|| {
+        sendmsg(&socket, &[IoSlice::new(&body)], &mut control, SendFlags::NOSIGNAL)
+    })?;
+    Ok(())
+}
+
+/// Receives one packet of at most `max` bytes and the descriptor that came with it; `None` when the peer is gone.
+pub(super) fn receive<M: Message + Default>(
+    socket: impl AsFd,
+    flags: RecvFlags,
+    max: usize,
+) -> io::Result<Option<(M, Option<OwnedFd>)>> {
+    let mut body = vec![0; max];
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+    let mut control = RecvAncillaryBuffer::new(&mut space);
+    let flags = flags | RecvFlags::CMSG_CLOEXEC;
+    let received = rustix::io::retry_on_intr(|| {
+        recvmsg(&socket, &mut [IoSliceMut::new(&mut body)], &mut control, flags)
+    });
+    let received = match received {
+        Err(rustix::io::Errno::CONNRESET) => return Ok(None),
+        other => other?,
+    };
+    if received.bytes == 0 {
+        return Ok(None);
+    }
+    let fd = control.drain().find_map(|message| match message {
+        RecvAncillaryMessage::ScmRights(mut fds) => fds.next(),
+        _ => None,
+    });
+    if received.flags.contains(ReturnFlags::TRUNC) {
+        return Err(io::Error::other("a packet beyond the limit"));
+    }
+    let message = M::decode(&body[..received.bytes]).map_err(io::Error::other)?;
+    Ok(Some((message, fd)))
+}

@@ -1,0 +1,109 @@
+//! Why namespace hosts cannot be made here, and what to do about it.
+
+use std::fs;
+use std::process::ExitStatus;
+
+use netsplit_model::{Reason, Trouble};
+use rustix::io::Errno;
+
+use super::control::Failure;
+use super::hook::ROLE;
+
+/// The hook did not run in this process.
+pub(super) fn no_hook() -> Trouble {
+    Trouble::new(
+        Reason::NoAgent,
+        "this program cannot be its own agent: netsplit's start-up hook did not run",
+    )
+    .fix("link netsplit into the executable itself, not into a library that is loaded later")
+}
+
+/// The role variable is set in this process's environment.
+pub(super) fn left_over() -> Trouble {
+    Trouble::new(Reason::NoAgent, format!("{ROLE} is set, but this process became no agent"))
+        .fix(format!("unset {ROLE}"))
+}
+
+/// The keeper ended without a word.
+pub(super) fn keeper_ended(status: Option<ExitStatus>) -> Trouble {
+    let how = status.map_or_else(|| "it ended".to_owned(), |status| status.to_string());
+    Trouble::new(Reason::NoAgent, format!("the keeper of the testbed ended before it said hello ({how})"))
+        .because("the executable, started again, did not run netsplit's start-up hook")
+        .guess("link netsplit into the executable itself, not into a library that is loaded later")
+}
+
+/// The keeper did not answer.
+pub(super) fn keeper_silent() -> Trouble {
+    Trouble::new(Reason::NoAgent, "the keeper of the testbed did not answer within 20s")
+        .because("the executable was started through an emulator or loader, or the machine is very slow")
+        .guess("start the test binary itself, not `ld.so` or `qemu-user` with it as an argument")
+}
+
+/// A failure of keeper, stage or host as a message with the remedy.
+pub(super) fn explain(failure: &Failure, what: &str) -> Trouble {
+    let errno = Errno::from_raw_os_error(failure.errno);
+    let rootless_steps = ["clone", "write uid_map", "write gid_map", "make mounts private", "mount tmpfs"];
+    if rootless_steps.contains(&failure.step.as_str()) && !rustix::process::geteuid().is_root() {
+        return no_user_namespaces(failure, errno);
+    }
+    if failure.step == "clone" && matches!(errno, Errno::PERM | Errno::NOSPC) {
+        return no_user_namespaces(failure, errno);
+    }
+    if failure.step == "mount /proc" && errno == Errno::PERM {
+        return Trouble::new(Reason::UsernsRestricted, "hosts cannot have a /proc of their own here")
+            .because("parts of this machine's /proc are hidden, as in a container")
+            .fix("docker run --security-opt systempaths=unconfined --security-opt seccomp=unconfined …")
+            .or("run outside the container");
+    }
+    if errno == Errno::NOSPC || errno == Errno::NOMEM {
+        return Trouble::new(Reason::HostNotReady, format!("{what}: {}: {}", failure.step, failure.text))
+            .because("the machine has no memory left, or the limit on namespaces is reached")
+            .guess("fewer hosts, or: cat /proc/sys/user/max_net_namespaces");
+    }
+    let detail = if failure.step == what { String::new() } else { format!("{}: ", failure.step) };
+    Trouble::new(Reason::HostNotReady, format!("{what}: {detail}{}", failure.text))
+}
+
+fn no_user_namespaces(failure: &Failure, errno: Errno) -> Trouble {
+    let trouble = Trouble::new(
+        Reason::UsernsRestricted,
+        "user namespaces give no rights here, so `namespace` hosts cannot be made",
+    );
+    let is = |file: &str, value: &str| fs::read_to_string(file).is_ok_and(|text| text.trim() == value);
+    if is("/proc/sys/user/max_user_namespaces", "0") {
+        return trouble
+            .because("user.max_user_namespaces = 0")
+            .fix("sudo sysctl -w user.max_user_namespaces=15000")
+            .or("run as root, which needs no user namespace");
+    }
+    if is("/proc/sys/kernel/unprivileged_userns_clone", "0") {
+        return trouble
+            .because("kernel.unprivileged_userns_clone = 0 (an older Debian's default)")
+            .fix("sudo sysctl -w kernel.unprivileged_userns_clone=1")
+            .or("run as root, which needs no user namespace");
+    }
+    if is("/proc/sys/kernel/apparmor_restrict_unprivileged_userns", "1") {
+        return trouble
+            .because(
+                "kernel.apparmor_restrict_unprivileged_userns = 1 (Ubuntu's default: creating one succeeds, using it \
+                 does not)",
+            )
+            .fix(
+                "sudo sysctl -w kernel.apparmor_restrict_unprivileged_userns=0   until reboot; for good: \
+                 netsplit explain userns-restricted",
+            )
+            .or("run as root, which needs no user namespace");
+    }
+    let what = format!("{} is refused: {}", failure.step, failure.text);
+    match errno {
+        Errno::NOSPC => trouble
+            .because(format!("{what}; a limit on namespaces is reached, here or in a container around this"))
+            .guess("cat /proc/sys/user/max_user_namespaces"),
+        _ => trouble
+            .because(format!(
+                "{what}; a seccomp filter or a security module forbids it, as Docker's default profile does"
+            ))
+            .guess("in Docker: --security-opt seccomp=unconfined --security-opt apparmor=unconfined")
+            .or("run as root, which needs no user namespace"),
+    }
+}

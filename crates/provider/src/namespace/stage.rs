@@ -1,0 +1,386 @@
+//! pid 1 of a testbed's pid namespace: makes hosts, starts them again, reaps them; answers its clients.
+//!
+//! One thread and one poll loop. The kernel ends everything below when this process ends.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::net::RecvFlags;
+use rustix::process::{Pid, PidfdFlags, Signal, WaitId, WaitIdOptions, kill_process, pidfd_open, waitid};
+
+use super::cgroup;
+use super::control::{
+    self, Add, Ask, Failure, Fate, REPLY_MAX, REQUEST_MAX, Reply, Request, Say, Step, StepError,
+};
+use super::host::{self, Plan};
+use super::net::Netlink;
+use super::root::{self, Disk, Ground};
+use super::sys::{
+    CLONE_NEWCGROUP, CLONE_NEWIPC, CLONE_NEWNET, CLONE_NEWNS, CLONE_NEWPID, CLONE_NEWUTS, Forked, fork,
+};
+
+const HOST_NAMESPACES: i32 =
+    CLONE_NEWNET | CLONE_NEWNS | CLONE_NEWPID | CLONE_NEWUTS | CLONE_NEWIPC | CLONE_NEWCGROUP;
+/// Where the stage's own file system lies, in its own mount namespace. /tmp exists on every machine.
+const SCRATCH: &str = "/tmp";
+/// How long a host may take to stop or go on.
+const PAUSE_MAX: Duration = Duration::from_secs(5);
+/// Clients at once: the test, and shells of people who look on.
+const CLIENTS_MAX: usize = 64;
+
+/// What the keeper decided before the fork.
+#[derive(Debug)]
+pub(super) struct Begin {
+    /// Root of the machine, not only of a user namespace.
+    pub(super) root: bool,
+    /// The group for this testbed's hosts.
+    pub(super) cgroup: Option<PathBuf>,
+}
+
+/// One host, running or not.
+struct Host {
+    index: usize,
+    addresses: [IpAddr; 2],
+    names: String,
+    generation: u32,
+    running: Option<Running>,
+}
+
+struct Running {
+    pid: Pid,
+    alive: OwnedFd,
+    control: OwnedFd,
+    /// Its network port here.
+    port: u32,
+    paused: bool,
+}
+
+struct Client {
+    id: usize,
+    socket: OwnedFd,
+}
+
+struct Stage<'a> {
+    begin: &'a Begin,
+    ground: Ground,
+    netlink: Netlink,
+    bridge: u32,
+    hosts: BTreeMap<String, Host>,
+    /// The newest /etc/hosts.
+    names: String,
+    clients: Vec<Client>,
+    clients_ever: usize,
+    /// Whether the testbed outlives its first client.
+    kept: bool,
+    keeper: OwnedFd,
+}
+
+/// What the poll loop found.
+enum Ready {
+    Keeper,
+    Client(usize),
+    /// A host ended, or has something to say.
+    Host(String),
+}
+
+/// Runs until the keeper or the first client has gone.
+pub(super) fn run(begin: &Begin, keeper: OwnedFd, test: OwnedFd) -> Result<(), StepError> {
+    let scratch = PathBuf::from(SCRATCH);
+    let top = root::survey().step("read /")?;
+    root::prepare_stage(&scratch)?;
+    let netlink = Netlink::open().step("netlink")?;
+    netlink.up(super::net::index("lo").step("find lo")?).step("lo up")?;
+    let bridge = netlink.bridge("fabric").step("make a bridge")?;
+    let ground = Ground { scratch, top, root: begin.root };
+    let mut stage = Stage {
+        begin,
+        ground,
+        netlink,
+        bridge,
+        hosts: BTreeMap::new(),
+        names: String::new(),
+        clients: vec![Client { id: 0, socket: test }],
+        clients_ever: 1,
+        kept: false,
+        keeper,
+    };
+    control::send(&stage.keeper, &Reply { id: 0, say: Some(Say::Stands(true)) }, None).step("greet")?;
+    stage.serve().step("serve")
+}
+
+impl Stage<'_> {
+    fn serve(&mut self) -> io::Result<()> {
+        loop {
+            for ready in self.wait()? {
+                match ready {
+                    Ready::Keeper => {
+                        if !self.on_keeper()? {
+                            return Ok(());
+                        }
+                    }
+                    Ready::Client(id) => {
+                        if !self.on_client(id)? {
+                            return Ok(());
+                        }
+                    }
+                    Ready::Host(name) => self.on_host(&name),
+                }
+            }
+        }
+    }
+
+    fn wait(&self) -> io::Result<Vec<Ready>> {
+        let running = || self.hosts.iter().filter_map(|(name, host)| Some((name, host.running.as_ref()?)));
+        let mut fds = vec![PollFd::new(&self.keeper, PollFlags::IN)];
+        fds.extend(self.clients.iter().map(|client| PollFd::new(&client.socket, PollFlags::IN)));
+        fds.extend(running().map(|(_, running)| PollFd::new(&running.alive, PollFlags::IN)));
+        loop {
+            match poll(&mut fds, None) {
+                Err(rustix::io::Errno::INTR) => {}
+                Err(error) => return Err(error.into()),
+                Ok(_) => break,
+            }
+        }
+        let is_ready: Vec<bool> = fds.iter().map(|fd| !fd.revents().is_empty()).collect();
+        let who = std::iter::once(Ready::Keeper)
+            .chain(self.clients.iter().map(|client| Ready::Client(client.id)))
+            .chain(running().map(|(name, _)| Ready::Host(name.clone())));
+        Ok(who.zip(is_ready).filter_map(|(who, ready)| ready.then_some(who)).collect())
+    }
+
+    /// The keeper passes on new clients; its end of file means that it died. `false`: the end.
+    fn on_keeper(&mut self) -> io::Result<bool> {
+        let Some((_, fd)) = control::receive::<Request>(&self.keeper, RecvFlags::empty(), REQUEST_MAX)?
+        else {
+            return Ok(false); // the parent-death signal is only faster
+        };
+        if let Some(socket) = fd.filter(|_| self.clients.len() < CLIENTS_MAX) {
+            self.clients.push(Client { id: self.clients_ever, socket });
+            self.clients_ever += 1;
+        }
+        Ok(true)
+    }
+
+    /// `false`: the end.
+    fn on_client(&mut self, id: usize) -> io::Result<bool> {
+        let Some(at) = self.clients.iter().position(|client| client.id == id) else { return Ok(true) };
+        // A packet that cannot be read is a client that is not ours.
+        let request = control::receive::<Request>(&self.clients[at].socket, RecvFlags::empty(), REQUEST_MAX);
+        let Ok(Some((request, _))) = request else {
+            self.clients.remove(at);
+            return Ok(id != 0 || self.kept);
+        };
+        let Request { id: number, ask: Some(ask) } = request else { return Ok(true) };
+        if ask == Ask::Fate(Fate::End.into()) {
+            return Ok(false);
+        }
+        let answer = self.obey(ask);
+        let (say, fd) = match answer {
+            Ok((generation, fd)) => (Say::Done(generation), fd),
+            Err(error) => (Say::Failed(error.failure()), None),
+        };
+        let reply = Reply { id: number, say: Some(say) };
+        if control::send(&self.clients[at].socket, &reply, fd.as_ref().map(AsFd::as_fd)).is_err() {
+            self.clients.remove(at);
+            return Ok(id != 0 || self.kept);
+        }
+        Ok(true)
+    }
+
+    /// Returns the host's generation, where there is one, and the connection that was asked for.
+    fn obey(&mut self, ask: Ask) -> Result<(u32, Option<OwnedFd>), StepError> {
+        match ask {
+            Ask::Add(add) => self.add(add),
+            Ask::Connect(name) => self.connect(&name),
+            Ask::Kill(name) => self.kill(&name).map(|()| (0, None)),
+            Ask::Start(name) => self.start(&name),
+            Ask::Pause(name) => self.pause(&name, true).map(|()| (0, None)),
+            Ask::Resume(name) => self.pause(&name, false).map(|()| (0, None)),
+            Ask::Fate(_) => {
+                self.kept = true;
+                let keep = Request { id: 0, ask: Some(Ask::Fate(Fate::Keep.into())) };
+                control::send(&self.keeper, &keep, None).step("tell the keeper")?;
+                Ok((0, None))
+            }
+        }
+    }
+
+    fn add(&mut self, add: Add) -> Result<(u32, Option<OwnedFd>), StepError> {
+        if self.hosts.contains_key(&add.name) {
+            return Err(io::Error::other("there is a host of this name")).step("make a host");
+        }
+        let address: Ipv4Addr = add.address.parse().map_err(io::Error::other).step("read an address")?;
+        let address6: Ipv6Addr = add.address6.parse().map_err(io::Error::other).step("read an address")?;
+        if !add.names.is_empty() {
+            self.names = add.names;
+        }
+        Disk::of(&self.ground, &add.name).make(add.disk)?;
+        let host = Host {
+            index: self.hosts.len(),
+            addresses: [address.into(), address6.into()],
+            names: self.names.clone(),
+            generation: 0,
+            running: None,
+        };
+        self.hosts.insert(add.name.clone(), host);
+        self.start(&add.name)
+    }
+
+    fn start(&mut self, name: &str) -> Result<(u32, Option<OwnedFd>), StepError> {
+        let host = find(&mut self.hosts, name)?;
+        if host.running.is_some() {
+            return Err(io::Error::other("it is running")).step("start a host");
+        }
+        Disk::of(&self.ground, name).write_names(name, &host.names)?;
+        host.generation += 1;
+        let plan =
+            Plan { ground: &self.ground, name, addresses: host.addresses, generation: host.generation };
+        let (control, theirs) = control::pair().step("socketpair")?;
+        let (link, their_link) = control::stream_pair().step("socketpair")?;
+        let pid = match fork(HOST_NAMESPACES).step("clone a host")? {
+            Forked::Child => host::run(&plan, theirs, their_link),
+            Forked::Parent(pid) => pid,
+        };
+        drop((theirs, their_link));
+        let alive = pidfd_open(pid, PidfdFlags::empty()).step("pidfd_open")?;
+        let IpAddr::V4(address) = host.addresses[0] else {
+            unreachable!("the first address is made of four bytes")
+        };
+        let port_name = format!("h{}.{}", host.index, host.generation);
+        let port = self.netlink.veth(&port_name, self.bridge, pid, address).step("make a network port");
+        let placed = match &self.begin.cgroup {
+            Some(group) => cgroup::place(group, name, pid).step("place a host in its group"),
+            None => Ok(()),
+        };
+        let wired = control::send(&control, &Request::nudge(), None).step("wire a host");
+        host.running =
+            Some(Running { pid, alive, control, port: *port.as_ref().unwrap_or(&0), paused: false });
+        let generation = host.generation;
+        if let Err(error) = port.map(drop).and(placed).and(wired) {
+            let reason = self.bury(name);
+            return Err(reason.unwrap_or(error));
+        }
+        Ok((generation, Some(link)))
+    }
+
+    fn connect(&mut self, name: &str) -> Result<(u32, Option<OwnedFd>), StepError> {
+        let host = find(&mut self.hosts, name)?;
+        let running = running(host, "connect")?;
+        let (ours, theirs) = control::stream_pair().step("socketpair")?;
+        let request = Request { id: 0, ask: Some(Ask::Connect(String::new())) };
+        control::send(&running.control, &request, Some(theirs.as_fd())).step("connect")?;
+        Ok((host.generation, Some(ours)))
+    }
+
+    fn kill(&mut self, name: &str) -> Result<(), StepError> {
+        running(find(&mut self.hosts, name)?, "kill")?;
+        self.bury(name);
+        Ok(())
+    }
+
+    /// Ends a host, if it runs, and waits until nothing of it does. Returns what it said last, if that was trouble.
+    fn bury(&mut self, name: &str) -> Option<StepError> {
+        let running = self.hosts.get_mut(name)?.running.take()?;
+        // A frozen group of the second version still obeys KILL; so does a stopped process.
+        let _gone_already = kill_process(running.pid, Signal::KILL);
+        let _reaped = waitid(WaitId::PidFd(running.alive.as_fd()), WaitIdOptions::EXITED);
+        // At once, rather than when the kernel gets round to it: its neighbours must not send into a dead port while
+        // the host comes up again.
+        if running.port != 0 {
+            let _gone_already = self.netlink.delete(running.port);
+        }
+        if let (Some(group), true) = (&self.begin.cgroup, running.paused) {
+            let _thawed_anyway = cgroup::freeze(group, name, false);
+        }
+        last_words(&running.control)
+    }
+
+    /// A host ended by itself, or somebody outside killed its agent.
+    fn on_host(&mut self, name: &str) {
+        let reason =
+            self.bury(name).map_or_else(String::new, |error| format!("{}: {}", error.step, error.error));
+        let died = Reply { id: 0, say: Some(Say::Died(format!("{name}\n{reason}"))) };
+        self.clients.retain(|client| client.id == 0 || control::send(&client.socket, &died, None).is_ok());
+        if let Some(test) = self.clients.iter().find(|client| client.id == 0) {
+            // When it has gone its end of file comes next.
+            let _gone = control::send(&test.socket, &died, None);
+        }
+    }
+
+    fn pause(&mut self, name: &str, pause: bool) -> Result<(), StepError> {
+        let step = if pause { "pause" } else { "resume" };
+        let running = running(find(&mut self.hosts, name)?, step)?;
+        if running.paused == pause {
+            return Err(io::Error::other(if pause { "it is paused" } else { "it is not paused" })).step(step);
+        }
+        match &self.begin.cgroup {
+            Some(group) => freeze_group(group, name, pause).step(step)?,
+            None => freeze_by_signals(running, pause).step(step)?,
+        }
+        running.paused = pause;
+        Ok(())
+    }
+}
+
+fn find<'a>(hosts: &'a mut BTreeMap<String, Host>, name: &str) -> Result<&'a mut Host, StepError> {
+    hosts.get_mut(name).ok_or_else(|| io::Error::other(format!("no host `{name}`"))).step("find a host")
+}
+
+fn running<'a>(host: &'a mut Host, step: &str) -> Result<&'a mut Running, StepError> {
+    host.running.as_mut().ok_or_else(|| io::Error::other("it is down")).step(step)
+}
+
+fn freeze_group(group: &Path, name: &str, pause: bool) -> io::Result<()> {
+    cgroup::freeze(group, name, pause)?;
+    let begun = Instant::now();
+    while pause && !cgroup::is_frozen(group, name)? {
+        if begun.elapsed() > PAUSE_MAX {
+            cgroup::freeze(group, name, false)?;
+            return Err(io::Error::other("not every process stopped"));
+        }
+        std::thread::sleep(Duration::from_micros(100));
+    }
+    Ok(())
+}
+
+/// The agent stops all others, then we stop the agent; and the other way round.
+fn freeze_by_signals(running: &Running, pause: bool) -> io::Result<()> {
+    if pause {
+        ask(running, Ask::Pause(String::new()))?;
+        kill_process(running.pid, Signal::STOP)?;
+    } else {
+        kill_process(running.pid, Signal::CONT)?;
+        ask(running, Ask::Resume(String::new()))?;
+    }
+    Ok(())
+}
+
+fn ask(running: &Running, ask: Ask) -> io::Result<()> {
+    control::send(&running.control, &Request { id: 1, ask: Some(ask) }, None)?;
+    if !readable(running.control.as_fd(), PAUSE_MAX)? {
+        return Err(io::Error::other("its agent does not answer"));
+    }
+    match control::receive::<Reply>(&running.control, RecvFlags::empty(), REPLY_MAX)? {
+        Some((Reply { say: Some(Say::Done(_)), .. }, _)) => Ok(()),
+        _ => Err(io::Error::other("its agent has gone")),
+    }
+}
+
+fn readable(fd: BorrowedFd<'_>, within: Duration) -> io::Result<bool> {
+    let timeout = Timespec::try_from(within).map_err(io::Error::other)?;
+    Ok(poll(&mut [PollFd::new(&fd, PollFlags::IN)], Some(&timeout))? > 0)
+}
+
+/// Why a host's agent ended, if it said so.
+fn last_words(control: &OwnedFd) -> Option<StepError> {
+    debug_assert!(control.as_raw_fd() >= 0);
+    let (reply, _) = control::receive::<Reply>(control, RecvFlags::DONTWAIT, REPLY_MAX).ok()??;
+    let Some(Say::Failed(Failure { step, errno, text })) = reply.say else { return None };
+    let error = if errno == 0 { io::Error::other(text) } else { io::Error::from_raw_os_error(errno) };
+    Some(StepError { step, error })
+}

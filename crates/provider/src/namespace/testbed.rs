@@ -1,0 +1,382 @@
+//! The test's side: starts the keeper, asks the stage, learns of deaths.
+
+use std::collections::HashMap;
+use std::io;
+use std::net::{Ipv4Addr, Ipv6Addr};
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::net::{UnixDatagram as StdDatagram, UnixStream as StdStream};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use netsplit_model::{HostName, Reason, Teardown, Trouble};
+use rustix::net::RecvFlags;
+use tokio::io::Interest;
+use tokio::net::{UnixDatagram, UnixStream};
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::timeout;
+
+use super::control::{self, Add, Ask, Failure, Fate, REPLY_MAX, Reply, Request, Say};
+use super::{diagnose, hook, socket};
+use crate::bed::{Bed, BedEvent, BedSpec, BoxFuture, BoxTransport, HostSpec, MadeHost, Power};
+
+/// How long a keeper may take to say that its stage stands.
+const KEEPER_MAX: Duration = Duration::from_secs(20);
+/// How long the stage may take for one thing asked of it.
+const ASK_MAX: Duration = Duration::from_secs(60);
+/// How long a testbed may take to end.
+const END_MAX: Duration = Duration::from_secs(20);
+/// Hosts that are asked for before the first has answered.
+const ADD_AHEAD: usize = 32;
+
+type Answer = Result<(u32, Option<OwnedFd>), Failure>;
+type Pending = Arc<Mutex<Option<HashMap<u64, oneshot::Sender<Answer>>>>>;
+
+/// A testbed of namespaces.
+#[derive(Debug)]
+pub(super) struct Testbed {
+    socket: Arc<UnixDatagram>,
+    pending: Pending,
+    next: Mutex<u64>,
+    events: tokio::sync::Mutex<mpsc::UnboundedReceiver<BedEvent>>,
+    keeper: Mutex<Option<Keeper>>,
+    hosts: Mutex<Names>,
+}
+
+/// The keeper of a testbed that is ours. Its socket's end of file says that nothing is left.
+#[derive(Debug)]
+struct Keeper {
+    child: Child,
+    socket: UnixDatagram,
+}
+
+/// Which hosts there are, with their addresses.
+#[derive(Debug, Default)]
+struct Names {
+    hosts: Vec<(HostName, Ipv4Addr, Ipv6Addr)>,
+}
+
+impl Testbed {
+    pub(super) async fn begin(spec: BedSpec) -> Result<Self, Trouble> {
+        let (keeper, socket) = start_keeper(&spec).await?;
+        let bed = Self::over(socket).map_err(|error| broken(&error))?;
+        *lock(&bed.keeper) = Some(keeper);
+        Ok(bed)
+    }
+
+    pub(super) fn attach(dir: &Path) -> io::Result<Self> {
+        Self::over(socket::dial(dir)?)
+    }
+
+    fn over(socket: OwnedFd) -> io::Result<Self> {
+        let socket = Arc::new(asynchronous(socket)?);
+        let pending: Pending = Arc::new(Mutex::new(Some(HashMap::new())));
+        let (tell, events) = mpsc::unbounded_channel();
+        tokio::spawn(listen(Arc::clone(&socket), Arc::clone(&pending), tell));
+        Ok(Self {
+            socket,
+            pending,
+            next: Mutex::new(0),
+            events: tokio::sync::Mutex::new(events),
+            keeper: Mutex::new(None),
+            hosts: Mutex::default(),
+        })
+    }
+
+    /// Sends a request; the answer comes by itself.
+    async fn ask(&self, ask: Ask) -> Result<oneshot::Receiver<Answer>, Trouble> {
+        let (sender, receiver) = oneshot::channel();
+        let id = {
+            let mut next = lock(&self.next);
+            *next += 1;
+            *next
+        };
+        match &mut *lock(&self.pending) {
+            Some(pending) => pending.insert(id, sender),
+            None => return Err(lost()),
+        };
+        let request = Request { id, ask: Some(ask) };
+        let send = || match control::send(&*self.socket, &request, None) {
+            Err(error) if error.raw_os_error() == Some(rustix::io::Errno::AGAIN.raw_os_error()) => {
+                Err(io::ErrorKind::WouldBlock.into())
+            }
+            other => other,
+        };
+        self.socket.async_io(Interest::WRITABLE, send).await.map_err(|_| lost())?;
+        Ok(receiver)
+    }
+
+    async fn answer(
+        &self,
+        receiver: oneshot::Receiver<Answer>,
+        what: &str,
+    ) -> Result<(u32, Option<OwnedFd>), Trouble> {
+        match timeout(ASK_MAX, receiver).await {
+            Ok(Ok(Ok(answer))) => Ok(answer),
+            Ok(Ok(Err(failure))) => Err(diagnose::explain(&failure, what)),
+            Ok(Err(_)) => Err(lost()),
+            Err(_) => {
+                Err(Trouble::new(Reason::TestbedLost, format!("{what}: no answer from the testbed for 60s")))
+            }
+        }
+    }
+
+    async fn do_it(&self, ask: Ask, what: &str) -> Result<(u32, Option<OwnedFd>), Trouble> {
+        let answer = self.ask(ask).await?;
+        self.answer(answer, what).await
+    }
+
+    fn made(&self, name: &HostName, generation: u32, link: Option<OwnedFd>) -> Result<MadeHost, Trouble> {
+        let hosts = lock(&self.hosts);
+        let known = hosts.hosts.iter().find(|(known, ..)| known == name);
+        let (address, address6) =
+            known.map_or((Ipv4Addr::UNSPECIFIED, Ipv6Addr::UNSPECIFIED), |(_, a, b)| (*a, *b));
+        let transport = transport(link).map_err(|error| broken(&error))?;
+        Ok(MadeHost { name: name.clone(), address, address6, generation, transport })
+    }
+}
+
+impl Bed for Testbed {
+    fn add_hosts<'a>(
+        &'a self,
+        hosts: Vec<HostSpec>,
+        made: &'a mut (dyn FnMut(MadeHost) + Send),
+    ) -> BoxFuture<'a, Result<(), Trouble>> {
+        Box::pin(async move {
+            let (mut adds, names) = lock(&self.hosts).plan(hosts)?;
+            if let Some((_, first)) = adds.first_mut() {
+                first.names = names;
+            }
+            let mut waiting = std::collections::VecDeque::new();
+            let mut adds = adds.into_iter();
+            loop {
+                while waiting.len() < ADD_AHEAD
+                    && let Some((name, add)) = adds.next()
+                {
+                    waiting.push_back((name, self.ask(Ask::Add(add)).await?));
+                }
+                let Some((name, answer)) = waiting.pop_front() else { return Ok(()) };
+                let (generation, link) = self.answer(answer, &format!("make host {name}")).await?;
+                made(self.made(&name, generation, link)?);
+            }
+        })
+    }
+
+    fn connect<'a>(&'a self, host: &'a HostName) -> BoxFuture<'a, Result<BoxTransport, Trouble>> {
+        Box::pin(async move {
+            let what = format!("connect to host {host}");
+            let (_, link) = self.do_it(Ask::Connect(host.to_string()), &what).await?;
+            transport(link).map_err(|error| broken(&error))
+        })
+    }
+
+    fn power<'a>(&'a self, host: &'a HostName, power: Power) -> BoxFuture<'a, Result<(), Trouble>> {
+        Box::pin(async move {
+            let name = host.to_string();
+            let (ask, verb) = match power {
+                Power::Kill => (Ask::Kill(name), "kill"),
+                Power::Pause => (Ask::Pause(name), "pause"),
+                Power::Resume => (Ask::Resume(name), "resume"),
+            };
+            self.do_it(ask, &format!("{verb} host {host}")).await.map(drop)
+        })
+    }
+
+    fn start<'a>(&'a self, host: &'a HostName) -> BoxFuture<'a, Result<MadeHost, Trouble>> {
+        Box::pin(async move {
+            let (generation, link) =
+                self.do_it(Ask::Start(host.to_string()), &format!("start host {host}")).await?;
+            self.made(host, generation, link)
+        })
+    }
+
+    fn event(&self) -> BoxFuture<'_, BedEvent> {
+        Box::pin(async move {
+            match self.events.lock().await.recv().await {
+                Some(event) => event,
+                // Everything was said; who asks again waits for ever, as for any event that does not come.
+                None => std::future::pending().await,
+            }
+        })
+    }
+
+    fn keep(&self) -> BoxFuture<'_, Result<(), Trouble>> {
+        Box::pin(async move { self.do_it(Ask::Fate(Fate::Keep.into()), "keep the testbed").await.map(drop) })
+    }
+
+    fn end(&self) -> BoxFuture<'_, Teardown> {
+        Box::pin(async move {
+            // The stage ends without an answer.
+            let _gone_already = self.ask(Ask::Fate(Fate::End.into())).await;
+            let keeper = lock(&self.keeper).take();
+            let Some(mut keeper) = keeper else { return Teardown { ok: true, errors: Vec::new() } };
+            let ended = timeout(END_MAX, wait_for_end(&keeper.socket)).await;
+            match ended {
+                Ok(()) => {
+                    // Its socket closed when it ended: this does not wait.
+                    let _status = keeper.child.wait();
+                    Teardown { ok: true, errors: Vec::new() }
+                }
+                Err(_) => {
+                    let error = format!(
+                        "the testbed did not end within 20s; its keeper is process {}",
+                        keeper.child.id()
+                    );
+                    Teardown { ok: false, errors: vec![error] }
+                }
+            }
+        })
+    }
+}
+
+impl Names {
+    /// Gives new hosts addresses; all names, old and new, as /etc/hosts.
+    fn plan(&mut self, hosts: Vec<HostSpec>) -> Result<(Vec<(HostName, Add)>, String), Trouble> {
+        let mut adds = Vec::new();
+        for spec in hosts {
+            if self.hosts.iter().any(|(known, ..)| *known == spec.name) {
+                let text = format!("host `{}` is named twice", spec.name);
+                return Err(Trouble::new(Reason::DuplicateName, text).fix("give each host a name of its own"));
+            }
+            let (address, address6) = addresses(self.hosts.len())?;
+            self.hosts.push((spec.name.clone(), address, address6));
+            let add = Add {
+                name: spec.name.to_string(),
+                address: address.to_string(),
+                address6: address6.to_string(),
+                disk: spec.disk.unwrap_or(0),
+                names: String::new(),
+            };
+            adds.push((spec.name, add));
+        }
+        let mut names = String::from("127.0.0.1 localhost\n::1 localhost ip6-localhost ip6-loopback\n");
+        for (name, address, address6) in &self.hosts {
+            names.push_str(&format!("{address} {name}\n{address6} {name}\n"));
+        }
+        Ok((adds, names))
+    }
+}
+
+/// 10.0.0.1 and fd6e:7370::1 for the first host, and so on.
+fn addresses(index: usize) -> Result<(Ipv4Addr, Ipv6Addr), Trouble> {
+    // The last byte is never 0 or 255, which some programs take for a network or everybody.
+    let number = u16::try_from(index).ok().filter(|number| *number < 254 * 256);
+    let Some(number) = number else {
+        return Err(Trouble::new(
+            Reason::BadValue,
+            format!("{} hosts: a testbed has 65,024 at most", index + 1),
+        ));
+    };
+    let [high, low] = [number / 254, number % 254 + 1];
+    let byte = |number: u16| u8::try_from(number).unwrap_or(u8::MAX);
+    let address = Ipv4Addr::new(10, 0, byte(high), byte(low));
+    Ok((address, Ipv6Addr::new(0xfd6e, 0x7370, 0, 0, 0, 0, high, low)))
+}
+
+async fn start_keeper(spec: &BedSpec) -> Result<(Keeper, OwnedFd), Trouble> {
+    if !hook::ran() {
+        return Err(diagnose::no_hook());
+    }
+    if hook::is_left_over() {
+        return Err(diagnose::left_over());
+    }
+    let started = spawn_keeper(spec).map_err(|error| broken(&error));
+    let mut keeper = started?;
+    let answer = || control::receive::<Reply>(&keeper.socket, RecvFlags::DONTWAIT, REPLY_MAX);
+    let answer = timeout(KEEPER_MAX, keeper.socket.async_io(Interest::READABLE, answer)).await;
+    let failed = match answer {
+        Ok(Ok(Some((Reply { say: Some(Say::Stands(_)), .. }, Some(stage))))) => return Ok((keeper, stage)),
+        Ok(Ok(Some((Reply { say: Some(Say::Failed(failure)), .. }, _)))) => {
+            diagnose::explain(&failure, "make hosts")
+        }
+        Ok(_) => diagnose::keeper_ended(keeper.child.wait().ok()),
+        Err(_) => {
+            let _gone_already = keeper.child.kill();
+            diagnose::keeper_silent()
+        }
+    };
+    let _reaped = keeper.child.wait();
+    Err(failed)
+}
+
+fn spawn_keeper(spec: &BedSpec) -> io::Result<Keeper> {
+    let (ours, theirs) = control::pair()?;
+    let child = Command::new("/proc/self/exe")
+        .arg(hook::KEEPER_ARGUMENT)
+        .env(hook::ROLE, format!("keeper:{}", std::process::id()))
+        // fd 0: no descriptor has to be inherited by number.
+        .stdin(Stdio::from(theirs))
+        // A runner waits for the end of our output: nobody else may hold it.
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()?;
+    let dir = rustix::fs::open(
+        &spec.dir,
+        rustix::fs::OFlags::PATH | rustix::fs::OFlags::DIRECTORY | rustix::fs::OFlags::CLOEXEC,
+        rustix::fs::Mode::empty(),
+    )?;
+    control::send(&ours, &Request::nudge(), Some(dir.as_fd()))?;
+    Ok(Keeper { child, socket: asynchronous(ours)? })
+}
+
+/// tokio has no type for packets in order; a datagram socket's readiness and descriptor are the same thing.
+fn asynchronous(socket: OwnedFd) -> io::Result<UnixDatagram> {
+    let socket = StdDatagram::from(socket);
+    socket.set_nonblocking(true)?;
+    UnixDatagram::from_std(socket)
+}
+
+fn transport(link: Option<OwnedFd>) -> io::Result<BoxTransport> {
+    let link = link.ok_or_else(|| io::Error::other("an answer without its connection"))?;
+    let stream = StdStream::from(link);
+    stream.set_nonblocking(true)?;
+    Ok(Box::new(UnixStream::from_std(stream)?))
+}
+
+async fn wait_for_end(socket: &UnixDatagram) {
+    let next = || control::receive::<Reply>(socket, RecvFlags::DONTWAIT, REPLY_MAX);
+    while let Ok(Some(_)) = socket.async_io(Interest::READABLE, next).await {}
+}
+
+/// Passes answers and news on until the stage is gone; then nobody waits for an answer any more.
+async fn listen(socket: Arc<UnixDatagram>, pending: Pending, tell: mpsc::UnboundedSender<BedEvent>) {
+    let next = || control::receive::<Reply>(&*socket, RecvFlags::DONTWAIT, REPLY_MAX);
+    loop {
+        let Ok(Some((Reply { id, say }, fd))) = socket.async_io(Interest::READABLE, next).await else {
+            break;
+        };
+        let answer = match say {
+            Some(Say::Done(generation)) => Ok((generation, fd)),
+            Some(Say::Failed(failure)) => Err(failure),
+            Some(Say::Died(text)) => {
+                let (name, reason) = text.split_once('\n').unwrap_or((&text, ""));
+                if let Ok(host) = HostName::new(name) {
+                    // Nobody listens any more when the test is over.
+                    let _over = tell.send(BedEvent::HostDied(host, reason.to_owned()));
+                }
+                continue;
+            }
+            _ => continue,
+        };
+        let waiter = lock(&pending).as_mut().and_then(|pending| pending.remove(&id));
+        if let Some(waiter) = waiter {
+            let _gave_up = waiter.send(answer);
+        }
+    }
+    lock(&pending).take();
+    let _over = tell.send(BedEvent::Ended("the testbed's own processes ended".into()));
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn lost() -> Trouble {
+    Trouble::new(Reason::TestbedLost, "the testbed's own processes have ended")
+        .because("its stage or keeper was killed, or the machine ran out of memory")
+}
+
+fn broken(error: &io::Error) -> Trouble {
+    Trouble::new(Reason::TestbedLost, format!("no testbed could be begun: {error}"))
+}

@@ -1,0 +1,733 @@
+//! Steps: one verb each, and the words that may follow it. They are read in the order in which they run, so that each
+//! knows what the earlier ones captured, saved and started.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use globset::GlobBuilder;
+use netsplit_model::{Capability, Reason, Trouble, nearest};
+
+use super::Reader;
+use super::command::ShellHint;
+use super::tables::{CommandTable, ProcedureTable};
+use crate::fields::{self, Fields};
+use crate::grammar::{Key, Kind, Unspoken, VERBS};
+use crate::names::{Asker, list};
+use crate::source::Span;
+use crate::toml::{self, Entry, Node, Origin, Table, Value};
+use crate::{
+    Command, Content, Expect, Find, Get, HowMany, Judged, Listen, Matcher, Never, Put, Run, Same, Since, Start, Step,
+    Stop, Text, Verb, Wait, WaitFor, Where, grammar,
+};
+
+/// The most steps of a scenario, procedures and all cases of the matrix counted: some minutes of reading are no test.
+const STEPS_MAX: usize = 20_000;
+
+/// A capability that something needs, and where.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct StepNeed {
+    pub(crate) capability: Capability,
+    pub(crate) by: String,
+    pub(crate) span: Span,
+}
+
+/// What all steps of one case share.
+pub(crate) struct Steps<'a, 't> {
+    pub(crate) reader: Reader<'a>,
+    pub(crate) commands: &'a [CommandTable<'t>],
+    pub(crate) procedures: &'a [ProcedureTable<'t>],
+    /// The steps of the matrix case that a key has.
+    pub(crate) chosen: Vec<(&'t str, &'a str, &'t Node, Arc<PathBuf>)>,
+    pub(crate) needs: Vec<StepNeed>,
+    /// The procedures that are being done.
+    pub(crate) doing: Vec<String>,
+    /// What was done or started by name, so that the rest can be read for its form.
+    pub(crate) used: &'a mut Vec<String>,
+    pub(crate) count: &'a mut usize,
+}
+
+impl<'t> Steps<'_, 't> {
+    /// A list of steps.
+    pub(crate) fn list(&mut self, node: &'t Node, word: &str) -> Vec<Step> {
+        match &node.value {
+            Value::Array(nodes) => self.each(nodes),
+            Value::Table(table) if matches!(table.origin, Origin::Header(_)) => {
+                fields::step_header(self.reader.ledger, node.span, node);
+                Vec::new()
+            }
+            _ => fields::wrong(self.reader.ledger, node, word, Kind::Steps).unwrap_or_default(),
+        }
+    }
+
+    fn each(&mut self, nodes: &'t [Node]) -> Vec<Step> {
+        nodes.iter().filter_map(|node| self.step(node)).collect()
+    }
+
+    fn step(&mut self, node: &'t Node) -> Option<Step> {
+        *self.count += 1;
+        if *self.count > STEPS_MAX {
+            if *self.count == STEPS_MAX + 1 {
+                let text = format!("more than {STEPS_MAX} steps, with what procedures and the matrix make of them");
+                self.reader.ledger.mistake(node.span, Trouble::new(Reason::LongTest, text));
+            }
+            return None;
+        }
+        let Some(table) = node.as_table() else {
+            return fields::wrong(self.reader.ledger, node, "steps", Kind::Steps);
+        };
+        if let Origin::Header(header) = table.origin {
+            fields::step_header(self.reader.ledger, header, node);
+            return None;
+        }
+        let (verb, entry) = self.verb(node, table)?;
+        self.check_words(table, verb);
+        let what = format!("a `{}` step", verb.word);
+        let fields = Fields::of_step(table, verb.takes, what, entry.key.span);
+        let text = one_line(verb, entry, table, &self.reader.ledger.sources);
+        let read = self.read(verb, entry, &fields);
+        fields.finish();
+        let sources = &self.reader.ledger.sources;
+        let lines = sources.line_of(node.span.start)..=sources.line_of(node.span.end.saturating_sub(1));
+        Some(Step { place: self.reader.ledger.place(entry.key.span), lines, text, verb: read? })
+    }
+
+    /// The one verb of a step.
+    fn verb(&mut self, node: &Node, table: &'t Table) -> Option<(&'static grammar::Verb, &'t Entry)> {
+        let is_verb = |entry: &&Entry| {
+            grammar::Verb::named(&entry.key.name).is_some() || Unspoken::verb(&entry.key.name).is_some()
+        };
+        let verbs: Vec<_> = table.entries.iter().filter(is_verb).collect();
+        let ledger = &mut *self.reader.ledger;
+        match verbs[..] {
+            [entry] => match grammar::Verb::named(&entry.key.name) {
+                Some(verb) => Some((verb, entry)),
+                None => {
+                    if let Some(unspoken) = Unspoken::verb(&entry.key.name) {
+                        fields::not_yet(ledger, entry.key.span, unspoken);
+                    }
+                    self.assume_capture(table);
+                    None
+                }
+            },
+            [first, second, ..] => {
+                let text = format!("`{}` and `{}` are two verbs, and a step has one", first.key.name, second.key.name);
+                ledger.mistake(second.key.span, Trouble::new(Reason::OneVerb, text).hint("make it a step of its own"));
+                self.assume_capture(table);
+                None
+            }
+            [] => {
+                self.no_verb(node, table);
+                self.assume_capture(table);
+                None
+            }
+        }
+    }
+
+    fn no_verb(&mut self, node: &Node, table: &Table) {
+        let known = || VERBS.iter().map(|verb| verb.word).chain(Unspoken::verbs());
+        let slip = table.entries.iter().find_map(|entry| Some((entry, nearest(&entry.key.name, known())?)));
+        let modifier = |entry: &Entry| grammar::Verb::taking(&entry.key.name).next().is_some();
+        let stranger = table.entries.first().filter(|entry| !modifier(entry));
+        let trouble = match (slip, stranger) {
+            (Some((entry, near)), _) if !modifier(entry) => {
+                let text = format!("unknown word `{}` in a step", entry.key.name);
+                let trouble = Trouble::new(Reason::UnknownKey, text).hint(format!("did you mean `{near}`?"));
+                return self.reader.ledger.mistake(entry.key.span, trouble);
+            }
+            (_, Some(entry)) => {
+                let text = format!("unknown verb `{}`", entry.key.name);
+                let words: Vec<_> = VERBS.iter().map(|verb| verb.word).collect();
+                let trouble = Trouble::new(Reason::UnknownKey, text).hint(format!("a step does one of: {}", words.join(" ")));
+                return self.reader.ledger.mistake(entry.key.span, trouble);
+            }
+            _ => Trouble::new(Reason::OneVerb, "this step has no verb"),
+        };
+        self.reader.ledger.mistake(node.span, trouble.hint("it begins with what to do: `run`, `start`, `wait_for` …"));
+    }
+
+    /// Words that do not go with the verb.
+    fn check_words(&mut self, table: &Table, verb: &'static grammar::Verb) {
+        let ledger = &mut *self.reader.ledger;
+        for entry in &table.entries {
+            let word = entry.key.name.as_str();
+            if word == verb.word || verb.takes(word).is_some() {
+                continue;
+            }
+            let others: Vec<_> = grammar::Verb::taking(word).map(|verb| format!("`{verb}`")).collect();
+            if let Some(unspoken) = Unspoken::modifier(word) {
+                fields::not_yet(ledger, entry.key.span, unspoken);
+            } else if !others.is_empty() {
+                let text = format!("`{word}` does not go with `{}`", verb.word);
+                let takes: Vec<_> = verb.takes.iter().map(|key| key.word).collect();
+                let takes = list(&format!("`{}` takes", verb.word), &takes);
+                let hint = [format!("it goes with {}", others.join(", ")), takes];
+                let hint: Vec<_> = hint.into_iter().filter(|part| !part.is_empty()).collect();
+                ledger.mistake(entry.key.span, Trouble::new(Reason::UnknownKey, text).hint(hint.join("; ")));
+            } else {
+                let place = format!("in a `{}` step", verb.word);
+                fields::unknown_word(ledger, entry, &place, verb.takes.iter().map(|key| key.word));
+            }
+        }
+    }
+
+    /// A step that cannot be read may still give a name, of which later steps shall not be told that nobody has it.
+    fn assume_capture(&mut self, table: &Table) {
+        if let Some(entry) = table.get("as")
+            && let Some(text) = entry.node.as_text()
+        {
+            self.reader.seen.captured.insert(text.value.clone(), text.inner());
+        }
+    }
+
+    fn need(&mut self, capability: Capability, by: &str, span: Span) {
+        self.needs.push(StepNeed { capability, by: by.to_owned(), span });
+    }
+
+    fn read(&mut self, verb: &'static grammar::Verb, entry: &'t Entry, fields: &Fields<'t>) -> Option<Verb> {
+        match verb.word {
+            "run" | "sh" => self.run(verb.word, entry, fields).map(Verb::Run),
+            "start" => self.start(entry, fields).map(Verb::Start),
+            "wait" => self.wait(verb, entry, fields).map(Verb::Wait),
+            "stop" => {
+                let grace = fields.duration(self.reader.ledger, "within");
+                let process = self.process(verb, entry, fields)?;
+                Some(Verb::Stop(Stop { process, grace }))
+            }
+            "wait_for" => self.wait_for(verb, entry, fields).map(Verb::WaitFor),
+            "find" => self.find(verb, entry, fields).map(Verb::Find),
+            "never" => self.never(verb, entry, fields).map(Verb::Never),
+            "kill" => self.kill(verb, entry),
+            "signal" => self.signal(verb, entry, fields),
+            "pause" | "resume" | "restart" => self.power(verb, entry, fields),
+            "put" => self.put(verb, entry, fields).map(Verb::Put),
+            "get" => self.get(verb, entry, fields).map(Verb::Get),
+            "note" => {
+                let text = self.value(verb, entry)?;
+                self.reader.template(text, Asker::Runner).map(Verb::Note)
+            }
+            "expect" => self.expect(verb, entry, fields).map(Verb::Expect),
+            "do" => self.procedure(verb, entry),
+            "together" => self.together(entry),
+            "sleep" => {
+                let time = fields::duration(self.reader.ledger, &entry.node, &verb.as_key());
+                let why = fields.must(self.reader.ledger, "why", None);
+                let why = why.and_then(|(key, entry)| fields::text(self.reader.ledger, &entry.node, key));
+                let why = why.and_then(|why| self.reader.template(why, Asker::Runner));
+                Some(Verb::Sleep { time: time?, why: why? })
+            }
+            _ => {
+                debug_assert!(false, "the grammar has a verb `{}` that nobody reads", verb.word);
+                None
+            }
+        }
+    }
+
+    /// The verb's own value, which is a text.
+    fn value(&mut self, verb: &'static grammar::Verb, entry: &'t Entry) -> Option<&'t toml::Text> {
+        fields::text(self.reader.ledger, &entry.node, &verb.as_key())
+    }
+
+    /// `on`, which must be there.
+    fn on_text(&mut self, fields: &Fields<'t>) -> Option<&'t toml::Text> {
+        let hosts: Vec<_> = self.reader.names.hosts.keys().map(String::as_str).collect();
+        let hint = Some(list("hosts", &hosts)).filter(|hint| !hint.is_empty());
+        let (key, entry) = fields.must(self.reader.ledger, "on", hint)?;
+        fields::text(self.reader.ledger, &entry.node, key)
+    }
+
+    fn run(&mut self, word: &str, entry: &'t Entry, fields: &Fields<'t>) -> Option<Run> {
+        let on = self.on_text(fields);
+        let on = on.and_then(|text| self.reader.select_or_here(text));
+        let asker = if matches!(on, Some(Where::Here)) { Asker::Runner } else { Asker::Host };
+        let eventually = fields.duration(self.reader.ledger, "eventually");
+        let command = if word == "sh" {
+            self.reader.script_command(fields, entry, asker)
+        } else {
+            self.command(fields, entry, asker, ShellHint::Run)
+        };
+        self.command_needs(entry, fields, command.as_ref(), asker);
+        let checks = self.reader.checks(fields, asker);
+        Some(Run { on: on?, command: command?, eventually, checks })
+    }
+
+    fn command(&mut self, fields: &Fields<'t>, entry: &'t Entry, asker: Asker, hint: ShellHint) -> Option<Command> {
+        let command = self.reader.step_command(fields, entry, self.commands, asker, hint);
+        if let Some(named) = self.named_command(entry)
+            && !self.used.contains(&named.key.name)
+        {
+            self.used.push(named.key.name.clone());
+        }
+        command
+    }
+
+    fn named_command(&self, entry: &Entry) -> Option<&CommandTable<'t>> {
+        let first = match &entry.node.value {
+            Value::Text(text) => text.value.split_whitespace().next()?,
+            Value::Array(nodes) => nodes.first()?.as_text()?.value.as_str(),
+            _ => return None,
+        };
+        self.commands.iter().find(|table| table.key.name == first)
+    }
+
+    /// Programs need a provider that runs them; a user and a terminal are more.
+    fn command_needs(&mut self, entry: &Entry, fields: &Fields<'_>, command: Option<&Command>, asker: Asker) {
+        let span_of = |word: &str| fields.peek(word).map_or(entry.key.span, |entry| entry.key.span);
+        if asker == Asker::Host {
+            self.need(Capability::Programs, &entry.key.name, entry.key.span);
+        }
+        let pty = command.is_some_and(|command| command.pty);
+        if pty && asker == Asker::Runner {
+            let trouble = Trouble::new(Reason::BadValue, "what runs on `here` has no terminal of its own");
+            self.reader.ledger.mistake(span_of("pty"), trouble);
+        } else if pty {
+            self.need(Capability::Pty, "pty", span_of("pty"));
+        }
+        if command.is_some_and(|command| command.user.is_some()) {
+            self.need(Capability::Users, "user", span_of("user"));
+        }
+    }
+
+    fn start(&mut self, entry: &'t Entry, fields: &Fields<'t>) -> Option<Start> {
+        let on = self.on_text(fields).and_then(|text| self.reader.select(text));
+        let command = self.command(fields, entry, Asker::Host, ShellHint::Start);
+        self.command_needs(entry, fields, command.as_ref(), Asker::Host);
+        let name = match &command {
+            Some(command) => Some(command.name.clone()),
+            None => self.likely_name(entry, fields),
+        };
+        if let Some(name) = name {
+            self.reader.seen.processes.insert(name, entry.key.span);
+        }
+        Some(Start { on: on?, command: command? })
+    }
+
+    /// What a process whose command has a mistake would be called.
+    fn likely_name(&self, entry: &Entry, fields: &Fields<'_>) -> Option<String> {
+        let name = fields.peek("name").and_then(|name| name.node.as_text()).map(|name| name.value.as_str());
+        let first = || match &entry.node.value {
+            Value::Text(text) => text.value.split_whitespace().next(),
+            Value::Array(nodes) => nodes.first().and_then(Node::as_text).map(|text| text.value.as_str()),
+            _ => None,
+        };
+        name.or_else(first).map(super::process_name)
+    }
+
+    fn process(
+        &mut self,
+        verb: &'static grammar::Verb,
+        entry: &'t Entry,
+        fields: &Fields<'t>,
+    ) -> Option<crate::Process> {
+        let on = fields.get("on");
+        let on = on.and_then(|(key, entry)| {
+            Some((entry.key.span, fields::text(self.reader.ledger, &entry.node, key)?))
+        });
+        let text = self.value(verb, entry)?;
+        self.reader.process(text, on)
+    }
+
+    fn wait(&mut self, verb: &'static grammar::Verb, entry: &'t Entry, fields: &Fields<'t>) -> Option<Wait> {
+        let process = self.process(verb, entry, fields);
+        let within = fields.duration(self.reader.ledger, "within");
+        let checks = self.reader.checks(fields, Asker::Host);
+        Some(Wait { process: process?, within, checks })
+    }
+
+    fn listen(&mut self, fields: &Fields<'t>) -> Option<Listen> {
+        let Some((key, entry)) = fields.get("on") else {
+            return Some(Listen { hosts: None, process: None });
+        };
+        let text = fields::text(self.reader.ledger, &entry.node, key)?;
+        self.reader.listen(text)
+    }
+
+    fn pattern(&mut self, verb: &'static grammar::Verb, entry: &'t Entry) -> Option<crate::Pattern> {
+        let text = self.value(verb, entry)?;
+        self.reader.pattern(text, Asker::Runner)
+    }
+
+    fn wait_for(&mut self, verb: &'static grammar::Verb, entry: &'t Entry, fields: &Fields<'t>) -> Option<WaitFor> {
+        let pattern = self.pattern(verb, entry);
+        let on = self.listen(fields);
+        let within = fields.duration(self.reader.ledger, "within");
+        let since = self.since(fields);
+        let hosts = match fields.get("at_least") {
+            Some((key, entry)) => self.how_many(key, entry),
+            None => Some(HowMany::AtLeast(1)),
+        };
+        let save = self.reader.save(fields, true);
+        Some(WaitFor { pattern: pattern?, on: on?, within, since: since?, hosts: hosts?, save })
+    }
+
+    fn how_many(&mut self, key: &Key, entry: &Entry) -> Option<HowMany> {
+        match &entry.node.value {
+            Value::Text(text) if text.value == "all" => Some(HowMany::All),
+            _ => {
+                let count = fields::count(self.reader.ledger, &entry.node, key.word, key.kind)?;
+                Some(HowMany::AtLeast(usize::try_from(count).unwrap_or(usize::MAX)))
+            }
+        }
+    }
+
+    fn find(&mut self, verb: &'static grammar::Verb, entry: &'t Entry, fields: &Fields<'t>) -> Option<Find> {
+        let pattern = self.pattern(verb, entry);
+        let on = self.listen(fields);
+        let within = fields.duration(self.reader.ledger, "within");
+        let since = self.since(fields);
+        let save = self.reader.save(fields, true);
+        let name = self.captures(fields);
+        Some(Find { pattern: pattern?, on: on?, name: name?, within, since: since?, save })
+    }
+
+    /// The name that `as` gives to a host.
+    fn captures(&mut self, fields: &Fields<'t>) -> Option<String> {
+        let (key, entry) = fields.must(self.reader.ledger, "as", None)?;
+        let text = fields::text(self.reader.ledger, &entry.node, key)?;
+        let (name, span) = (text.value.clone(), text.inner());
+        if ["all", "here"].contains(&name.as_str()) {
+            let trouble = Trouble::new(Reason::BadName, format!("`{name}` has a meaning of its own"));
+            self.reader.ledger.mistake(span, trouble);
+            return None;
+        }
+        self.reader.new_name(&name, span, "a host")?;
+        if let Some(first) = self.reader.seen.saved.get(&name).copied() {
+            self.reader.ledger.duplicate(format!("`{name}` is already a saved value"), span, first);
+            return None;
+        }
+        self.reader.seen.captured.insert(name.clone(), span);
+        Some(name)
+    }
+
+    fn since(&mut self, fields: &Fields<'t>) -> Option<Option<Since>> {
+        let Some((key, entry)) = fields.get("since") else { return Some(None) };
+        let text = fields::text(self.reader.ledger, &entry.node, key)?;
+        let words =
+            [("begin", Since::Begin), ("test", Since::Test), ("disturbance", Since::Disturbance), ("now", Since::Now)];
+        if let Some((_, since)) = words.iter().find(|(word, _)| *word == text.value) {
+            return Some(Some(*since));
+        }
+        match netsplit_model::units::duration(&text.value) {
+            Ok(time) => Some(Some(Since::Ago(time))),
+            Err(_) => match nearest(&text.value, words.iter().map(|(word, _)| *word)) {
+                Some(near) => {
+                    let trouble = Trouble::new(Reason::BadValue, format!("`since` knows no `{}`", text.value));
+                    self.reader.ledger.mistake(text.inner(), trouble.hint(format!("did you mean `\"{near}\"`?")));
+                    None
+                }
+                None => fields::wrong(self.reader.ledger, &entry.node, key.word, key.kind),
+            },
+        }
+    }
+
+    fn never(&mut self, verb: &'static grammar::Verb, entry: &'t Entry, fields: &Fields<'t>) -> Option<Never> {
+        let pattern = self.pattern(verb, entry);
+        let on = self.listen(fields);
+        let since = self.since(fields);
+        let lasts = fields.must(self.reader.ledger, "for", None);
+        let lasts = lasts.and_then(|(key, entry)| fields::duration(self.reader.ledger, &entry.node, key));
+        Some(Never { pattern: pattern?, on: on?, lasts: lasts?, since: since?.unwrap_or(Since::Now) })
+    }
+
+    fn kill(&mut self, verb: &'static grammar::Verb, entry: &'t Entry) -> Option<Verb> {
+        let text = self.value(verb, entry)?;
+        if text.value.contains('/') {
+            return self.reader.process(text, None).map(Verb::KillProcess);
+        }
+        self.need(Capability::Kill, "kill", entry.key.span);
+        self.reader.select(text).map(Verb::KillHosts)
+    }
+
+    fn signal(&mut self, verb: &'static grammar::Verb, entry: &'t Entry, fields: &Fields<'t>) -> Option<Verb> {
+        let signal = self.value(verb, entry);
+        let signal = signal.and_then(|text| self.reader.signal(&text.value, text.inner()));
+        let on = self.on_text(fields)?;
+        let on = self.reader.process(on, None);
+        Some(Verb::Signal { signal: signal?, on: on? })
+    }
+
+    fn power(&mut self, verb: &'static grammar::Verb, entry: &'t Entry, fields: &Fields<'t>) -> Option<Verb> {
+        let capability = if verb.word == "restart" { Capability::Kill } else { Capability::Pause };
+        self.need(capability, verb.word, entry.key.span);
+        let text = self.value(verb, entry);
+        let on = text.and_then(|text| {
+            if text.value.contains('/') {
+                let trouble = Trouble::new(Reason::BadValue, format!("`{}` is for hosts, not for a process", verb.word));
+                let signal = if verb.word == "resume" { "CONT" } else { "STOP" };
+                let hint = format!(r#"`{{ signal = "{signal}", on = "{}" }}` is for one"#, text.value);
+                let trouble = if verb.word == "restart" { trouble } else { trouble.hint(hint) };
+                self.reader.ledger.mistake(text.inner(), trouble);
+                return None;
+            }
+            self.reader.select(text)
+        });
+        Some(match verb.word {
+            "pause" => {
+                let lasts = fields.duration(self.reader.ledger, "for");
+                Verb::Pause { on: on?, lasts }
+            }
+            "restart" => {
+                let within = fields.duration(self.reader.ledger, "within");
+                Verb::Restart { on: on?, within }
+            }
+            _ => Verb::Resume(on?),
+        })
+    }
+
+    fn put(&mut self, verb: &'static grammar::Verb, entry: &'t Entry, fields: &Fields<'t>) -> Option<Put> {
+        let on = self.on_text(fields).and_then(|text| self.reader.select(text));
+        let mode = fields.mode(self.reader.ledger, "mode");
+        let value = self.value(verb, entry);
+        let (to, text) = (fields.text(self.reader.ledger, "to"), fields.text(self.reader.ledger, "text"));
+        let (what, path) = match (to, text) {
+            (Some(to), None) => {
+                let from = value.and_then(|value| self.reader.local_path(value)).map(Content::From);
+                (from, self.reader.host_path(to))
+            }
+            (None, Some(text)) => {
+                let text = self.reader.template(text, Asker::Host).map(Content::Text);
+                (text, value.and_then(|value| self.reader.host_path(value)))
+            }
+            (Some(_), Some(text)) => {
+                let trouble = Trouble::new(Reason::BadValue, "`put` has both `to` and `text`");
+                let hint = "with `text`, `put` is the path on the hosts";
+                self.reader.ledger.mistake(text.inner(), trouble.hint(hint));
+                (None, None)
+            }
+            (None, None) => {
+                if fields.peek("to").is_none() && fields.peek("text").is_none() {
+                    let trouble = Trouble::new(Reason::MissingKey, "a `put` step needs `to`, or `text`");
+                    let hint = r#"such as `to = "/etc/kv"`, the path on the hosts"#;
+                    self.reader.ledger.mistake(entry.key.span, trouble.hint(hint));
+                }
+                (None, None)
+            }
+        };
+        Some(Put { on: on?, what: what?, path: path?, mode })
+    }
+
+    fn get(&mut self, verb: &'static grammar::Verb, entry: &'t Entry, fields: &Fields<'t>) -> Option<Get> {
+        let on = self.on_text(fields).and_then(|text| self.reader.select(text));
+        let path = self.value(verb, entry).and_then(|text| self.reader.host_path(text));
+        let to = match fields.text(self.reader.ledger, "to") {
+            Some(to) => {
+                self.reader.seen.fetched.push(to.value.clone());
+                Some(self.fetched_path(to)?)
+            }
+            None => None,
+        };
+        Some(Get { on: on?, path: path?, to })
+    }
+
+    /// A path among the fetched files: it stays there.
+    fn fetched_path(&mut self, text: &toml::Text) -> Option<Text> {
+        let leaves = text.value.starts_with('/') || text.value.split('/').any(|part| part == "..");
+        if leaves || text.value.is_empty() {
+            let trouble = Trouble::new(Reason::BadValue, "this leaves the folder of fetched files");
+            self.reader.ledger.mistake(text.inner(), trouble.hint(r#"a path such as "orders/""#));
+            return None;
+        }
+        self.reader.template(text, Asker::Runner)
+    }
+
+    fn expect(&mut self, verb: &'static grammar::Verb, entry: &'t Entry, fields: &Fields<'t>) -> Option<Expect> {
+        let text = self.value(verb, entry);
+        let is_value = text.is_some_and(|text| is_one_value(&text.value));
+        let same = fields.text(self.reader.ledger, "same");
+        let same_span = fields.peek("same").map(|entry| entry.key.span);
+        let same = match same.map(|text| (text.value.as_str(), text)) {
+            None => None,
+            Some(("bytes", _)) => Some(Same::Bytes),
+            Some(("prefix", _)) => Some(Same::Prefix),
+            Some((_, text)) => {
+                let trouble = Trouble::new(Reason::BadValue, format!("`{}` is no way to be the same", text.value));
+                self.reader.ledger.mistake(text.inner(), trouble.hint(r#""bytes" or "prefix""#));
+                return None;
+            }
+        };
+        let matcher = self.reader.matcher(fields, Asker::Runner);
+        let matcher = Matcher { place: Some(self.reader.ledger.place(entry.key.span)), ..matcher };
+        if VERBS.iter().any(|verb| verb.word == "expect" && verb.takes.iter().all(|key| fields.peek(key.word).is_none())) {
+            let trouble = Trouble::new(Reason::MissingKey, "this `expect` says nothing to expect");
+            let takes: Vec<_> = verb.takes.iter().map(|key| key.word).collect();
+            self.reader.ledger.mistake(entry.key.span, trouble.hint(list("one of", &takes)));
+        }
+        let what = if is_value {
+            if let Some(span) = same_span {
+                let trouble = Trouble::new(Reason::BadValue, "`same` compares files, and this is one value");
+                self.reader.ledger.mistake(span, trouble);
+            }
+            self.reader.template(text?, Asker::Runner).map(Judged::Value)
+        } else {
+            self.files(text?)
+        };
+        Some(Expect { what: what?, matcher, same })
+    }
+
+    fn files(&mut self, text: &toml::Text) -> Option<Judged> {
+        let glob = match GlobBuilder::new(&text.value).literal_separator(true).build() {
+            Ok(glob) if !text.value.is_empty() => glob,
+            Ok(_) => {
+                self.reader.ledger.mistake(text.inner(), Trouble::new(Reason::BadValue, "this names no file"));
+                return None;
+            }
+            Err(error) => {
+                let trouble = Trouble::new(Reason::BadValue, format!("`{}` names no files: {}", text.value, error.kind()));
+                self.reader.ledger.mistake(text.inner(), trouble);
+                return None;
+            }
+        };
+        let fetched = &self.reader.seen.fetched;
+        let first = |path: &str| path.split('/').find(|part| !part.is_empty() && *part != ".").unwrap_or("").to_owned();
+        let wanted = first(&text.value);
+        let dynamic = |path: &str| path.contains(['*', '?', '[', '{', '%']);
+        let found = fetched.iter().any(|to| dynamic(to) || dynamic(&wanted) || first(to) == wanted);
+        if !found && !self.reader.seen.anything {
+            let trouble = Trouble::new(Reason::UnknownName, format!("no earlier `get` fetched `{}`", text.value));
+            let names: Vec<_> = fetched.iter().map(String::as_str).collect();
+            let hint = match nearest(&wanted, fetched.iter().map(|to| to.trim_end_matches('/'))) {
+                Some(near) => format!("did you mean `{near}`?"),
+                None if names.is_empty() => r#"a value is written "%{NAME}"; files come with `get … to`"#.to_owned(),
+                None => list("fetched", &names),
+            };
+            self.reader.ledger.mistake(text.inner(), trouble.hint(hint));
+            return None;
+        }
+        Some(Judged::Files { glob: text.value.clone(), matcher: glob.compile_matcher() })
+    }
+
+    fn together(&mut self, entry: &'t Entry) -> Option<Verb> {
+        let Some(nodes) = entry.node.as_array() else {
+            return fields::wrong(self.reader.ledger, &entry.node, "together", Kind::Steps);
+        };
+        let before = self.reader.seen.clone();
+        let mut after = before.clone();
+        let mut steps = Vec::new();
+        for node in nodes {
+            self.reader.seen = before.clone();
+            steps.extend(self.step(node));
+            after.join(std::mem::take(&mut self.reader.seen));
+        }
+        self.reader.seen = after;
+        if nodes.is_empty() {
+            self.reader.ledger.mistake(entry.node.span, Trouble::new(Reason::BadValue, "nothing is done together"));
+        }
+        (steps.len() == nodes.len()).then_some(Verb::Together(steps))
+    }
+
+    /// `do`: a procedure, or the steps of a matrix case.
+    fn procedure(&mut self, verb: &'static grammar::Verb, entry: &'t Entry) -> Option<Verb> {
+        let text = self.value(verb, entry)?;
+        let whole = text.value.strip_prefix("%{").and_then(|rest| rest.strip_suffix('}'));
+        if let Some(key) = whole
+            && let Some((_, case, node, folder)) = self.chosen.iter().find(|(axis, ..)| *axis == key).cloned()
+        {
+            self.reader.names.note_use(key);
+            return self.inner(case.to_owned(), node, &folder, text.inner());
+        }
+        let name = match whole {
+            Some(key) if self.reader.names.value(key, Asker::Runner, &self.reader.seen).is_ok() => {
+                self.reader.names.note_use(key);
+                match self.reader.constant(key) {
+                    Some(name) => name,
+                    // Read alone: the matrix has this name, and which case is not known.
+                    None => return None,
+                }
+            }
+            Some(key) => {
+                let why = self.reader.names.value(key, Asker::Runner, &self.reader.seen).err()?;
+                let sources = &self.reader.ledger.sources;
+                let trouble = self.reader.names.unset(key, &why, text.inner(), Asker::Runner, &self.reader.seen, sources);
+                self.reader.ledger.mistake(text.inner(), trouble);
+                return None;
+            }
+            None => text.value.clone(),
+        };
+        let Some(table) = self.procedures.iter().find(|table| table.key.name == name) else {
+            self.no_procedure(&name, text.inner());
+            return None;
+        };
+        if !self.used.contains(&name) {
+            self.used.push(name.clone());
+        }
+        let folder = Arc::clone(&table.folder);
+        self.inner(name, table.steps, &folder, text.inner())
+    }
+
+    fn no_procedure(&mut self, name: &str, span: Span) {
+        if self.reader.names.incomplete || self.reader.names.procedures.contains_key(name) {
+            return;
+        }
+        let trouble = Trouble::new(Reason::UnknownName, format!("no procedure `{name}`"));
+        let known: Vec<_> = self.reader.names.procedures.keys().map(String::as_str).collect();
+        let case = self.reader.names.matrix.contains_key(name);
+        let hint = match nearest(name, known.iter().copied()) {
+            _ if case => format!("did you mean `\"%{{{name}}}\"`, the steps of the matrix case?"),
+            Some(near) => format!("did you mean `{near}`?"),
+            None if known.is_empty() => "there are none; `[procedures.NAME]` with `steps` makes one".to_owned(),
+            None => list("procedures", &known),
+        };
+        self.reader.ledger.mistake(span, trouble.hint(hint));
+    }
+
+    /// The steps that a `do` stands for.
+    fn inner(&mut self, name: String, node: &'t Node, folder: &Arc<PathBuf>, span: Span) -> Option<Verb> {
+        if self.doing.contains(&name) {
+            let way: Vec<_> = self.doing.iter().chain([&name]).map(|name| format!("`{name}`")).collect();
+            let text = format!("`{name}` does itself: {}", way.join(" does "));
+            self.reader.ledger.mistake(span, Trouble::new(Reason::Circle, text));
+            return None;
+        }
+        self.doing.push(name.clone());
+        let outside = std::mem::replace(&mut self.reader.folder, Arc::clone(folder));
+        let steps = match &node.value {
+            Value::Table(table) if !matches!(table.origin, Origin::Header(_)) || table.get("steps").is_none() => {
+                self.step(node).into_iter().collect()
+            }
+            _ => self.list(node, "steps"),
+        };
+        self.reader.folder = outside;
+        self.doing.pop();
+        Some(Verb::Do { name, steps })
+    }
+}
+
+impl grammar::Verb {
+    /// The verb as the key of its own value.
+    fn as_key(&self) -> Key {
+        Key { word: self.word, kind: self.kind, must: true, example: self.example, about: self.about }
+    }
+}
+
+/// Whether a text is one `%{NAME}` and nothing else.
+fn is_one_value(text: &str) -> bool {
+    let inner = text.trim().strip_prefix("%{").and_then(|rest| rest.strip_suffix('}'));
+    inner.is_some_and(|inner| !inner.contains(['{', '}']))
+}
+
+/// The step in one line, for progress.
+fn one_line(verb: &grammar::Verb, entry: &Entry, table: &Table, sources: &crate::Sources) -> String {
+    let short = |text: &str| {
+        let text = text.split_whitespace().collect::<Vec<_>>().join(" ");
+        match text.char_indices().nth(60) {
+            Some((at, _)) => format!("{}…", &text[..at]),
+            None => text,
+        }
+    };
+    let value = match &entry.node.value {
+        Value::Text(text) => short(&text.value),
+        Value::Array(nodes) if verb.word == "together" => format!("{} steps", nodes.len()),
+        Value::Array(nodes) => {
+            let words = nodes.iter().filter_map(Node::as_text).map(|text| text.value.as_str());
+            short(&netsplit_model::words::join(words))
+        }
+        _ => short(sources.slice(entry.node.span)),
+    };
+    let quoted = matches!(verb.kind, Kind::Command | Kind::Regex) || verb.word == "sh";
+    let mut line = if quoted { format!("{} `{value}`", verb.word) } else { format!("{} {value}", verb.word) };
+    for word in ["on", "as", "to", "for"] {
+        if let Some(text) = table.get(word).and_then(|entry| entry.node.as_text()) {
+            line += &format!(" {word} {}", short(&text.value));
+        }
+    }
+    line
+}
