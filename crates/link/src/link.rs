@@ -222,6 +222,12 @@ impl Link {
         }
     }
 
+    /// From now on asks after so much silence whether the peer lives, or never: while it is stopped on purpose.
+    pub fn set_heartbeat(&self, heartbeat: Option<Duration>) {
+        self.shared.lock().mux.set_heartbeat(heartbeat, pump::now());
+        self.shared.pump.notify_one();
+    }
+
     /// Ends the link; whoever waits on it learns so.
     pub fn close(&self) {
         self.shared.end(LinkError::Closed);

@@ -82,10 +82,10 @@ impl Trouble {
         }
     }
 
-    /// Says something beside the place.
+    /// Says something beside the place; an empty text says nothing.
     #[must_use]
     pub fn hint(mut self, text: impl Into<String>) -> Self {
-        self.hint = Some(text.into());
+        self.hint = Some(text.into()).filter(|text| !text.is_empty());
         self
     }
 

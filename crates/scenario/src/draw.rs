@@ -1,7 +1,7 @@
 //! Draws troubles as UX §3.5 has them: the fact with its name, the place, the source line, carets with what is said
 //! beside them, and the ways out. Whether there is colour is the caller's decision.
 
-use std::fmt::Write as _;
+use std::fmt::{self, Write as _};
 
 use netsplit_model::{Place, Trouble};
 
@@ -74,6 +74,14 @@ impl Mistakes {
     }
 }
 
+impl fmt::Display for Mistakes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.draw(Paint::Plain).trim_end())
+    }
+}
+
+impl std::error::Error for Mistakes {}
+
 impl Sources {
     /// `trouble` with the line it is about, as lines that each end with a newline.
     pub fn draw(&self, trouble: &Trouble, level: Level, paint: Paint) -> String {
@@ -81,7 +89,7 @@ impl Sources {
         let mut hint = trouble.hint.as_deref();
         if let Some(place) = &trouble.place {
             let _ = writeln!(out, "  --> {}", paint.path(&place.to_string()));
-            if let Some(line) = self.line(&place.file, place.line) {
+            if let Some(line) = self.line(&place.file, place.line).filter(|_| place.width > 0) {
                 out += &snippet(place, line, hint.take(), paint);
             }
         }
@@ -109,19 +117,13 @@ fn snippet(place: &Place, line: &str, hint: Option<&str>, paint: Paint) -> Strin
     let column = usize::try_from(place.column).unwrap_or(usize::MAX).saturating_sub(1);
     let width = usize::try_from(place.width).unwrap_or(usize::MAX);
     let chars = line.chars().count();
-    let (skip, cut) = if chars > LINE_CHARS_MAX {
-        (column.saturating_sub(LINE_CHARS_BEFORE), chars)
-    } else {
-        (0, 0)
-    };
+    let (skip, cut) =
+        if chars > LINE_CHARS_MAX { (column.saturating_sub(LINE_CHARS_BEFORE), chars) } else { (0, 0) };
     let shown: String = line.chars().skip(skip).take(LINE_CHARS_MAX).map(visible).collect();
     let (dots, dots_wide) = if skip > 0 { ("…", 1) } else { ("", 0) };
     let more = if cut > skip + LINE_CHARS_MAX { "…" } else { "" };
     let number = place.line.to_string();
     let mut out = format!("{number} | {dots}{shown}{more}\n");
-    if width == 0 {
-        return out;
-    }
     let keep_tab = |c: char| if c == '\t' { '\t' } else { ' ' };
     let before: String = line.chars().skip(skip).take(column - skip).map(keep_tab).collect();
     let room = (skip + LINE_CHARS_MAX).saturating_sub(column).max(1);
@@ -193,7 +195,9 @@ mod tests {
 
     fn trouble(column: u32, width: u32) -> Trouble {
         let place = Place { file: "x.toml".into(), line: 1, column, width };
-        Trouble::new(Reason::UnknownKey, "unknown word `wihtin`").hint("did you mean `within`?").at(Some(place))
+        Trouble::new(Reason::UnknownKey, "unknown word `wihtin`")
+            .hint("did you mean `within`?")
+            .at(Some(place))
     }
 
     fn sources(text: &str) -> Sources {

@@ -56,7 +56,12 @@ impl<'t> Fields<'t> {
     }
 
     /// The same, for a key that must be there.
-    pub(crate) fn must(&self, ledger: &mut Ledger, word: &str, hint: Option<String>) -> Option<(&'static Key, &'t Entry)> {
+    pub(crate) fn must(
+        &self,
+        ledger: &mut Ledger,
+        word: &str,
+        hint: Option<String>,
+    ) -> Option<(&'static Key, &'t Entry)> {
         let found = self.get(word);
         if found.is_none() {
             let example = self.keys.iter().find(|key| key.word == word).map_or("…", |key| key.example);
@@ -80,6 +85,9 @@ impl<'t> Fields<'t> {
     pub(crate) fn size(&self, ledger: &mut Ledger, word: &str) -> Option<u64> {
         let (key, entry) = self.get(word)?;
         let text = text(ledger, &entry.node, key)?;
+        if text.value.trim().is_empty() {
+            return wrong(ledger, &entry.node, key.word, key.kind);
+        }
         let bad = |error: units::UnitError| Trouble::new(Reason::BadValue, error.to_string());
         units::size(&text.value).map_err(|error| ledger.mistake(text.inner(), bad(error))).ok()
     }
@@ -114,7 +122,12 @@ impl<'t> Fields<'t> {
     }
 
     /// Capabilities, each with where it stands. `claims`: words that a host may publish one day.
-    pub(crate) fn capabilities(&self, ledger: &mut Ledger, word: &str, claims: bool) -> Vec<(Capability, Span)> {
+    pub(crate) fn capabilities(
+        &self,
+        ledger: &mut Ledger,
+        word: &str,
+        claims: bool,
+    ) -> Vec<(Capability, Span)> {
         let mut found = Vec::new();
         for text in self.texts(ledger, word) {
             let mut at = 0;
@@ -151,9 +164,13 @@ impl<'t> Fields<'t> {
 fn unknown_capability(ledger: &mut Ledger, word: &str, text: &str, at: (Span, Span), claims: bool) -> bool {
     let near = nearest(word, grammar::capabilities());
     if near.is_none() && (claims || text.contains(['=', '<', '>'])) {
-        let text = format!("`{word}` would be claimed from a pool of hosts, which this version does not have");
+        let text =
+            format!("`{word}` would be claimed from a pool of hosts, which this version does not have");
         let known: Vec<_> = grammar::capabilities().collect();
-        ledger.mistake(at.1, Trouble::new(Reason::NotYet, text).hint(list("capabilities of providers", &known)));
+        ledger.mistake(
+            at.1,
+            Trouble::new(Reason::NotYet, text).hint(list("capabilities of providers", &known)),
+        );
         return true;
     }
     let trouble = Trouble::new(Reason::UnknownName, format!("no capability `{word}`"));
@@ -166,7 +183,8 @@ fn unknown_capability(ledger: &mut Ledger, word: &str, text: &str, at: (Span, Sp
 /// A value of a wrong kind: names what it is and what is wanted.
 pub(crate) fn wrong<T>(ledger: &mut Ledger, node: &Node, word: &str, kind: Kind) -> Option<T> {
     let written = ledger.sources.slice(node.span);
-    let short = written.chars().count() <= 24 && !written.contains('\n') && !written.contains('`');
+    let simple = !written.contains(['\n', '`']) && node.as_table().is_none();
+    let short = simple && written.chars().count() <= 24;
     let is_flag = matches!(node.value, Value::Flag(_));
     let (value, what) = match node.value {
         Value::Text(_) if short => (format!("`{written}`"), "not that"),
@@ -182,7 +200,7 @@ pub(crate) fn wrong<T>(ledger: &mut Ledger, node: &Node, word: &str, kind: Kind)
     let trouble = Trouble::new(Reason::BadValue, text);
     let quotes = matches!(node.value, Value::Integer(_) | Value::Float(_) | Value::Date) || is_flag;
     let hint = match kind {
-        Kind::Duration if quotes => Some(format!("did you mean `\"{written}s\"`?")),
+        Kind::Duration if quotes && !is_flag => Some(format!("did you mean `\"{written}s\"`?")),
         Kind::Text | Kind::Texts | Kind::Variable | Kind::Mode | Kind::Command | Kind::Version if quotes => {
             Some(format!("did you mean `\"{written}\"`?"))
         }
@@ -213,6 +231,9 @@ pub(crate) fn texts<'t>(ledger: &mut Ledger, node: &'t Node, key: &Key) -> Vec<&
 
 pub(crate) fn duration(ledger: &mut Ledger, node: &Node, key: &Key) -> Option<Duration> {
     let text = text(ledger, node, key)?;
+    if text.value.trim().is_empty() {
+        return wrong(ledger, node, key.word, key.kind);
+    }
     let bad = |error: units::UnitError| Trouble::new(Reason::BadValue, error.to_string());
     units::duration(&text.value).map_err(|error| ledger.mistake(text.inner(), bad(error))).ok()
 }
@@ -233,7 +254,7 @@ pub(crate) fn count(ledger: &mut Ledger, node: &Node, word: &str, kind: Kind) ->
 }
 
 /// The keys of `table` that `shape` does not know are mistakes.
-fn unknown_words(ledger: &mut Ledger, table: &Table, shape: &'static Shape) {
+pub(crate) fn unknown_words(ledger: &mut Ledger, table: &Table, shape: &'static Shape) {
     let unknown: Vec<_> = table.entries.iter().filter(|entry| shape.get(&entry.key.name).is_none()).collect();
     let steps = unknown.iter().any(|entry| is_astray_steps(entry));
     for entry in &unknown {
@@ -273,6 +294,7 @@ pub(crate) fn unknown_word<'k>(
     let trouble = Trouble::new(Reason::UnknownKey, format!("unknown word `{word}` {place}"));
     let hint = match nearest(word, known.iter().copied()) {
         Some(near) => format!("did you mean `{near}`?"),
+        None if known.is_empty() => "nothing else may stand here".to_owned(),
         None => list("known here", &known),
     };
     ledger.mistake(entry.key.span, trouble.hint(hint));
@@ -338,7 +360,8 @@ pub(crate) fn step_header(ledger: &mut Ledger, span: Span, node: &Node) {
         let text = ledger.sources.slice(Span::new(start..end));
         (!text.contains('\n')).then(|| text.to_owned())
     };
-    let words: Option<Vec<_>> = first.map(|table| table.entries.iter().map(write).collect()).unwrap_or_default();
+    let words: Option<Vec<_>> =
+        first.map(|table| table.entries.iter().map(write).collect()).unwrap_or_default();
     let step = match words.filter(|words| !words.is_empty()) {
         Some(words) => format!("{{ {} }}", words.join(", ")),
         None => r#"{ run = "true", on = "a" }"#.to_owned(),

@@ -4,6 +4,7 @@
 mod tables;
 mod verbs;
 
+pub(crate) use tables::ALL as SHAPES;
 pub(crate) use tables::{
     COMMAND, DEADLINES, FILE, HOST, LOOP, OUTPUT, PART_WORDS, PROCEDURE, PROVIDERS, TEST, TOP, WATCH,
 };
@@ -19,6 +20,8 @@ pub(crate) const STEPS_A_TEST: usize = 12;
 /// A table with known keys.
 #[derive(Debug)]
 pub(crate) struct Shape {
+    /// Its name in the schema.
+    pub(crate) slug: &'static str,
     /// Where a key of it stands, behind `unknown word …`: `in a host`.
     pub(crate) place: &'static str,
     /// Its headline in the reference.
@@ -103,6 +106,11 @@ pub(crate) enum Kind {
     /// The first that fits.
     Either(&'static [Self]),
 }
+
+/// What a command may be.
+pub(crate) static TEXT_OR_COMMAND: [Kind; 2] = [Kind::Text, Kind::Table(&COMMAND)];
+/// What a variable may be.
+pub(crate) static TEXT_OR_LOOP: [Kind; 2] = [Kind::Text, Kind::Table(&LOOP)];
 
 const fn key(word: &'static str, kind: Kind, example: &'static str, about: &'static str) -> Key {
     Key { word, kind, must: false, example, about }
@@ -238,7 +246,12 @@ mod tests {
         for verb in VERBS {
             sorted(verb.takes.iter().map(|key| key.word).chain([verb.word]).collect());
             for key in verb.takes {
-                assert!(Verb::named(key.word).is_none(), "`{}` is a verb and follows `{}`", key.word, verb.word);
+                assert!(
+                    Verb::named(key.word).is_none(),
+                    "`{}` is a verb and follows `{}`",
+                    key.word,
+                    verb.word
+                );
                 assert!(Unspoken::verb(key.word).is_none() && Unspoken::modifier(key.word).is_none());
             }
         }

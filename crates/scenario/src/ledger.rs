@@ -47,6 +47,11 @@ impl Ledger {
         !self.mistakes.is_empty()
     }
 
+    /// Whether a mistake of this name was written down.
+    pub(crate) fn has(&self, name: Reason) -> bool {
+        self.mistakes.iter().any(|(_, trouble)| trouble.name == name)
+    }
+
     pub(crate) fn place(&self, span: Span) -> Place {
         let nowhere = || Place { file: String::new(), line: 1, column: 1, width: 0 };
         self.sources.place(span).unwrap_or_else(nowhere)

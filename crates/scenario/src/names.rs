@@ -26,8 +26,6 @@ pub(crate) struct Names {
     pub(crate) procedures: IndexMap<String, Span>,
     pub(crate) variables: IndexMap<String, VariableNames>,
     pub(crate) matrix: IndexMap<String, Span>,
-    /// Set by `-s` and nowhere else.
-    pub(crate) set: Vec<String>,
     /// What any step captures or saves.
     pub(crate) anywhere: IndexMap<String, Span>,
     /// A file could not be read, or a part is read alone: what is unknown here may be known there.
@@ -94,10 +92,12 @@ impl Names {
             return trouble.hint(format!("it is captured {place}, and not before this step"));
         }
         if seen.processes.contains_key(name) {
-            return trouble.hint(format!("`{name}` is a process: write `all/{name}`, or a host instead of `all`"));
+            return trouble
+                .hint(format!("`{name}` is a process: write `all/{name}`, or a host instead of `all`"));
         }
         let hosts: Vec<_> = self.hosts.keys().map(String::as_str).collect();
-        let roles: Vec<_> = self.roles.keys().map(String::as_str).filter(|role| !hosts.contains(role)).collect();
+        let roles: Vec<_> =
+            self.roles.keys().map(String::as_str).filter(|role| !hosts.contains(role)).collect();
         let captured: Vec<_> = seen.captured.keys().map(String::as_str).collect();
         let all = hosts.iter().chain(&roles).chain(&captured).copied();
         let hosts = list("hosts", &hosts);
@@ -142,14 +142,14 @@ impl Names {
             // A circle is its own mistake.
             if through.insert(name) {
                 for inner in &variable.uses {
-                    self.value_within(inner, asker, seen, through).map_err(|_| Unknown::Through(inner.clone()))?;
+                    self.value_within(inner, asker, seen, through)
+                        .map_err(|_| Unknown::Through(inner.clone()))?;
                 }
             }
             return Ok(());
         }
         let known = RUN_WORDS.contains(&name)
             || self.matrix.contains_key(name)
-            || self.set.iter().any(|set| set == name)
             || seen.captured.contains_key(name)
             || seen.saved.contains_key(name);
         match known {
@@ -166,7 +166,9 @@ impl Names {
     fn is_published(&self, name: &str) -> bool {
         let rest = name.strip_prefix("host_");
         rest.is_some_and(|rest| {
-            self.roles.keys().any(|role| rest.strip_prefix(role.as_str()).is_some_and(|rest| rest.starts_with('_')))
+            self.roles
+                .keys()
+                .any(|role| rest.strip_prefix(role.as_str()).is_some_and(|rest| rest.starts_with('_')))
         })
     }
 
@@ -182,11 +184,16 @@ impl Names {
     ) -> Trouble {
         let trouble = Trouble::new(Reason::UnknownVariable, format!("`%{{{name}}}` is not set"));
         match why {
-            Unknown::Claims => {
-                Trouble::new(Reason::NotYet, format!("`%{{{name}}}` needs claimed hosts, which this version does not have"))
+            Unknown::Claims => Trouble::new(
+                Reason::NotYet,
+                format!("`%{{{name}}}` needs claimed hosts, which this version does not have"),
+            ),
+            Unknown::NeedsHost(word) => {
+                trouble.hint(format!("`{word}` is of a host, and this is not on one"))
             }
-            Unknown::NeedsHost(word) => trouble.hint(format!("`{word}` is of a host, and this is not on one")),
-            Unknown::Through(inner) => trouble.hint(format!("its text asks for `%{{{inner}}}`, which has no value here")),
+            Unknown::Through(inner) => {
+                trouble.hint(format!("its text asks for `%{{{inner}}}`, which has no value here"))
+            }
             Unknown::Later => {
                 let later = self.anywhere.get(name).map(|later| sources.named_from(*later, span));
                 trouble.hint(format!("it is made {}, and not before this step", later.unwrap_or_default()))
@@ -198,7 +205,9 @@ impl Names {
                     None => {
                         let known: Vec<_> = known.iter().map(String::as_str).collect();
                         let trouble = trouble.hint(list("known here", &known));
-                        if name.starts_with("file:") { trouble } else {
+                        if name.starts_with("file:") {
+                            trouble
+                        } else {
                             trouble.guess(format!("variables.{name} = \"…\", or -s {name}=…"))
                         }
                     }
@@ -210,23 +219,26 @@ impl Names {
     /// The names that `%{…}` may hold for `asker`.
     pub(crate) fn known_values(&self, asker: Asker, seen: &Seen) -> Vec<String> {
         let own = seen.captured.keys().chain(seen.saved.keys()).chain(self.matrix.keys());
-        let own = own.chain(self.variables.keys()).chain(&self.set).cloned();
+        let own = own.chain(self.variables.keys()).cloned();
         let host = HOST_WORDS.iter().filter(|_| asker == Asker::Host).chain(RUN_WORDS);
         let files = self.files.keys().filter(|_| asker == Asker::Host).map(|file| format!("file:{file}"));
         own.chain(host.map(|word| (*word).to_owned())).chain(files).collect()
     }
 
-    /// What already has the name `name`, so that it cannot be given again to a value or captured host.
-    pub(crate) fn taken(&self, name: &str) -> Option<(&'static str, Option<Span>)> {
+    /// What already has the name `name` in `%{…}`, so that no other value can have it.
+    pub(crate) fn value_taken(&self, name: &str) -> Option<(&'static str, Option<Span>)> {
         if HOST_WORDS.contains(&name) || RUN_WORDS.contains(&name) {
             return Some(("a word of `%{…}`", None));
         }
+        let variable = self.variables.get(name).map(|variable| ("a variable", Some(variable.span)));
+        variable.or_else(|| self.matrix.get(name).map(|span| ("a matrix key", Some(*span))))
+    }
+
+    /// The same for a host that is captured: it is a value, and it is selected by its name.
+    pub(crate) fn host_taken(&self, name: &str) -> Option<(&'static str, Option<Span>)> {
         let host = self.hosts.get(name).map(|(span, _)| *span);
         let host = host.or_else(|| self.roles.get(name).map(|(span, _)| *span));
-        let host = host.map(|span| ("a host or role", Some(span)));
-        let variable = || self.variables.get(name).map(|variable| ("a variable", Some(variable.span)));
-        let matrix = || self.matrix.get(name).map(|span| ("a matrix key", Some(*span)));
-        host.or_else(variable).or_else(matrix)
+        host.map(|span| ("a host or role", Some(span))).or_else(|| self.value_taken(name))
     }
 }
 

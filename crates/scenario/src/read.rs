@@ -3,15 +3,15 @@
 
 pub(crate) mod checks;
 pub(crate) mod command;
-pub(crate) mod tables;
+mod fetched;
 pub(crate) mod steps;
+pub(crate) mod tables;
 
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use indexmap::IndexMap;
 use netsplit_model::{ProcessName, Reason, Selector, Template, Trouble, check_identifier, nearest};
-use regex::bytes::Regex;
 
 use crate::ledger::Ledger;
 use crate::names::{Asker, Names, Seen, list};
@@ -42,7 +42,8 @@ impl Reader<'_> {
             Ok(template) => template,
             Err(error) => {
                 let trouble = Trouble::new(Reason::BadValue, error.to_string());
-                self.ledger.mistake(text.part(error.span()), trouble.hint("a `%{` of its own is written `%%{`"));
+                self.ledger
+                    .mistake(text.part(error.span()), trouble.hint("a `%{` of its own is written `%%{`"));
                 return None;
             }
         };
@@ -79,13 +80,10 @@ impl Reader<'_> {
         }
         let has_names = template.names().next().is_some();
         let plain = if has_names { Ok(stand_in) } else { template.render(&text.value, |_| None, []) };
-        let regex = match Regex::new(&plain.unwrap_or_default()) {
-            Ok(regex) => regex,
-            Err(_) => {
-                let trouble = Trouble::new(Reason::BadRegex, "this expression is too large to compile");
-                self.ledger.mistake(text.inner(), trouble);
-                return None;
-            }
+        let Ok(regex) = crate::step::compile(&plain.unwrap_or_default()) else {
+            let trouble = Trouble::new(Reason::BadRegex, "this expression is too large to compile");
+            self.ledger.mistake(text.inner(), trouble);
+            return None;
         };
         let place = self.ledger.place(text.inner());
         Some(Pattern::new(&text.value, Some(regex).filter(|_| !has_names), template, place))
@@ -109,7 +107,8 @@ impl Reader<'_> {
         match self.select_or_here(text)? {
             Where::Hosts(select) => Some(select),
             Where::Here => {
-                let trouble = Trouble::new(Reason::BadValue, "`here` is no host but the machine netsplit runs on");
+                let trouble =
+                    Trouble::new(Reason::BadValue, "`here` is no host but the machine netsplit runs on");
                 self.ledger.mistake(text.inner(), trouble.hint("only `run` and `sh` go there"));
                 None
             }
@@ -191,7 +190,9 @@ impl Reader<'_> {
             let span = text.part(range.start + at.start..range.start + at.end);
             let trouble = match self.names.value(name, Asker::Runner, &self.seen) {
                 Ok(()) => self.not_constant(name),
-                Err(why) => self.names.unset(name, &why, span, Asker::Runner, &self.seen, &self.ledger.sources),
+                Err(why) => {
+                    self.names.unset(name, &why, span, Asker::Runner, &self.seen, &self.ledger.sources)
+                }
             };
             self.ledger.mistake(span, trouble);
         }
@@ -200,26 +201,43 @@ impl Reader<'_> {
     }
 
     fn not_constant(&self, name: &str) -> Trouble {
-        let trouble = Trouble::new(Reason::BadValue, format!("`%{{{name}}}` is not known before the test runs"));
+        let trouble =
+            Trouble::new(Reason::BadValue, format!("`%{{{name}}}` is not known before the test runs"));
         trouble.hint(match self.names.matrix.contains_key(name) {
             true => "what stands outside of the tests is the same in every case",
             false => "here only values of the matrix, of `-s` and constant variables can be filled in",
         })
     }
 
-    /// What `%{name}` is, when that is known while reading.
+    /// What `%{name}` is, when that is known while reading; a captured host is its name.
     pub(crate) fn constant(&self, name: &str) -> Option<String> {
-        let value = self.values.get(name).cloned();
-        let variable = || self.names.variables.get(name).and_then(|variable| variable.constant.clone());
         let captured = || self.seen.captured.contains_key(name).then(|| name.to_owned());
-        value.or_else(variable).or_else(captured)
+        self.fixed(name).or_else(captured)
     }
 
+    /// The value of a matrix key in this case, or of a variable that is the same for everybody.
+    fn fixed(&self, name: &str) -> Option<String> {
+        let variable = || self.names.variables.get(name).and_then(|variable| variable.constant.clone());
+        self.values.get(name).cloned().or_else(variable)
+    }
+
+    /// `text` with what is known while reading, to be shown.
+    pub(crate) fn shown(&self, text: &str) -> String {
+        let value = |name: &str| Some(self.fixed(name).unwrap_or_else(|| format!("%{{{name}}}")));
+        let filled = Template::parse(text).ok().and_then(|template| template.render(text, value, []).ok());
+        filled.unwrap_or_else(|| text.to_owned())
+    }
+
+    /// Whether all names are known, and what they take away is all that they join.
     fn selects_nobody(&self, select: &Select) -> bool {
         let named = |name: &str| match name {
             "all" => Some(self.names.hosts.values().map(|(_, host)| host.clone()).collect()),
             _ => {
+                // A role without hosts is a mistake of its own.
                 let role = self.names.roles.get(name).map(|(_, hosts)| hosts.clone());
+                if role.as_ref().is_some_and(Vec::is_empty) {
+                    return None;
+                }
                 role.or_else(|| self.names.hosts.get(name).map(|(_, host)| vec![host.clone()]))
             }
         };
@@ -244,10 +262,7 @@ impl Reader<'_> {
     /// `kvd`, `a/kvd` or `members/kvd.2`: a started process. `on` says the hosts when the text does not.
     pub(crate) fn process(&mut self, text: &toml::Text, on: Option<(Span, &toml::Text)>) -> Option<Process> {
         let Some((_, process)) = text.value.split_once('/') else {
-            let hosts = match on {
-                Some((_, on)) => Some(self.select(on)),
-                None => None,
-            };
+            let hosts = on.map(|(_, on)| self.select(on));
             let process = self.process_ref(text, 0)?;
             // `Some(None)`: there is an `on`, and it is wrong.
             return match hosts {
@@ -316,21 +331,30 @@ impl Reader<'_> {
         Some(LocalPath { path, folder: Arc::clone(&self.folder) })
     }
 
-    /// A name that a step gives to something new.
-    pub(crate) fn new_name(&mut self, name: &str, span: Span, what: &str) -> Option<()> {
+    /// A name that a step gives to something new; `taken` is what has it already.
+    pub(crate) fn new_name(
+        &mut self,
+        name: &str,
+        span: Span,
+        what: &str,
+        taken: Option<(&'static str, Option<Span>)>,
+    ) -> Option<()> {
         if !check_identifier(name) {
             let text = format!("`{name}` cannot be the name of {what}");
             let hint = "a letter or `_`, then letters, digits, `_` and `-`";
             self.ledger.mistake(span, Trouble::new(Reason::BadName, text).hint(hint));
             return None;
         }
-        if let Some((known, first)) = self.names.taken(name) {
+        if let Some((known, first)) = taken {
             let trouble = Trouble::new(Reason::DuplicateName, format!("`{name}` is already {known}"));
             let first = first.map(|first| self.ledger.sources.named_from(first, span));
-            self.ledger.mistake(span, match first {
-                Some(first) => trouble.hint(format!("first {first}")),
-                None => trouble,
-            });
+            self.ledger.mistake(
+                span,
+                match first {
+                    Some(first) => trouble.hint(format!("first {first}")),
+                    None => trouble,
+                },
+            );
             return None;
         }
         Some(())

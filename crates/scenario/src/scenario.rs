@@ -7,7 +7,7 @@ use std::time::Duration;
 use indexmap::IndexMap;
 use netsplit_model::{Capability, HostName, Place, Reason, Trouble};
 
-use crate::{Content, Env, Pattern, Program, Select, Sources, Step, Text};
+use crate::{Content, Env, Pattern, Program, Select, Sources, Step, Text, Verb};
 
 /// What a scenario file and its includes say.
 #[derive(Clone, Debug)]
@@ -223,7 +223,7 @@ impl Scenario {
     ///
     /// # Errors
     /// When no step of a test stands there; says which is next.
-    pub fn stop_before(&self, line: u32) -> Result<StepAt, Trouble> {
+    pub fn stop_before(&self, line: u32) -> Result<StepAt, Box<Trouble>> {
         let steps = self.cases.first().map_or(&[][..], |case| &case.tests);
         let steps = steps.iter().enumerate().flat_map(|(test, of)| {
             let own = of.steps.iter().enumerate().filter(|(_, step)| step.place.file == self.file);
@@ -233,17 +233,23 @@ impl Scenario {
         if let Some((at, _)) = all.iter().find(|(_, step)| step.lines.contains(&line)) {
             return Ok(*at);
         }
-        let trouble = Trouble::new(Reason::BadSetting, format!("no step begins on line {line} of {}", self.file));
-        let doing = all.iter().find(|(_, step)| matches!(&step.verb, crate::Verb::Do { steps, .. }
-            if steps.iter().any(|inner| inner.place.file == self.file && inner.lines.contains(&line))));
-        if let Some((_, step)) = doing {
+        let trouble =
+            Trouble::new(Reason::BadSetting, format!("no step begins on line {line} of {}", self.file));
+        if let Some((_, step)) = all.iter().find(|(_, step)| self.does(step, line)) {
             let because = format!("it belongs to what line {} does", step.place.line);
-            return Err(trouble.because(because).fix(format!("{}:{}", self.file, step.place.line)));
+            return Err(Box::new(trouble.because(because).fix(format!("{}:{}", self.file, step.place.line))));
         }
         let next = all.iter().map(|(_, step)| step).find(|step| *step.lines.start() > line);
-        Err(match next.or_else(|| all.last().map(|(_, step)| step)) {
+        Err(Box::new(match next.or_else(|| all.last().map(|(_, step)| step)) {
             Some(step) => trouble.fix(format!("{}:{}   {}", self.file, step.place.line, step.text)),
             None => trouble,
-        })
+        }))
+    }
+
+    /// Whether `step` does a procedure or a matrix case of which a step stands on line `line`.
+    fn does(&self, step: &Step, line: u32) -> bool {
+        let Verb::Do { steps, .. } = &step.verb else { return false };
+        let here = |inner: &Step| inner.place.file == self.file && inner.lines.contains(&line);
+        steps.iter().any(|inner| here(inner) || self.does(inner, line))
     }
 }

@@ -114,11 +114,6 @@ impl Sources {
         &file.text[file.clamp(span.start)..file.clamp(span.end)]
     }
 
-    /// The name of the file in which `span` stands.
-    pub(crate) fn name_of(&self, span: Span) -> &str {
-        self.file(span).map_or("", |file| file.name.as_str())
-    }
-
     fn file(&self, span: Span) -> Option<&Source> {
         let index = self.files.partition_point(|file| file.base <= span.start);
         self.files.get(index.checked_sub(1)?)

@@ -9,8 +9,8 @@ use std::time::Duration;
 
 use globset::GlobMatcher;
 use indexmap::IndexMap;
-use netsplit_model::{HostName, Place, Selector, Template, Term, Unset};
-use regex::bytes::Regex;
+use netsplit_model::{HostName, Place, Reason, Selector, Template, Term, Trouble, Unset};
+use regex::bytes::{Regex, RegexBuilder};
 
 /// One thing to do.
 #[derive(Clone, Debug)]
@@ -30,11 +30,11 @@ pub struct Step {
 #[non_exhaustive]
 pub enum Verb {
     /// `run`, `sh`: to its end on each host.
-    Run(Run),
+    Run(Box<Run>),
     /// `start`: goes on when it runs, or is ready.
-    Start(Start),
+    Start(Box<Start>),
     /// `wait`: until a started process ends.
-    Wait(Wait),
+    Wait(Box<Wait>),
     /// `stop`: asks, then kills.
     Stop(Stop),
     /// `wait_for`: until a line matches.
@@ -71,13 +71,13 @@ pub enum Verb {
         within: Option<Duration>,
     },
     /// `put`.
-    Put(Put),
+    Put(Box<Put>),
     /// `get`.
     Get(Get),
     /// `note`.
     Note(Text),
     /// `expect`.
-    Expect(Expect),
+    Expect(Box<Expect>),
     /// `do`: the steps of a procedure or of a matrix case, which are all here.
     Do {
         /// What it is called.
@@ -550,20 +550,28 @@ impl Pattern {
         &self.text
     }
 
-    /// The regular expression with every name replaced by what `lookup` says, taken literally.
+    /// The regular expression with every name replaced by what `lookup` says, taken literally. `^` and `$` are the begin
+    /// and the end of a line.
     ///
     /// # Errors
-    /// The first name without a value.
-    pub fn regex(&self, lookup: impl Fn(&str) -> Option<String>) -> Result<Regex, Unset> {
+    /// The first name without a value; a value that makes it no regular expression, as in the name of a group.
+    pub fn regex(&self, lookup: impl Fn(&str) -> Option<String>) -> Result<Regex, Box<Trouble>> {
         if let Some(regex) = &self.regex {
             return Ok(regex.clone());
         }
+        let bad =
+            |name: Reason, text: String| Box::new(Trouble::new(name, text).at(Some(self.place.clone())));
         let literal = |name: &str| lookup(name).map(|value| format!("(?:{})", regex::escape(&value)));
-        let text = self.template.render(&self.text, literal, [])?;
-        // It compiled with placeholders; only values of absurd length can keep it from compiling now.
-        let never = || Regex::new(r"[^\s\S]");
-        Ok(Regex::new(&text).or_else(|_| never()).unwrap_or_else(|_| unreachable!("a constant expression")))
+        let text = self.template.render(&self.text, literal, []);
+        let text = text.map_err(|unset| bad(Reason::UnsetVariable, unset.to_string()))?;
+        compile(&text)
+            .map_err(|error| bad(Reason::BadRegex, format!("`{text}` is no regular expression: {error}")))
     }
+}
+
+/// Compiles what lines, and outputs of several lines, are matched with.
+pub(crate) fn compile(text: &str) -> Result<Regex, regex::Error> {
+    RegexBuilder::new(text).multi_line(true).build()
 }
 
 impl fmt::Display for Select {

@@ -192,8 +192,6 @@ pub enum How {
     NotStarted = 5,
     /// By its deadline.
     TimedOut = 6,
-    /// By its client.
-    Cancelled = 7,
 }
 
 /// Files to put, all or a part of them.

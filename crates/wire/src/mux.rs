@@ -437,7 +437,8 @@ impl Mux {
             if was_full && channel.wants_writable() {
                 self.events.push_back(Event::Writable(id));
             }
-            if channel.released && matches!(frame, Frame::Fin { .. }) && channel.receiving == Receiving::Open {
+            if channel.released && matches!(frame, Frame::Fin { .. }) && channel.receiving == Receiving::Open
+            {
                 self.urgent.push_back(Frame::Reset { channel: id });
             }
             self.make_ready(id);
@@ -460,6 +461,14 @@ impl Mux {
         }
         self.burst = 0;
         bulk.pop_front()
+    }
+
+    /// From now on asks after so much silence, or never: a peer that is stopped on purpose does not answer.
+    pub fn set_heartbeat(&mut self, heartbeat: Option<Duration>, now: Instant) {
+        self.config.heartbeat = heartbeat;
+        if self.session.is_open() {
+            self.session.heard(now);
+        }
     }
 
     /// The next thing to tell the owner.

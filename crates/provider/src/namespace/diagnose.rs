@@ -7,7 +7,7 @@ use netsplit_model::{Reason, Trouble};
 use rustix::io::Errno;
 
 use super::control::Failure;
-use super::hook::ROLE;
+use super::hook::BECOME;
 
 /// The hook did not run in this process.
 pub(super) fn no_hook() -> Trouble {
@@ -20,8 +20,8 @@ pub(super) fn no_hook() -> Trouble {
 
 /// The role variable is set in this process's environment.
 pub(super) fn left_over() -> Trouble {
-    Trouble::new(Reason::NoAgent, format!("{ROLE} is set, but this process became no agent"))
-        .fix(format!("unset {ROLE}"))
+    Trouble::new(Reason::NoAgent, format!("{BECOME} is set, but this process became no agent"))
+        .fix(format!("unset {BECOME}"))
 }
 
 /// The keeper ended without a word.

@@ -11,7 +11,7 @@ use super::{keeper, sys};
 use crate::program;
 
 /// What a process is to become, set only between our own processes.
-pub(super) const ROLE: &str = "NETSPLIT_ROLE";
+pub(super) const BECOME: &str = "NETSPLIT_BECOME";
 /// The argument of a keeper. A libtest `main` that gets this far, because the hook is missing, refuses it rather than
 /// run all tests again.
 pub(super) const KEEPER_ARGUMENT: &str = "--netsplit-agent";
@@ -26,9 +26,9 @@ static HOOK: extern "C" fn() = before_main;
 
 extern "C" fn before_main() {
     HOOK_RAN.store(true, Ordering::Relaxed);
-    let Some(role) = std::env::var(ROLE).ok().filter(|role| !role.is_empty()) else { return };
+    let Some(role) = std::env::var(BECOME).ok().filter(|role| !role.is_empty()) else { return };
     // No command may inherit the role: a command may be a netsplit test binary itself.
-    sys::remove_variable(ROLE);
+    sys::remove_variable(BECOME);
     sys::ignore_sigpipe();
     // Rust must not unwind into the loader, and `exit` would run the destructors of code that never began.
     let status = std::panic::catch_unwind(|| become_role(&role)).unwrap_or(101);
@@ -50,7 +50,7 @@ fn become_role(role: &str) -> i32 {
             Some(fd) => {
                 let failure = sys::take_fd(fd);
                 // It returns only when it failed, and has told the agent why.
-                netsplit_agent::shim::run(rest, failure.as_fd(), ROLE);
+                netsplit_agent::shim::run(rest, failure.as_fd(), BECOME);
                 127
             }
             None => refuse(role),
@@ -61,7 +61,7 @@ fn become_role(role: &str) -> i32 {
 
 #[expect(clippy::print_stderr, reason = "there is nobody else to tell")]
 fn refuse(role: &str) -> i32 {
-    eprintln!("{ROLE}=`{role}` is no role of netsplit's\nfix: unset {ROLE}");
+    eprintln!("{BECOME}=`{role}` is no role of netsplit's\nfix: unset {BECOME}");
     70
 }
 
@@ -72,5 +72,5 @@ pub(super) fn ran() -> bool {
 
 /// Whether the variable is set although this process became nothing by it.
 pub(super) fn is_left_over() -> bool {
-    std::env::var_os(ROLE).is_some_and(|role| !role.is_empty())
+    std::env::var_os(BECOME).is_some_and(|role| !role.is_empty())
 }

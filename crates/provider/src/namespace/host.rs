@@ -12,7 +12,7 @@ use tokio::io::Interest;
 use tokio::net::{UnixDatagram, UnixStream};
 
 use super::control::{self, Ask, REQUEST_MAX, Reply, Request, Say, Step, StepError};
-use super::hook::ROLE;
+use super::hook::BECOME;
 use super::net::{self, Netlink};
 use super::root::{self, Disk, Ground};
 use super::sys;
@@ -96,7 +96,7 @@ fn serve(plan: &Plan<'_>, control: io::Result<OwnedFd>, link: OwnedFd) -> Result
             generation: plan.generation,
             addresses: plan.addresses.to_vec(),
             own_program: PathBuf::from("/proc/1/exe"),
-            role_variable: ROLE,
+            role_variable: BECOME,
         };
         let agent = Agent::new(settings).step("start the agent")?;
         attend(&agent, link).step("take the link")?;

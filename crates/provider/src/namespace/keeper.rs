@@ -66,6 +66,7 @@ fn keep(test: &OwnedFd, alive: OwnedFd) -> Result<(), StepError> {
         Forked::Parent(pid) => pid,
     };
     drop((theirs, their_client, gate));
+    let _lock = dir.as_ref().and_then(|dir| socket::lock(dir).ok());
     let mut keeper = Keeper { stage, socket: ours, dir, listener: None, kept: None };
     let served = keeper.serve(test, alive, &client, &go, root);
     keeper.end(group);

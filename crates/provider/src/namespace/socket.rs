@@ -10,6 +10,7 @@ use rustix::net::{
 };
 
 const NAME: &str = "bed.sock";
+const LOCK: &str = "bed.lock";
 const BACKLOG: i32 = 16;
 
 /// Listens in `dir`. Only this user may connect: the umask of the file is 0600, and the keeper asks who it is.
@@ -19,6 +20,14 @@ pub(super) fn listen(dir: &OwnedFd) -> io::Result<OwnedFd> {
     rustix::fs::chmodat(dir, NAME, Mode::RUSR | Mode::WUSR, AtFlags::empty())?;
     listen_on(&socket, BACKLOG)?;
     Ok(socket)
+}
+
+/// Locks `bed.lock` in `dir` for as long as what is returned is held: by it others see that the testbed lives.
+pub(super) fn lock(dir: &OwnedFd) -> io::Result<OwnedFd> {
+    let flags = OFlags::CREATE | OFlags::WRONLY | OFlags::CLOEXEC;
+    let file = rustix::fs::openat(dir, LOCK, flags, Mode::RUSR | Mode::WUSR)?;
+    rustix::fs::flock(&file, rustix::fs::FlockOperation::NonBlockingLockExclusive)?;
+    Ok(file)
 }
 
 /// Connects to the testbed of the run in `dir`.
@@ -31,7 +40,9 @@ pub(super) fn dial(dir: &Path) -> io::Result<OwnedFd> {
 
 pub(super) fn unlink(dir: &OwnedFd) {
     // `clean` may have removed the directory already.
-    let _gone = unlinkat(dir, NAME, AtFlags::empty());
+    for name in [NAME, LOCK] {
+        let _gone = unlinkat(dir, name, AtFlags::empty());
+    }
 }
 
 fn new() -> io::Result<OwnedFd> {

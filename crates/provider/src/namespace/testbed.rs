@@ -304,7 +304,7 @@ fn spawn_keeper(spec: &BedSpec) -> io::Result<Keeper> {
     let (ours, theirs) = control::pair()?;
     let child = Command::new("/proc/self/exe")
         .arg(hook::KEEPER_ARGUMENT)
-        .env(hook::ROLE, format!("keeper:{}", std::process::id()))
+        .env(hook::BECOME, format!("keeper:{}", std::process::id()))
         // fd 0: no descriptor has to be inherited by number.
         .stdin(Stdio::from(theirs))
         // A runner waits for the end of our output: nobody else may hold it.

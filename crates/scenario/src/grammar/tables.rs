@@ -1,6 +1,6 @@
 //! The tables of a scenario file and their keys.
 
-use super::{Key, Kind, Shape, Unspoken, key};
+use super::{Key, Kind, Shape, TEXT_OR_COMMAND, TEXT_OR_LOOP, Unspoken, key};
 
 /// All tables with known keys, in the order of the reference.
 pub(crate) const ALL: &[&Shape] =
@@ -11,8 +11,18 @@ pub(crate) const PROVIDERS: &[&str] =
     &["namespace", "docker", "swarm", "qemu", "ssh", "serial", "digitalocean", "pool", "simulated"];
 
 /// What of the top may stand in an included file.
-pub(crate) const PART_WORDS: &[&str] =
-    &["about", "netsplit", "include", "hosts", "env", "files", "commands", "variables", "procedures", "watch"];
+pub(crate) const PART_WORDS: &[&str] = &[
+    "about",
+    "netsplit",
+    "include",
+    "hosts",
+    "env",
+    "files",
+    "commands",
+    "variables",
+    "procedures",
+    "watch",
+];
 
 pub(super) const UNSPOKEN_TOP: &[Unspoken] =
     &[Unspoken { word: "secrets", needs: "keys that are made for each run" }];
@@ -32,11 +42,17 @@ const NEEDS: Key = key(
 );
 
 pub(crate) static TOP: Shape = Shape {
+    slug: "scenario",
     place: "at the top of the file",
     title: "The file",
     about: "The file's name is the name of the test. Keys of the top stand above the first header.",
     keys: &[
-        key("about", Kind::Text, r#""no write is lost""#, "One sentence on what the scenario shows; reports carry it."),
+        key(
+            "about",
+            Kind::Text,
+            r#""no write is lost""#,
+            "One sentence on what the scenario shows; reports carry it.",
+        ),
         key("tags", Kind::Texts, r#"["slow"]"#, "Words to choose scenarios by: `--filter @slow`."),
         NEEDS,
         key("within", Kind::Duration, r#""10m""#, "Deadline of the whole scenario."),
@@ -62,13 +78,13 @@ pub(crate) static TOP: Shape = Shape {
         ),
         key(
             "commands",
-            Kind::Map(&Kind::Either(&[Kind::Text, Kind::Table(&COMMAND)])),
+            Kind::Map(&Kind::Either(&TEXT_OR_COMMAND)),
             r#"{ kvd = { run = "./kvd --name %{host}", ready = "listening" } }"#,
             "Commands by name: a step's first word that is such a name means the command, and further words are appended.",
         ),
         key(
             "variables",
-            Kind::Map(&Kind::Either(&[Kind::Text, Kind::Table(&LOOP)])),
+            Kind::Map(&Kind::Either(&TEXT_OR_LOOP)),
             r#"{ peers = { each = "node", as = "%{host}:7000" } }"#,
             "Texts by name, for `%{NAME}`; `-s NAME=TEXT` sets another.",
         ),
@@ -85,41 +101,74 @@ pub(crate) static TOP: Shape = Shape {
             r#"{ version = ["3", "4.1"] }"#,
             "A test for each value, on hosts of its own; several keys multiply, and `%{KEY}` is the value.",
         ),
-        key("deadlines", Kind::Table(&DEADLINES), r#"{ run = "2m" }"#, "How long things may take when a step does not say."),
+        key(
+            "deadlines",
+            Kind::Table(&DEADLINES),
+            r#"{ run = "2m" }"#,
+            "How long things may take when a step does not say.",
+        ),
         key(
             "cleanup",
             Kind::Steps,
             r#"[{ run = "umount /mnt", on = "client", exit = "any" }]"#,
             "Steps after the last test; they always run, and their mistakes change no verdict.",
         ),
-        key("test", Kind::Tests, "[[test]]", "The tests, in order and on the same hosts; each is a case in JUnit."),
+        key(
+            "test",
+            Kind::Tests,
+            "[[test]]",
+            "The tests, in order and on the same hosts; each is a case in JUnit.",
+        ),
     ],
 };
 
 pub(crate) static TEST: Shape = Shape {
+    slug: "test",
     place: "in a `[[test]]`",
     title: "`[[test]]`",
     about: "A paragraph of the story: a name and its steps. When one fails, the later ones are skipped.",
     keys: &[
         key("name", Kind::Text, r#""the cluster forms""#, "What is true when it passed.").must(),
-        key("steps", Kind::Steps, r#"[{ run = "true", on = "a" }]"#, "What is done, a step a line, the verb first.").must(),
-        key("cleanup", Kind::Steps, r#"[{ stop = "kvd" }]"#, "Steps after the others; they always run, and their mistakes change no verdict."),
+        key(
+            "steps",
+            Kind::Steps,
+            r#"[{ run = "true", on = "a" }]"#,
+            "What is done, a step a line, the verb first.",
+        )
+        .must(),
+        key(
+            "cleanup",
+            Kind::Steps,
+            r#"[{ stop = "kvd" }]"#,
+            "Steps after the others; they always run, and their mistakes change no verdict.",
+        ),
         NEEDS,
         key("within", Kind::Duration, r#""1m""#, "Deadline of the test."),
         ENV,
-        key("repeat", Kind::Count, "10", "How many times it runs, one after another; the first failure ends it."),
+        key(
+            "repeat",
+            Kind::Count,
+            "10",
+            "How many times it runs, one after another; the first failure ends it.",
+        ),
         key("keep_going", Kind::Flag, "true", "The later tests run although this one failed."),
     ],
 };
 
 pub(crate) static HOST: Shape = Shape {
+    slug: "host",
     place: "in a host",
     title: "`hosts.ROLE`",
     about: "A role as a table. Hosts of a role with a count are named after it: `node0`, `node1` …, or `node` when there is one.",
     keys: &[
         key("count", Kind::Count, "4", "How many; `-n ROLE=N` changes it."),
         key("names", Kind::HostNames, r#"["a", "b"]"#, "Their names, instead of a count."),
-        key("needs", Kind::Capabilities, r#"["pause"]"#, "What the provider must be able to do with these hosts."),
+        key(
+            "needs",
+            Kind::Capabilities,
+            r#"["pause"]"#,
+            "What the provider must be able to do with these hosts.",
+        ),
         key("disk", Kind::Size, r#""64MiB""#, "How much its disk holds."),
         key("namespace", Kind::Hint, "{}", "What only this provider knows."),
         key("docker", Kind::Hint, r#"{ image = "debian:12" }"#, "What only this provider knows."),
@@ -134,12 +183,18 @@ pub(crate) static HOST: Shape = Shape {
 };
 
 pub(crate) static FILE: Shape = Shape {
+    slug: "file",
     place: "in a file",
     title: "`files.NAME`",
     about: "A file that is on its hosts before the first step. It has exactly one of `text`, `from`, `template`.",
     keys: &[
         key("on", Kind::Hosts, r#""members""#, "The hosts that get it.").must(),
-        key("path", Kind::Path, r#""/etc/kv.conf""#, "Where it lies; without a path only `%{file:NAME}` knows."),
+        key(
+            "path",
+            Kind::Path,
+            r#""/etc/kv.conf""#,
+            "Where it lies; without a path only `%{file:NAME}` knows.",
+        ),
         key("text", Kind::Text, r#""peers = %{peers}""#, "What is in it, with `%{…}` filled in."),
         key("from", Kind::Path, r#""kv.conf""#, "The file beside the scenario that it is a copy of."),
         key(
@@ -153,12 +208,23 @@ pub(crate) static FILE: Shape = Shape {
 };
 
 pub(crate) static COMMAND: Shape = Shape {
+    slug: "command",
     place: "in a command",
     title: "`commands.NAME`",
     about: "A command with all that belongs to it. It has exactly one of `run` and `sh`; what a step says wins over what stands here.",
     keys: &[
-        key("run", Kind::Command, r#""./kvd --name %{host}""#, "Its words: a text that is split as a shell does, or a list."),
-        key("sh", Kind::Text, r#"'''cat /proc/net/dev | wc -l'''"#, "A script for `/bin/sh -eu`; further words are its `$1`, `$2` …."),
+        key(
+            "run",
+            Kind::Command,
+            r#""./kvd --name %{host}""#,
+            "Its words: a text that is split as a shell does, or a list.",
+        ),
+        key(
+            "sh",
+            Kind::Text,
+            r#"'''cat /proc/net/dev | wc -l'''"#,
+            "A script for `/bin/sh -eu`; further words are its `$1`, `$2` ….",
+        ),
         key("ready", Kind::Regex, r#""listening on""#, "`start` is done when a line matched this."),
         ENV,
         key("user", Kind::Name, r#""nobody""#, "The user of the host that it runs as."),
@@ -172,11 +238,17 @@ pub(crate) static COMMAND: Shape = Shape {
             r#""go build ./cmd/kvd""#,
             "Runs here, in the scenario's folder, before any host is made.",
         ),
-        key("stop", Kind::Signal, r#""INT""#, "The signal with which `stop` asks it to end; TERM when not said."),
+        key(
+            "stop",
+            Kind::Signal,
+            r#""INT""#,
+            "The signal with which `stop` asks it to end; TERM when not said.",
+        ),
     ],
 };
 
 pub(crate) static LOOP: Shape = Shape {
+    slug: "loop",
     place: "in a variable",
     title: "`variables.NAME`",
     about: "One text made from several hosts: the only loop there is.",
@@ -188,20 +260,34 @@ pub(crate) static LOOP: Shape = Shape {
 };
 
 pub(crate) static PROCEDURE: Shape = Shape {
+    slug: "procedure",
     place: "in a procedure",
     title: "`procedures.NAME`",
     about: "Steps to `do` by name.",
-    keys: &[key("steps", Kind::Steps, r#"[{ start = "kvd", on = "members" }]"#, "What is done.").must()],
+    keys: &[key(
+        "steps",
+        Kind::Steps,
+        r#"[{ start = "kvd", on = "members" }]"#,
+        "What is done, a step a line.",
+    )
+    .must()],
 };
 
 pub(crate) static WATCH: Shape = Shape {
+    slug: "watch",
     place: "in `watch`",
     title: "`watch`",
     about: "What is looked for in the output of all processes of all hosts, as long as the scenario runs.",
-    keys: &[key("never", Kind::Regexes, r#"["panic:", "DATA RACE"]"#, "A line that matches one of these fails the test at once.")],
+    keys: &[key(
+        "never",
+        Kind::Regexes,
+        r#"["panic:", "DATA RACE"]"#,
+        "A line that matches one of these fails the test at once.",
+    )],
 };
 
 pub(crate) static DEADLINES: Shape = Shape {
+    slug: "deadlines",
     place: "in `deadlines`",
     title: "`deadlines`",
     about: "How long things may take when a step does not say `within`; `--patience` multiplies them all.",
@@ -216,6 +302,7 @@ pub(crate) static DEADLINES: Shape = Shape {
 };
 
 pub(crate) static OUTPUT: Shape = Shape {
+    slug: "output",
     place: "in what is expected of output",
     title: "`stdout`, `stderr`",
     about: "What a command must have written; text alone means `equals`. All that is said must hold.",

@@ -2,9 +2,18 @@
 
 use super::{Key, Kind, OUTPUT, Unspoken, Verb, key};
 
+const TEXT_OR_OUTPUT: Kind = {
+    static KINDS: [Kind; 2] = [Kind::Text, Kind::Table(&OUTPUT)];
+    Kind::Either(&KINDS)
+};
 const ON: Key = key("on", Kind::Hosts, r#""members,-leader""#, "The hosts, all at the same time.").must();
-const ON_OR_HERE: Key =
-    key("on", Kind::HostsOrHere, r#""client""#, "The hosts, all at the same time; `here` is the machine netsplit runs on.").must();
+const ON_OR_HERE: Key = key(
+    "on",
+    Kind::HostsOrHere,
+    r#""client""#,
+    "The hosts, all at the same time; `here` is the machine netsplit runs on.",
+)
+.must();
 const ON_STARTED: Key =
     key("on", Kind::Hosts, r#""members""#, "The hosts on which it runs; all of them when not said.");
 const LISTEN: Key = key(
@@ -30,25 +39,31 @@ const USER: Key = key("user", Kind::Name, r#""nobody""#, "The user of the host t
 const CWD: Key = key("cwd", Kind::Path, r#""/var/lib/kv""#, "The folder in which it runs.");
 const STDIN: Key = key("stdin", Kind::Text, r#""yes\n""#, "What it reads; without it, its input is empty.");
 const PTY: Key = key("pty", Kind::Flag, "true", "It runs on a terminal of its own.");
-const NAME: Key = key("name", Kind::Name, r#""writer""#, "What the process is called; its program's name when not said.");
-const READY: Key = key("ready", Kind::Regex, r#""listening on""#, "The step is done when a line matched this.");
-const EVENTUALLY: Key =
-    key("eventually", Kind::Duration, r#""5s""#, "It is repeated until it is as expected, at most for so long.");
+const NAME: Key =
+    key("name", Kind::Name, r#""writer""#, "What the process is called; its program's name when not said.");
+const READY: Key =
+    key("ready", Kind::Regex, r#""listening on""#, "The step is done when a line matched this.");
+const EVENTUALLY: Key = key(
+    "eventually",
+    Kind::Duration,
+    r#""5s""#,
+    "It is repeated until it is as expected, at most for so long.",
+);
 const EXIT: Key = key("exit", Kind::Exit, r#""nonzero""#, "How it must end; 0 when not said.");
 const STDOUT: Key = key(
     "stdout",
-    Kind::Either(&[Kind::Text, Kind::Table(&OUTPUT)]),
+    TEXT_OR_OUTPUT,
     r#""OK""#,
     "What it must write: the text, or `stdout.has`, `.matches`, `.lines` ….",
 );
-const STDERR: Key = key(
-    "stderr",
-    Kind::Either(&[Kind::Text, Kind::Table(&OUTPUT)]),
-    r#"{ has = "denied" }"#,
-    "What it must write to its error output.",
+const STDERR: Key =
+    key("stderr", TEXT_OR_OUTPUT, r#"{ has = "denied" }"#, "What it must write to its error output.");
+const JSON: Key = key(
+    "json",
+    Kind::Json,
+    r#"{ "members.0.name" = "a" }"#,
+    "Values that its output must have, which is JSON.",
 );
-const JSON: Key =
-    key("json", Kind::Json, r#"{ "members.0.name" = "a" }"#, "Values that its output must have, which is JSON.");
 const SAVE: Key = key(
     "save",
     Kind::Save,
@@ -62,9 +77,8 @@ const SAVE_LINE: Key = key(
     "Values for `%{NAME}` in later steps: group 1 of a regular expression on the line that came.",
 );
 
-const RUNS: &[Key] = &[
-    ON_OR_HERE, WITHIN, EVENTUALLY, EXIT, STDOUT, STDERR, JSON, SAVE, ENV, USER, CWD, STDIN, PTY, NAME,
-];
+const RUNS: &[Key] =
+    &[ON_OR_HERE, WITHIN, EVENTUALLY, EXIT, STDOUT, STDERR, JSON, SAVE, ENV, USER, CWD, STDIN, PTY, NAME];
 
 /// All verbs, in the order of the reference.
 pub(crate) const VERBS: &[Verb] = &[
@@ -101,7 +115,7 @@ pub(crate) const VERBS: &[Verb] = &[
         kind: Kind::Process,
         example: r#"{ stop = "kvd", on = "b" }"#,
         about: "Asks a started process to end, and kills it and its children after the grace.",
-        takes: &[ON_STARTED, key("within", Kind::Duration, r#""5s""#, "The grace.")],
+        takes: &[ON_STARTED, key("within", Kind::Duration, r#""5s""#, "The grace before it is killed.")],
     },
     Verb {
         word: "wait_for",
@@ -159,7 +173,12 @@ pub(crate) const VERBS: &[Verb] = &[
         kind: Kind::Hosts,
         example: r#"{ pause = "leader", for = "5s" }"#,
         about: "Stops all that runs on hosts, until they resume.",
-        takes: &[key("for", Kind::Duration, r#""5s""#, "They resume by themselves so much later; the step does not wait.")],
+        takes: &[key(
+            "for",
+            Kind::Duration,
+            r#""5s""#,
+            "They resume by themselves so much later; the step does not wait.",
+        )],
     },
     Verb {
         word: "resume",
@@ -183,8 +202,18 @@ pub(crate) const VERBS: &[Verb] = &[
         takes: &[
             ON,
             key("to", Kind::Path, r#""/etc/kv""#, "The path on the hosts."),
-            key("text", Kind::Text, r#""peers = %{peers}""#, "What the file holds; then `put` is the path on the hosts."),
-            key("mode", Kind::Mode, r#""0600""#, "Its rights, in octal; those of the copied file, else \"0644\"."),
+            key(
+                "text",
+                Kind::Text,
+                r#""peers = %{peers}""#,
+                "What the file holds; then `put` is the path on the hosts.",
+            ),
+            key(
+                "mode",
+                Kind::Mode,
+                r#""0600""#,
+                "Its rights, in octal; those of the copied file, else \"0644\".",
+            ),
         ],
     },
     Verb {
@@ -194,7 +223,12 @@ pub(crate) const VERBS: &[Verb] = &[
         about: "Fetches a file or folder into the run's evidence; it is also fetched after a crash.",
         takes: &[
             ON,
-            key("to", Kind::Path, r#""orders/""#, "Where `expect` finds it; a name that ends in `/` has one entry for each host."),
+            key(
+                "to",
+                Kind::Path,
+                r#""orders/""#,
+                "Where `expect` finds it; a name that ends in `/` has one entry for each host.",
+            ),
         ],
     },
     Verb {
@@ -210,14 +244,39 @@ pub(crate) const VERBS: &[Verb] = &[
         example: r#"{ expect = "orders/*", same = "prefix" }"#,
         about: "Judges a saved value, or files that `get` fetched.",
         takes: &[
-            key("same", Kind::Same, r#""prefix""#, "The files are equal byte by byte, or each is the begin of the longest."),
-            key("equals", Kind::Text, r#""green""#, "The value, or each file, is this; one last newline is ignored."),
+            key(
+                "same",
+                Kind::Same,
+                r#""prefix""#,
+                "The files are equal byte by byte, or each is the begin of the longest.",
+            ),
+            key(
+                "equals",
+                Kind::Text,
+                r#""green""#,
+                "The value, or each file, is this; one last newline is ignored.",
+            ),
             key("has", Kind::Texts, r#""green""#, "The value, or each file, contains this, or all of these."),
-            key("matches", Kind::Regexes, r#"'^v\d'"#, "A part of the value, or of each file, matches this, or all of these."),
+            key(
+                "matches",
+                Kind::Regexes,
+                r#"'^v\d'"#,
+                "A part of the value, or of each file, matches this, or all of these.",
+            ),
             key("lines", Kind::Lines, "3", "The value, or each file, has this many lines."),
             key("is_empty", Kind::Flag, "false", "The value, or each file, is empty or is not."),
-            key("at_least", Kind::Number, "100", "The value is a number and not less; so many files there are, or more."),
-            key("at_most", Kind::Number, "1000", "The value is a number and not more; so many files there are, or fewer."),
+            key(
+                "at_least",
+                Kind::Number,
+                "100",
+                "The value is a number and not less; so many files there are, or more.",
+            ),
+            key(
+                "at_most",
+                Kind::Number,
+                "1000",
+                "The value is a number and not more; so many files there are, or fewer.",
+            ),
         ],
     },
     Verb {

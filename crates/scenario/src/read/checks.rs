@@ -42,7 +42,9 @@ impl Reader<'_> {
                         let trouble = Trouble::new(Reason::BadValue, format!("`{other}` is no way to end"));
                         let hint = match nearest(other, ["nonzero", "any"]) {
                             Some(near) => format!("did you mean `\"{near}\"`?"),
-                            None => r#"a code, a list of codes, "nonzero", "any" or "signal KILL""#.to_owned(),
+                            None => {
+                                r#"a code, a list of codes, "nonzero", "any" or "signal KILL""#.to_owned()
+                            }
                         };
                         self.ledger.mistake(text.inner(), trouble.hint(hint));
                         None
@@ -59,7 +61,8 @@ impl Reader<'_> {
         };
         let code = u8::try_from(number).ok();
         if code.is_none() {
-            let trouble = Trouble::new(Reason::BadValue, format!("{number} is no exit code; they go from 0 to 255"));
+            let trouble =
+                Trouble::new(Reason::BadValue, format!("{number} is no exit code; they go from 0 to 255"));
             self.ledger.mistake(node.span, trouble);
         }
         code
@@ -132,7 +135,9 @@ impl Reader<'_> {
     fn json(&mut self, key: &Key, entry: &Entry, asker: Asker) -> Vec<JsonCheck> {
         let mut found = Vec::new();
         match entry.node.as_table() {
-            Some(table) if !table.entries.is_empty() => self.json_below(table, &mut Vec::new(), asker, &mut found),
+            Some(table) if !table.entries.is_empty() => {
+                self.json_below(table, &mut Vec::new(), asker, &mut found)
+            }
             _ => found.extend(fields::wrong::<JsonCheck>(self.ledger, &entry.node, key.word, key.kind)),
         }
         found
@@ -174,8 +179,10 @@ impl Reader<'_> {
         let mut found = Vec::new();
         for entry in &table.entries {
             let (name, span) = (&entry.key.name, entry.key.span);
-            let what = fields::text(self.ledger, &entry.node, key).and_then(|text| self.saved(text, line_only));
-            if self.new_name(name, span, "a saved value").is_none() {
+            let what =
+                fields::text(self.ledger, &entry.node, key).and_then(|text| self.saved(text, line_only));
+            let taken = self.names.value_taken(name);
+            if self.new_name(name, span, "a saved value", taken).is_none() {
                 continue;
             }
             if let Some(first) = self.seen.captured.get(name).copied() {
@@ -225,9 +232,11 @@ fn json_value(node: &Node) -> Option<serde_json::Value> {
         Value::Float(number) => serde_json::Number::from_f64(*number).map(Into::into),
         Value::Flag(flag) => Some((*flag).into()),
         Value::Array(nodes) => nodes.iter().map(json_value).collect(),
-        Value::Table(table) => {
-            table.entries.iter().map(|entry| Some((entry.key.name.clone(), json_value(&entry.node)?))).collect()
-        }
+        Value::Table(table) => table
+            .entries
+            .iter()
+            .map(|entry| Some((entry.key.name.clone(), json_value(&entry.node)?)))
+            .collect(),
         Value::Date => None,
     }
 }

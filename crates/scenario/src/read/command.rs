@@ -6,7 +6,7 @@ use netsplit_model::{Reason, Template, Trouble, signal, words};
 
 use super::{Reader, process_name};
 use crate::fields::{self, Fields};
-use crate::grammar::{COMMAND, Key, Kind};
+use crate::grammar::{self, COMMAND, Key, Kind};
 use crate::ledger::Ledger;
 use crate::names::Asker;
 use crate::read::tables::CommandTable;
@@ -44,7 +44,12 @@ pub(crate) struct Word<'t> {
 
 impl Reader<'_> {
     /// The words of a command. `None` when there is a mistake in them.
-    pub(crate) fn words<'t>(&mut self, node: &'t Node, key: (&str, Kind), hint: ShellHint) -> Option<Vec<Word<'t>>> {
+    pub(crate) fn words<'t>(
+        &mut self,
+        node: &'t Node,
+        key: (&str, Kind),
+        hint: ShellHint,
+    ) -> Option<Vec<Word<'t>>> {
         match &node.value {
             Value::Text(text) => split(self.ledger, text, hint),
             Value::Array(nodes) => {
@@ -55,7 +60,8 @@ impl Reader<'_> {
                     Some(Word { text: text.value.clone(), span: text.inner(), source: text })
                 };
                 let words: Option<Vec<_>> = nodes.iter().map(word).collect();
-                if words.as_ref().is_some_and(|words| words.first().is_none_or(|first| first.text.is_empty())) {
+                if words.as_ref().is_some_and(|words| words.first().is_none_or(|first| first.text.is_empty()))
+                {
                     self.ledger.mistake(node.span, Trouble::new(Reason::BadValue, "the command is empty"));
                     return None;
                 }
@@ -91,14 +97,14 @@ impl Reader<'_> {
         hint: ShellHint,
     ) -> Option<Command> {
         let words = self.words(&entry.node, (&entry.key.name, Kind::Command), hint);
-        let named = words.as_ref().and_then(|words| tables.iter().find(|table| table.key.name == words[0].text));
+        let named =
+            words.as_ref().and_then(|words| tables.iter().find(|table| table.key.name == words[0].text));
         let base = match named {
             Some(table) => self.named_command(table, asker).map(Some),
             None => Some(None),
         };
-        let further = words.as_ref().and_then(|words| {
-            self.texts(&words[usize::from(named.is_some())..], asker)
-        });
+        let further =
+            words.as_ref().and_then(|words| self.texts(&words[usize::from(named.is_some())..], asker));
         let program = words.as_ref().map(|words| words[0].text.clone());
         let own = self.own_words(fields, asker);
         let mut command = match base? {
@@ -122,7 +128,12 @@ impl Reader<'_> {
     }
 
     /// The command of an `sh` step.
-    pub(crate) fn script_command(&mut self, fields: &Fields<'_>, entry: &Entry, asker: Asker) -> Option<Command> {
+    pub(crate) fn script_command(
+        &mut self,
+        fields: &Fields<'_>,
+        entry: &Entry,
+        asker: Asker,
+    ) -> Option<Command> {
         let script = match entry.node.as_text() {
             Some(text) => self.script(text, asker),
             None => fields::wrong(self.ledger, &entry.node, "sh", Kind::Text),
@@ -161,7 +172,7 @@ impl Reader<'_> {
             }
             Value::Table(inner) => inner,
             _ => {
-                let kind = Kind::Either(&[Kind::Text, Kind::Table(&COMMAND)]);
+                let kind = Kind::Either(&grammar::TEXT_OR_COMMAND);
                 return fields::wrong(self.ledger, table.node, &table.key.name, kind);
             }
         };
@@ -240,7 +251,8 @@ impl Reader<'_> {
 
     fn process_called(&mut self, text: &toml::Text) -> Option<String> {
         if text.value.is_empty() || text.value.contains('/') || text.value.contains("%{") {
-            let trouble = Trouble::new(Reason::BadName, format!("`{}` cannot be the name of a process", text.value));
+            let trouble =
+                Trouble::new(Reason::BadName, format!("`{}` cannot be the name of a process", text.value));
             self.ledger.mistake(text.inner(), trouble.hint("letters, digits, `-`, `_`, `+` and `@`"));
             return None;
         }
@@ -255,7 +267,8 @@ impl Reader<'_> {
         }
         let good = |c: char| c.is_ascii_alphanumeric() || "-_.$".contains(c);
         if text.value.is_empty() || !text.value.chars().all(good) {
-            let trouble = Trouble::new(Reason::BadName, format!("`{}` cannot be the name of a user", text.value));
+            let trouble =
+                Trouble::new(Reason::BadName, format!("`{}` cannot be the name of a user", text.value));
             self.ledger.mistake(text.inner(), trouble);
             return None;
         }
@@ -276,7 +289,11 @@ impl Reader<'_> {
     pub(crate) fn variable(&mut self, entry: &Entry, asker: Asker) -> Option<Option<Text>> {
         let name = &entry.key.name;
         if name.is_empty() || name.contains(['=', '\0']) {
-            let trouble = Trouble::new(Reason::BadName, format!("`{name}` cannot be the name of a variable"));
+            let text = match name.is_empty() {
+                true => "a variable needs a name".to_owned(),
+                false => format!("`{name}` cannot be the name of a variable"),
+            };
+            let trouble = Trouble::new(Reason::BadName, text);
             self.ledger.mistake(entry.key.span, trouble);
             return None;
         }
@@ -288,7 +305,12 @@ impl Reader<'_> {
     }
 
     /// The command of a `build`, which runs here.
-    pub(crate) fn build(&mut self, key: &Key, node: &Node, folder: &Arc<std::path::PathBuf>) -> Option<Program> {
+    pub(crate) fn build(
+        &mut self,
+        key: &Key,
+        node: &Node,
+        folder: &Arc<std::path::PathBuf>,
+    ) -> Option<Program> {
         let words = self.words(node, (key.word, key.kind), ShellHint::Build)?;
         let words = self.texts(&words, Asker::Runner)?;
         Some(Program { words, script: None, folder: Arc::clone(folder) })

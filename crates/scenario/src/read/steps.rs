@@ -1,10 +1,11 @@
 //! Steps: one verb each, and the words that may follow it. They are read in the order in which they run, so that each
 //! knows what the earlier ones captured, saved and started.
 
+use std::collections::BTreeSet;
+use std::fmt::Write as _;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use globset::GlobBuilder;
 use netsplit_model::{Capability, Reason, Trouble, nearest};
 
 use super::Reader;
@@ -16,8 +17,7 @@ use crate::names::{Asker, list};
 use crate::source::Span;
 use crate::toml::{self, Entry, Node, Origin, Table, Value};
 use crate::{
-    Command, Content, Expect, Find, Get, HowMany, Judged, Listen, Matcher, Never, Put, Run, Same, Since, Start, Step,
-    Stop, Text, Verb, Wait, WaitFor, Where, grammar,
+    Command, Find, HowMany, Listen, Never, Run, Since, Start, Step, Stop, Verb, Wait, WaitFor, Where, grammar,
 };
 
 /// The most steps of a scenario, procedures and all cases of the matrix counted: some minutes of reading are no test.
@@ -31,6 +31,13 @@ pub(crate) struct StepNeed {
     pub(crate) span: Span,
 }
 
+/// The procedures and commands that some step names.
+#[derive(Debug, Default)]
+pub(crate) struct Used {
+    pub(crate) procedures: BTreeSet<String>,
+    pub(crate) commands: BTreeSet<String>,
+}
+
 /// What all steps of one case share.
 pub(crate) struct Steps<'a, 't> {
     pub(crate) reader: Reader<'a>,
@@ -42,7 +49,7 @@ pub(crate) struct Steps<'a, 't> {
     /// The procedures that are being done.
     pub(crate) doing: Vec<String>,
     /// What was done or started by name, so that the rest can be read for its form.
-    pub(crate) used: &'a mut Vec<String>,
+    pub(crate) used: &'a mut Used,
     pub(crate) count: &'a mut usize,
 }
 
@@ -60,14 +67,21 @@ impl<'t> Steps<'_, 't> {
     }
 
     fn each(&mut self, nodes: &'t [Node]) -> Vec<Step> {
+        if let Some(Node { span, value: Value::Table(Table { origin: Origin::Header(_), .. }) }) =
+            nodes.first()
+        {
+            fields::step_header(self.reader.ledger, *span, &nodes[0]);
+            return Vec::new();
+        }
         nodes.iter().filter_map(|node| self.step(node)).collect()
     }
 
-    fn step(&mut self, node: &'t Node) -> Option<Step> {
+    pub(crate) fn step(&mut self, node: &'t Node) -> Option<Step> {
         *self.count += 1;
         if *self.count > STEPS_MAX {
             if *self.count == STEPS_MAX + 1 {
-                let text = format!("more than {STEPS_MAX} steps, with what procedures and the matrix make of them");
+                let text =
+                    format!("more than {STEPS_MAX} steps, with what procedures and the matrix make of them");
                 self.reader.ledger.mistake(node.span, Trouble::new(Reason::LongTest, text));
             }
             return None;
@@ -83,12 +97,16 @@ impl<'t> Steps<'_, 't> {
         self.check_words(table, verb);
         let what = format!("a `{}` step", verb.word);
         let fields = Fields::of_step(table, verb.takes, what, entry.key.span);
-        let text = one_line(verb, entry, table, &self.reader.ledger.sources);
+        let text = one_line(verb, entry, table, &self.reader);
         let read = self.read(verb, entry, &fields);
-        fields.finish();
+        if read.is_some() {
+            fields.finish();
+        }
         let sources = &self.reader.ledger.sources;
         let lines = sources.line_of(node.span.start)..=sources.line_of(node.span.end.saturating_sub(1));
-        Some(Step { place: self.reader.ledger.place(entry.key.span), lines, text, verb: read? })
+        let verb = read?;
+        let text = if let Verb::Do { name, .. } = &verb { format!("do {name}") } else { text };
+        Some(Step { place: self.reader.ledger.place(entry.key.span), lines, text, verb })
     }
 
     /// The one verb of a step.
@@ -110,8 +128,14 @@ impl<'t> Steps<'_, 't> {
                 }
             },
             [first, second, ..] => {
-                let text = format!("`{}` and `{}` are two verbs, and a step has one", first.key.name, second.key.name);
-                ledger.mistake(second.key.span, Trouble::new(Reason::OneVerb, text).hint("make it a step of its own"));
+                let text = format!(
+                    "`{}` and `{}` are two verbs, and a step has one",
+                    first.key.name, second.key.name
+                );
+                ledger.mistake(
+                    second.key.span,
+                    Trouble::new(Reason::OneVerb, text).hint("make it a step of its own"),
+                );
                 self.assume_capture(table);
                 None
             }
@@ -125,24 +149,32 @@ impl<'t> Steps<'_, 't> {
 
     fn no_verb(&mut self, node: &Node, table: &Table) {
         let known = || VERBS.iter().map(|verb| verb.word).chain(Unspoken::verbs());
-        let slip = table.entries.iter().find_map(|entry| Some((entry, nearest(&entry.key.name, known())?)));
-        let modifier = |entry: &Entry| grammar::Verb::taking(&entry.key.name).next().is_some();
-        let stranger = table.entries.first().filter(|entry| !modifier(entry));
-        let trouble = match (slip, stranger) {
-            (Some((entry, near)), _) if !modifier(entry) => {
-                let text = format!("unknown word `{}` in a step", entry.key.name);
-                let trouble = Trouble::new(Reason::UnknownKey, text).hint(format!("did you mean `{near}`?"));
-                return self.reader.ledger.mistake(entry.key.span, trouble);
+        let modifiers = || VERBS.iter().flat_map(|verb| verb.takes).map(|key| key.word);
+        let word = |entry: &Entry| entry.key.name.clone();
+        let strangers =
+            table.entries.iter().filter(|entry| !modifiers().any(|known| known == entry.key.name));
+        let strangers: Vec<_> = strangers.collect();
+        for entry in &strangers {
+            if let Some(near) = nearest(&word(entry), known()) {
+                let trouble =
+                    Trouble::new(Reason::UnknownKey, format!("unknown word `{}` in a step", word(entry)));
+                return self
+                    .reader
+                    .ledger
+                    .mistake(entry.key.span, trouble.hint(format!("did you mean `{near}`?")));
             }
-            (_, Some(entry)) => {
-                let text = format!("unknown verb `{}`", entry.key.name);
-                let words: Vec<_> = VERBS.iter().map(|verb| verb.word).collect();
-                let trouble = Trouble::new(Reason::UnknownKey, text).hint(format!("a step does one of: {}", words.join(" ")));
-                return self.reader.ledger.mistake(entry.key.span, trouble);
-            }
-            _ => Trouble::new(Reason::OneVerb, "this step has no verb"),
-        };
-        self.reader.ledger.mistake(node.span, trouble.hint("it begins with what to do: `run`, `start`, `wait_for` …"));
+        }
+        let verb = strangers.into_iter().find(|entry| nearest(&word(entry), modifiers()).is_none());
+        if let Some(entry) = verb {
+            let words: Vec<_> = VERBS.iter().map(|verb| verb.word).collect();
+            let trouble = Trouble::new(Reason::UnknownKey, format!("unknown verb `{}`", word(entry)));
+            let hint = format!("a step does one of: {}", words.join(" "));
+            return self.reader.ledger.mistake(entry.key.span, trouble.hint(hint));
+        }
+        let trouble = Trouble::new(Reason::OneVerb, "this step has no verb");
+        self.reader
+            .ledger
+            .mistake(node.span, trouble.hint("it begins with what to do: `run`, `start`, `wait_for` …"));
     }
 
     /// Words that do not go with the verb.
@@ -185,9 +217,9 @@ impl<'t> Steps<'_, 't> {
 
     fn read(&mut self, verb: &'static grammar::Verb, entry: &'t Entry, fields: &Fields<'t>) -> Option<Verb> {
         match verb.word {
-            "run" | "sh" => self.run(verb.word, entry, fields).map(Verb::Run),
-            "start" => self.start(entry, fields).map(Verb::Start),
-            "wait" => self.wait(verb, entry, fields).map(Verb::Wait),
+            "run" | "sh" => self.run(verb.word, entry, fields).map(|step| Verb::Run(Box::new(step))),
+            "start" => self.start(entry, fields).map(|step| Verb::Start(Box::new(step))),
+            "wait" => self.wait(verb, entry, fields).map(|step| Verb::Wait(Box::new(step))),
             "stop" => {
                 let grace = fields.duration(self.reader.ledger, "within");
                 let process = self.process(verb, entry, fields)?;
@@ -199,13 +231,13 @@ impl<'t> Steps<'_, 't> {
             "kill" => self.kill(verb, entry),
             "signal" => self.signal(verb, entry, fields),
             "pause" | "resume" | "restart" => self.power(verb, entry, fields),
-            "put" => self.put(verb, entry, fields).map(Verb::Put),
+            "put" => self.put(verb, entry, fields).map(|step| Verb::Put(Box::new(step))),
             "get" => self.get(verb, entry, fields).map(Verb::Get),
             "note" => {
                 let text = self.value(verb, entry)?;
                 self.reader.template(text, Asker::Runner).map(Verb::Note)
             }
-            "expect" => self.expect(verb, entry, fields).map(Verb::Expect),
+            "expect" => self.expect(verb, entry, fields).map(|step| Verb::Expect(Box::new(step))),
             "do" => self.procedure(verb, entry),
             "together" => self.together(entry),
             "sleep" => {
@@ -223,12 +255,12 @@ impl<'t> Steps<'_, 't> {
     }
 
     /// The verb's own value, which is a text.
-    fn value(&mut self, verb: &'static grammar::Verb, entry: &'t Entry) -> Option<&'t toml::Text> {
+    pub(super) fn value(&mut self, verb: &'static grammar::Verb, entry: &'t Entry) -> Option<&'t toml::Text> {
         fields::text(self.reader.ledger, &entry.node, &verb.as_key())
     }
 
     /// `on`, which must be there.
-    fn on_text(&mut self, fields: &Fields<'t>) -> Option<&'t toml::Text> {
+    pub(super) fn on_text(&mut self, fields: &Fields<'t>) -> Option<&'t toml::Text> {
         let hosts: Vec<_> = self.reader.names.hosts.keys().map(String::as_str).collect();
         let hint = Some(list("hosts", &hosts)).filter(|hint| !hint.is_empty());
         let (key, entry) = fields.must(self.reader.ledger, "on", hint)?;
@@ -250,12 +282,16 @@ impl<'t> Steps<'_, 't> {
         Some(Run { on: on?, command: command?, eventually, checks })
     }
 
-    fn command(&mut self, fields: &Fields<'t>, entry: &'t Entry, asker: Asker, hint: ShellHint) -> Option<Command> {
+    fn command(
+        &mut self,
+        fields: &Fields<'t>,
+        entry: &'t Entry,
+        asker: Asker,
+        hint: ShellHint,
+    ) -> Option<Command> {
         let command = self.reader.step_command(fields, entry, self.commands, asker, hint);
-        if let Some(named) = self.named_command(entry)
-            && !self.used.contains(&named.key.name)
-        {
-            self.used.push(named.key.name.clone());
+        if let Some(named) = self.named_command(entry).map(|named| named.key.name.clone()) {
+            self.used.commands.insert(named);
         }
         command
     }
@@ -346,7 +382,12 @@ impl<'t> Steps<'_, 't> {
         self.reader.pattern(text, Asker::Runner)
     }
 
-    fn wait_for(&mut self, verb: &'static grammar::Verb, entry: &'t Entry, fields: &Fields<'t>) -> Option<WaitFor> {
+    fn wait_for(
+        &mut self,
+        verb: &'static grammar::Verb,
+        entry: &'t Entry,
+        fields: &Fields<'t>,
+    ) -> Option<WaitFor> {
         let pattern = self.pattern(verb, entry);
         let on = self.listen(fields);
         let within = fields.duration(self.reader.ledger, "within");
@@ -389,7 +430,8 @@ impl<'t> Steps<'_, 't> {
             self.reader.ledger.mistake(span, trouble);
             return None;
         }
-        self.reader.new_name(&name, span, "a host")?;
+        let taken = self.reader.names.host_taken(&name);
+        self.reader.new_name(&name, span, "a host", taken)?;
         if let Some(first) = self.reader.seen.saved.get(&name).copied() {
             self.reader.ledger.duplicate(format!("`{name}` is already a saved value"), span, first);
             return None;
@@ -401,8 +443,12 @@ impl<'t> Steps<'_, 't> {
     fn since(&mut self, fields: &Fields<'t>) -> Option<Option<Since>> {
         let Some((key, entry)) = fields.get("since") else { return Some(None) };
         let text = fields::text(self.reader.ledger, &entry.node, key)?;
-        let words =
-            [("begin", Since::Begin), ("test", Since::Test), ("disturbance", Since::Disturbance), ("now", Since::Now)];
+        let words = [
+            ("begin", Since::Begin),
+            ("test", Since::Test),
+            ("disturbance", Since::Disturbance),
+            ("now", Since::Now),
+        ];
         if let Some((_, since)) = words.iter().find(|(word, _)| *word == text.value) {
             return Some(Some(*since));
         }
@@ -410,8 +456,11 @@ impl<'t> Steps<'_, 't> {
             Ok(time) => Some(Some(Since::Ago(time))),
             Err(_) => match nearest(&text.value, words.iter().map(|(word, _)| *word)) {
                 Some(near) => {
-                    let trouble = Trouble::new(Reason::BadValue, format!("`since` knows no `{}`", text.value));
-                    self.reader.ledger.mistake(text.inner(), trouble.hint(format!("did you mean `\"{near}\"`?")));
+                    let trouble =
+                        Trouble::new(Reason::BadValue, format!("`since` knows no `{}`", text.value));
+                    self.reader
+                        .ledger
+                        .mistake(text.inner(), trouble.hint(format!("did you mean `\"{near}\"`?")));
                     None
                 }
                 None => fields::wrong(self.reader.ledger, &entry.node, key.word, key.kind),
@@ -419,7 +468,12 @@ impl<'t> Steps<'_, 't> {
         }
     }
 
-    fn never(&mut self, verb: &'static grammar::Verb, entry: &'t Entry, fields: &Fields<'t>) -> Option<Never> {
+    fn never(
+        &mut self,
+        verb: &'static grammar::Verb,
+        entry: &'t Entry,
+        fields: &Fields<'t>,
+    ) -> Option<Never> {
         let pattern = self.pattern(verb, entry);
         let on = self.listen(fields);
         let since = self.since(fields);
@@ -437,7 +491,12 @@ impl<'t> Steps<'_, 't> {
         self.reader.select(text).map(Verb::KillHosts)
     }
 
-    fn signal(&mut self, verb: &'static grammar::Verb, entry: &'t Entry, fields: &Fields<'t>) -> Option<Verb> {
+    fn signal(
+        &mut self,
+        verb: &'static grammar::Verb,
+        entry: &'t Entry,
+        fields: &Fields<'t>,
+    ) -> Option<Verb> {
         let signal = self.value(verb, entry);
         let signal = signal.and_then(|text| self.reader.signal(&text.value, text.inner()));
         let on = self.on_text(fields)?;
@@ -451,7 +510,10 @@ impl<'t> Steps<'_, 't> {
         let text = self.value(verb, entry);
         let on = text.and_then(|text| {
             if text.value.contains('/') {
-                let trouble = Trouble::new(Reason::BadValue, format!("`{}` is for hosts, not for a process", verb.word));
+                let trouble = Trouble::new(
+                    Reason::BadValue,
+                    format!("`{}` is for hosts, not for a process", verb.word),
+                );
                 let signal = if verb.word == "resume" { "CONT" } else { "STOP" };
                 let hint = format!(r#"`{{ signal = "{signal}", on = "{}" }}` is for one"#, text.value);
                 let trouble = if verb.word == "restart" { trouble } else { trouble.hint(hint) };
@@ -473,128 +535,6 @@ impl<'t> Steps<'_, 't> {
         })
     }
 
-    fn put(&mut self, verb: &'static grammar::Verb, entry: &'t Entry, fields: &Fields<'t>) -> Option<Put> {
-        let on = self.on_text(fields).and_then(|text| self.reader.select(text));
-        let mode = fields.mode(self.reader.ledger, "mode");
-        let value = self.value(verb, entry);
-        let (to, text) = (fields.text(self.reader.ledger, "to"), fields.text(self.reader.ledger, "text"));
-        let (what, path) = match (to, text) {
-            (Some(to), None) => {
-                let from = value.and_then(|value| self.reader.local_path(value)).map(Content::From);
-                (from, self.reader.host_path(to))
-            }
-            (None, Some(text)) => {
-                let text = self.reader.template(text, Asker::Host).map(Content::Text);
-                (text, value.and_then(|value| self.reader.host_path(value)))
-            }
-            (Some(_), Some(text)) => {
-                let trouble = Trouble::new(Reason::BadValue, "`put` has both `to` and `text`");
-                let hint = "with `text`, `put` is the path on the hosts";
-                self.reader.ledger.mistake(text.inner(), trouble.hint(hint));
-                (None, None)
-            }
-            (None, None) => {
-                if fields.peek("to").is_none() && fields.peek("text").is_none() {
-                    let trouble = Trouble::new(Reason::MissingKey, "a `put` step needs `to`, or `text`");
-                    let hint = r#"such as `to = "/etc/kv"`, the path on the hosts"#;
-                    self.reader.ledger.mistake(entry.key.span, trouble.hint(hint));
-                }
-                (None, None)
-            }
-        };
-        Some(Put { on: on?, what: what?, path: path?, mode })
-    }
-
-    fn get(&mut self, verb: &'static grammar::Verb, entry: &'t Entry, fields: &Fields<'t>) -> Option<Get> {
-        let on = self.on_text(fields).and_then(|text| self.reader.select(text));
-        let path = self.value(verb, entry).and_then(|text| self.reader.host_path(text));
-        let to = match fields.text(self.reader.ledger, "to") {
-            Some(to) => {
-                self.reader.seen.fetched.push(to.value.clone());
-                Some(self.fetched_path(to)?)
-            }
-            None => None,
-        };
-        Some(Get { on: on?, path: path?, to })
-    }
-
-    /// A path among the fetched files: it stays there.
-    fn fetched_path(&mut self, text: &toml::Text) -> Option<Text> {
-        let leaves = text.value.starts_with('/') || text.value.split('/').any(|part| part == "..");
-        if leaves || text.value.is_empty() {
-            let trouble = Trouble::new(Reason::BadValue, "this leaves the folder of fetched files");
-            self.reader.ledger.mistake(text.inner(), trouble.hint(r#"a path such as "orders/""#));
-            return None;
-        }
-        self.reader.template(text, Asker::Runner)
-    }
-
-    fn expect(&mut self, verb: &'static grammar::Verb, entry: &'t Entry, fields: &Fields<'t>) -> Option<Expect> {
-        let text = self.value(verb, entry);
-        let is_value = text.is_some_and(|text| is_one_value(&text.value));
-        let same = fields.text(self.reader.ledger, "same");
-        let same_span = fields.peek("same").map(|entry| entry.key.span);
-        let same = match same.map(|text| (text.value.as_str(), text)) {
-            None => None,
-            Some(("bytes", _)) => Some(Same::Bytes),
-            Some(("prefix", _)) => Some(Same::Prefix),
-            Some((_, text)) => {
-                let trouble = Trouble::new(Reason::BadValue, format!("`{}` is no way to be the same", text.value));
-                self.reader.ledger.mistake(text.inner(), trouble.hint(r#""bytes" or "prefix""#));
-                return None;
-            }
-        };
-        let matcher = self.reader.matcher(fields, Asker::Runner);
-        let matcher = Matcher { place: Some(self.reader.ledger.place(entry.key.span)), ..matcher };
-        if VERBS.iter().any(|verb| verb.word == "expect" && verb.takes.iter().all(|key| fields.peek(key.word).is_none())) {
-            let trouble = Trouble::new(Reason::MissingKey, "this `expect` says nothing to expect");
-            let takes: Vec<_> = verb.takes.iter().map(|key| key.word).collect();
-            self.reader.ledger.mistake(entry.key.span, trouble.hint(list("one of", &takes)));
-        }
-        let what = if is_value {
-            if let Some(span) = same_span {
-                let trouble = Trouble::new(Reason::BadValue, "`same` compares files, and this is one value");
-                self.reader.ledger.mistake(span, trouble);
-            }
-            self.reader.template(text?, Asker::Runner).map(Judged::Value)
-        } else {
-            self.files(text?)
-        };
-        Some(Expect { what: what?, matcher, same })
-    }
-
-    fn files(&mut self, text: &toml::Text) -> Option<Judged> {
-        let glob = match GlobBuilder::new(&text.value).literal_separator(true).build() {
-            Ok(glob) if !text.value.is_empty() => glob,
-            Ok(_) => {
-                self.reader.ledger.mistake(text.inner(), Trouble::new(Reason::BadValue, "this names no file"));
-                return None;
-            }
-            Err(error) => {
-                let trouble = Trouble::new(Reason::BadValue, format!("`{}` names no files: {}", text.value, error.kind()));
-                self.reader.ledger.mistake(text.inner(), trouble);
-                return None;
-            }
-        };
-        let fetched = &self.reader.seen.fetched;
-        let first = |path: &str| path.split('/').find(|part| !part.is_empty() && *part != ".").unwrap_or("").to_owned();
-        let wanted = first(&text.value);
-        let dynamic = |path: &str| path.contains(['*', '?', '[', '{', '%']);
-        let found = fetched.iter().any(|to| dynamic(to) || dynamic(&wanted) || first(to) == wanted);
-        if !found && !self.reader.seen.anything {
-            let trouble = Trouble::new(Reason::UnknownName, format!("no earlier `get` fetched `{}`", text.value));
-            let names: Vec<_> = fetched.iter().map(String::as_str).collect();
-            let hint = match nearest(&wanted, fetched.iter().map(|to| to.trim_end_matches('/'))) {
-                Some(near) => format!("did you mean `{near}`?"),
-                None if names.is_empty() => r#"a value is written "%{NAME}"; files come with `get … to`"#.to_owned(),
-                None => list("fetched", &names),
-            };
-            self.reader.ledger.mistake(text.inner(), trouble.hint(hint));
-            return None;
-        }
-        Some(Judged::Files { glob: text.value.clone(), matcher: glob.compile_matcher() })
-    }
-
     fn together(&mut self, entry: &'t Entry) -> Option<Verb> {
         let Some(nodes) = entry.node.as_array() else {
             return fields::wrong(self.reader.ledger, &entry.node, "together", Kind::Steps);
@@ -609,7 +549,9 @@ impl<'t> Steps<'_, 't> {
         }
         self.reader.seen = after;
         if nodes.is_empty() {
-            self.reader.ledger.mistake(entry.node.span, Trouble::new(Reason::BadValue, "nothing is done together"));
+            self.reader
+                .ledger
+                .mistake(entry.node.span, Trouble::new(Reason::BadValue, "nothing is done together"));
         }
         (steps.len() == nodes.len()).then_some(Verb::Together(steps))
     }
@@ -627,16 +569,20 @@ impl<'t> Steps<'_, 't> {
         let name = match whole {
             Some(key) if self.reader.names.value(key, Asker::Runner, &self.reader.seen).is_ok() => {
                 self.reader.names.note_use(key);
-                match self.reader.constant(key) {
-                    Some(name) => name,
-                    // Read alone: the matrix has this name, and which case is not known.
-                    None => return None,
-                }
+                // None when it is read alone: the matrix has this name, and which case is not known.
+                self.reader.constant(key)?
             }
             Some(key) => {
                 let why = self.reader.names.value(key, Asker::Runner, &self.reader.seen).err()?;
                 let sources = &self.reader.ledger.sources;
-                let trouble = self.reader.names.unset(key, &why, text.inner(), Asker::Runner, &self.reader.seen, sources);
+                let trouble = self.reader.names.unset(
+                    key,
+                    &why,
+                    text.inner(),
+                    Asker::Runner,
+                    &self.reader.seen,
+                    sources,
+                );
                 self.reader.ledger.mistake(text.inner(), trouble);
                 return None;
             }
@@ -646,9 +592,7 @@ impl<'t> Steps<'_, 't> {
             self.no_procedure(&name, text.inner());
             return None;
         };
-        if !self.used.contains(&name) {
-            self.used.push(name.clone());
-        }
+        self.used.procedures.insert(name.clone());
         let folder = Arc::clone(&table.folder);
         self.inner(name, table.steps, &folder, text.inner())
     }
@@ -663,7 +607,9 @@ impl<'t> Steps<'_, 't> {
         let hint = match nearest(name, known.iter().copied()) {
             _ if case => format!("did you mean `\"%{{{name}}}\"`, the steps of the matrix case?"),
             Some(near) => format!("did you mean `{near}`?"),
-            None if known.is_empty() => "there are none; `[procedures.NAME]` with `steps` makes one".to_owned(),
+            None if known.is_empty() => {
+                "there are none; `[procedures.NAME]` with `steps` makes one".to_owned()
+            }
             None => list("procedures", &known),
         };
         self.reader.ledger.mistake(span, trouble.hint(hint));
@@ -680,9 +626,7 @@ impl<'t> Steps<'_, 't> {
         self.doing.push(name.clone());
         let outside = std::mem::replace(&mut self.reader.folder, Arc::clone(folder));
         let steps = match &node.value {
-            Value::Table(table) if !matches!(table.origin, Origin::Header(_)) || table.get("steps").is_none() => {
-                self.step(node).into_iter().collect()
-            }
+            Value::Table(_) => self.step(node).into_iter().collect(),
             _ => self.list(node, "steps"),
         };
         self.reader.folder = outside;
@@ -698,16 +642,10 @@ impl grammar::Verb {
     }
 }
 
-/// Whether a text is one `%{NAME}` and nothing else.
-fn is_one_value(text: &str) -> bool {
-    let inner = text.trim().strip_prefix("%{").and_then(|rest| rest.strip_suffix('}'));
-    inner.is_some_and(|inner| !inner.contains(['{', '}']))
-}
-
 /// The step in one line, for progress.
-fn one_line(verb: &grammar::Verb, entry: &Entry, table: &Table, sources: &crate::Sources) -> String {
+fn one_line(verb: &grammar::Verb, entry: &Entry, table: &Table, reader: &Reader<'_>) -> String {
     let short = |text: &str| {
-        let text = text.split_whitespace().collect::<Vec<_>>().join(" ");
+        let text = reader.shown(text).split_whitespace().collect::<Vec<_>>().join(" ");
         match text.char_indices().nth(60) {
             Some((at, _)) => format!("{}…", &text[..at]),
             None => text,
@@ -720,13 +658,13 @@ fn one_line(verb: &grammar::Verb, entry: &Entry, table: &Table, sources: &crate:
             let words = nodes.iter().filter_map(Node::as_text).map(|text| text.value.as_str());
             short(&netsplit_model::words::join(words))
         }
-        _ => short(sources.slice(entry.node.span)),
+        _ => short(reader.ledger.sources.slice(entry.node.span)),
     };
     let quoted = matches!(verb.kind, Kind::Command | Kind::Regex) || verb.word == "sh";
     let mut line = if quoted { format!("{} `{value}`", verb.word) } else { format!("{} {value}", verb.word) };
     for word in ["on", "as", "to", "for"] {
         if let Some(text) = table.get(word).and_then(|entry| entry.node.as_text()) {
-            line += &format!(" {word} {}", short(&text.value));
+            let _ = write!(line, " {word} {}", short(&text.value));
         }
     }
     line

@@ -10,14 +10,14 @@ use netsplit_model::{Capability, HostName, Reason, Template, Trouble, nearest};
 
 use super::checks::hint;
 use super::good_key;
+use crate::Role;
 use crate::fields::{self, Fields};
 use crate::grammar::{self, HOST, Kind, PART_WORDS, TOP};
 use crate::ledger::Ledger;
 use crate::load::Overrides;
-use crate::names::{HOST_WORDS, Names, RUN_WORDS, VariableNames, list};
+use crate::names::{HOST_WORDS, Names, VariableNames, list};
 use crate::source::Span;
 use crate::toml::{Entry, Key, Node, Table, Value};
-use crate::Role;
 
 /// The most hosts of a scenario: what one machine can make (DESIGN.md's bars end at 500), with room.
 pub(crate) const HOSTS_MAX: usize = 1000;
@@ -110,6 +110,7 @@ impl<'t> Collector<'_, 't> {
     fn part(&mut self, part: &'t Part) {
         if let Some(included) = part.included {
             self.only_part_words(part, included);
+            fields::unknown_words(self.ledger, &part.root, &TOP);
         }
         for (word, what) in MAPS {
             let Some(entry) = part.root.get(word) else { continue };
@@ -131,15 +132,21 @@ impl<'t> Collector<'_, 't> {
     }
 
     fn no_table(&mut self, word: &str, entry: &Entry) {
+        // Whoever uses a name of it shall not be blamed.
+        self.names.incomplete = true;
         let kind = TOP.get(word).map_or(Kind::Hint, |key| key.kind);
         if word == "hosts" {
             let written = self.ledger.sources.slice(entry.node.span).to_owned();
             let what = entry.node.what();
-            let trouble = Trouble::new(Reason::BadValue, format!("`hosts` is a table of roles, and this is {what}"));
-            self.ledger.mistake(entry.node.span, match written.contains('\n') {
-                true => trouble,
-                false => trouble.hint(format!("did you mean `hosts.node = {written}`?")),
-            });
+            let trouble =
+                Trouble::new(Reason::BadValue, format!("`hosts` is a table of roles, and this is {what}"));
+            self.ledger.mistake(
+                entry.node.span,
+                match written.contains('\n') {
+                    true => trouble,
+                    false => trouble.hint(format!("did you mean `hosts.node = {written}`?")),
+                },
+            );
         } else {
             fields::wrong::<()>(self.ledger, &entry.node, word, kind);
         }
@@ -188,11 +195,20 @@ impl<'t> Collector<'_, 't> {
             "procedures" => self.names.procedures.get(&key.name).copied(),
             "variables" => self.names.variables.get(&key.name).map(|variable| variable.span),
             "matrix" => self.names.matrix.get(&key.name).copied(),
-            _ => self.tables.env.iter().find(|one| one.entry.key.name == key.name).map(|one| one.entry.key.span),
+            _ => self
+                .tables
+                .env
+                .iter()
+                .find(|one| one.entry.key.name == key.name)
+                .map(|one| one.entry.key.span),
         };
         if let Some(first) = first {
             let what = what.split_once(' ').map_or(what, |(_, what)| what);
-            return self.ledger.duplicate(format!("the {what} `{}` is there twice", key.name), key.span, first);
+            return self.ledger.duplicate(
+                format!("the {what} `{}` is there twice", key.name),
+                key.span,
+                first,
+            );
         }
         match word {
             "hosts" => self.role(entry),
@@ -215,18 +231,13 @@ impl<'t> Collector<'_, 't> {
 
     /// Names of `%{…}` mean one thing each.
     fn value_name(&mut self, key: &Key) -> bool {
-        let word = HOST_WORDS.contains(&key.name.as_str()) || RUN_WORDS.contains(&key.name.as_str());
-        if word {
-            let text = format!("`{}` is already a word of `%{{…}}`", key.name);
-            self.ledger.mistake(key.span, Trouble::new(Reason::DuplicateName, text));
-            return false;
+        let Some((what, first)) = self.names.value_taken(&key.name) else { return true };
+        let text = format!("`{}` is already {what}", key.name);
+        match first {
+            Some(first) => self.ledger.duplicate(text, key.span, first),
+            None => self.ledger.mistake(key.span, Trouble::new(Reason::DuplicateName, text)),
         }
-        if let Some((what, first)) = self.names.taken(&key.name) {
-            let text = format!("`{}` is already {what}", key.name);
-            self.ledger.duplicate(text, key.span, first.unwrap_or(key.span));
-            return false;
-        }
-        true
+        false
     }
 
     fn role(&mut self, entry: &'t Entry) {
@@ -253,7 +264,9 @@ impl<'t> Collector<'_, 't> {
         };
         let hosts = hosts.unwrap_or_default();
         // Also when something is wrong with it: whoever names the role shall not be blamed.
-        self.names.roles.insert(key.name.clone(), (key.span, hosts.iter().map(|(host, _)| host.clone()).collect()));
+        self.names
+            .roles
+            .insert(key.name.clone(), (key.span, hosts.iter().map(|(host, _)| host.clone()).collect()));
         self.join_hosts(key, &hosts);
         match HostName::new(&key.name) {
             Ok(name) => {
@@ -284,7 +297,12 @@ impl<'t> Collector<'_, 't> {
         hints
     }
 
-    fn table_hosts(&mut self, fields: &Fields<'_>, key: &Key, set: Option<u32>) -> Option<Vec<(HostName, Span)>> {
+    fn table_hosts(
+        &mut self,
+        fields: &Fields<'_>,
+        key: &Key,
+        set: Option<u32>,
+    ) -> Option<Vec<(HostName, Span)>> {
         match (fields.get("count"), fields.get("names")) {
             (Some((_, count)), None) => self.counted(key, &count.node, set),
             (None, Some((names, entry))) => match entry.node.as_array() {
@@ -322,7 +340,10 @@ impl<'t> Collector<'_, 't> {
             self.ledger.mistake(key.span, Trouble::new(Reason::BadSetting, text));
         }
         if nodes.is_empty() {
-            self.ledger.mistake(key.span, Trouble::new(Reason::BadValue, format!("the role `{}` has no host", key.name)));
+            self.ledger.mistake(
+                key.span,
+                Trouble::new(Reason::BadValue, format!("the role `{}` has no host", key.name)),
+            );
         }
         let mut hosts = Vec::new();
         for node in nodes {
@@ -431,7 +452,12 @@ impl<'t> Collector<'_, 't> {
                             self.ledger.sources.slice(node.span).to_owned()
                         }
                         _ => {
-                            fields::wrong::<()>(self.ledger, node, &format!("matrix.{}", key.name), Kind::Axis);
+                            fields::wrong::<()>(
+                                self.ledger,
+                                node,
+                                &format!("matrix.{}", key.name),
+                                Kind::Axis,
+                            );
                             continue;
                         }
                     };
@@ -446,9 +472,13 @@ impl<'t> Collector<'_, 't> {
                         }
                         _ => {
                             let what = entry.node.what();
-                            let text = format!("the case `{}` wants a step or a list of steps, and this is {what}", entry.key.name);
+                            let text = format!(
+                                "the case `{}` wants a step or a list of steps, and this is {what}",
+                                entry.key.name
+                            );
                             let hint = format!(r#"values are a list: matrix.{} = ["…", "…"]"#, key.name);
-                            self.ledger.mistake(entry.node.span, Trouble::new(Reason::BadValue, text).hint(hint));
+                            self.ledger
+                                .mistake(entry.node.span, Trouble::new(Reason::BadValue, text).hint(hint));
                         }
                     }
                 }
@@ -458,7 +488,9 @@ impl<'t> Collector<'_, 't> {
                 return;
             }
         }
-        if entry.node.as_array().is_some_and(<[Node]>::is_empty) || entry.node.as_table().is_some_and(|table| table.entries.is_empty()) {
+        if entry.node.as_array().is_some_and(<[Node]>::is_empty)
+            || entry.node.as_table().is_some_and(|table| table.entries.is_empty())
+        {
             let text = format!("`matrix.{}` has no value", key.name);
             self.ledger.mistake(entry.node.span, Trouble::new(Reason::BadValue, text));
         }
@@ -472,7 +504,8 @@ impl<'t> Collector<'_, 't> {
         let has_steps = values.values().any(Option::is_some);
         if has_steps && !values.contains_key(&set) {
             let known: Vec<_> = values.keys().map(String::as_str).collect();
-            let trouble = Trouble::new(Reason::BadSetting, format!("`-s {}={set}`: no case `{set}`", key.name));
+            let trouble =
+                Trouble::new(Reason::BadSetting, format!("`-s {}={set}`: no case `{set}`", key.name));
             let near = nearest(&set, known.iter().copied());
             let hint = near.map_or_else(|| list("cases", &known), |near| format!("did you mean `{near}`?"));
             self.ledger.mistake(key.span, trouble.hint(hint));

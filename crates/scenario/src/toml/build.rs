@@ -16,7 +16,8 @@ pub(super) fn document(text: &str, base: usize) -> Document {
     let mut errors: Vec<ParseError> = Vec::new();
     let mut guard = RecursionGuard::new(&mut events, DEPTH_MAX);
     parse_document(&tokens, &mut ValidateWhitespace::new(&mut guard, source), &mut errors);
-    let mut builder = Builder { source, base, events: &events, at: 0, errors, syntax: Vec::new(), twice: Vec::new() };
+    let mut builder =
+        Builder { source, base, events: &events, at: 0, errors, syntax: Vec::new(), twice: Vec::new() };
     let root = builder.document();
     let mut found = builder.syntax;
     found.extend(builder.errors.iter().map(|error| syntax::explain(error, text, base)));

@@ -6,7 +6,7 @@ use super::Syntax;
 use crate::source::Span;
 
 /// The parser's phrases that we say in our own way: its phrase, ours, and whether the opening place is shown.
-const PHRASES: [(&str, &str, bool); 19] = [
+const PHRASES: [(&str, &str, bool); 23] = [
     ("unclosed table", "this header has no closing `]`", true),
     ("unclosed array table", "this header has no closing `]]`", true),
     ("unclosed array", "this `[` has no closing `]`", true),
@@ -16,6 +16,10 @@ const PHRASES: [(&str, &str, bool); 19] = [
     ("missing value", "a value is missing here", false),
     ("missing comma between array elements", "a comma is missing before this", false),
     ("missing comma between key-value pairs", "a comma is missing before this", false),
+    ("missing assignment between key-value pairs", "a `=` is missing before this", false),
+    ("extra comma in inline table", "a key and its value are missing before this comma", false),
+    ("unexpected key or value", "nothing more may stand on this line", false),
+    ("unquoted keys cannot be empty", "a key is missing here", false),
     ("missing key for inline table element", "a key and `=` are missing before this", false),
     ("invalid key-value pair", "a key is missing here", false),
     ("invalid basic string", "this text has no closing `\"` on its line", true),
@@ -72,9 +76,15 @@ fn hint(error: &ParseError, there: &str, known: bool) -> Option<String> {
     if expected.is_empty() { None } else { Some(format!("wanted here: {}", expected.join(", "))) }
 }
 
-/// One mistake makes the parser stumble on: what follows on the same line is rarely another.
+/// One mistake makes the parser stumble on: what follows on the same line is rarely another, and what follows a list or
+/// table without an end never is.
 pub(super) fn first_of_each_line(mut found: Vec<Syntax>, text: &str, base: usize) -> Vec<Syntax> {
     found.sort_by_key(|syntax| syntax.span.start);
+    let endless =
+        |syntax: &Syntax| ["this `[` has", "this `{` has"].iter().any(|open| syntax.text.starts_with(open));
+    if let Some(first) = found.iter().position(endless) {
+        found.truncate(first + 1);
+    }
     let line = |at: usize| text[..at.saturating_sub(base).min(text.len())].matches('\n').count();
     found.dedup_by_key(|syntax| line(syntax.span.start));
     found

@@ -29,12 +29,15 @@ impl Text {
         let span = Span::new(base..base + raw.len());
         let mut text = Self { value: String::with_capacity(raw.len()), pieces: Vec::new(), span };
         let (quote, multi_line) = match encoding {
-            Some(Encoding::LiteralString | Encoding::BasicString) => (1, false),
-            Some(Encoding::MlLiteralString | Encoding::MlBasicString) => (3, true),
-            None => (0, false),
+            Some(Encoding::LiteralString) => ("'", false),
+            Some(Encoding::BasicString) => ("\"", false),
+            Some(Encoding::MlLiteralString) => ("'''", true),
+            Some(Encoding::MlBasicString) => ("\"\"\"", true),
+            None => ("", false),
         };
-        let mut start = quote.min(raw.len());
-        let end = raw.len().saturating_sub(quote).max(start);
+        // A text that is not closed comes here too.
+        let mut start = if raw.starts_with(quote) { quote.len() } else { 0 };
+        let end = if raw[start..].ends_with(quote) { raw.len() - quote.len() } else { raw.len() };
         if multi_line {
             let skip = ["\r\n", "\n"].into_iter().find(|newline| raw[start..end].starts_with(newline));
             start += skip.map_or(0, str::len);
@@ -68,7 +71,8 @@ impl Text {
         };
         let known = [('b', '\u{8}'), ('e', '\u{1b}'), ('f', '\u{c}'), ('n', '\n'), ('r', '\r'), ('t', '\t')];
         let (value, read) = if digits > 0 {
-            let code = behind.get(1..=digits).and_then(|code| u32::from_str_radix(code, 16).ok());
+            let digits = behind[1..].bytes().take(digits).take_while(u8::is_ascii_hexdigit).count();
+            let code = u32::from_str_radix(&behind[1..=digits], 16).ok();
             (code.and_then(char::from_u32), 1 + digits)
         } else if letter.is_whitespace() {
             // A backslash at the end of a line takes all white space behind it away.
@@ -79,7 +83,6 @@ impl Text {
         };
         let start = self.value.len();
         self.value.push(value.unwrap_or(char::REPLACEMENT_CHARACTER));
-        let read = read.min(behind.len());
         self.pieces.push(Piece { value: start..self.value.len(), source: source..source + 1 + read });
         read
     }

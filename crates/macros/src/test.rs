@@ -1,0 +1,227 @@
+//! `#[netsplit::test(…)]`.
+
+use proc_macro2::TokenStream;
+use quote::{format_ident, quote};
+use syn::parse::{Parse, ParseStream};
+use syn::punctuated::Punctuated;
+use syn::{Attribute, Error, Ident, ItemFn, LitInt, LitStr, Result, Token, bracketed, parenthesized};
+
+/// Modes that every test runs in.
+const MODES: [&str; 1] = ["namespace"];
+
+/// What stands in the parentheses.
+struct Arguments {
+    hosts: Vec<Role>,
+    needs: Vec<LitStr>,
+    multi_thread: bool,
+}
+
+/// A role and its hosts.
+struct Role {
+    name: Option<Ident>,
+    hosts: Hosts,
+}
+
+enum Hosts {
+    Count(LitInt),
+    Names(Vec<LitStr>),
+}
+
+impl Parse for Arguments {
+    fn parse(input: ParseStream<'_>) -> Result<Self> {
+        let mut arguments = Self { hosts: Vec::new(), needs: Vec::new(), multi_thread: false };
+        while !input.is_empty() {
+            let name: Ident = input.parse()?;
+            match name.to_string().as_str() {
+                "hosts" if input.peek(syn::token::Paren) => {
+                    let inner;
+                    parenthesized!(inner in input);
+                    let roles = Punctuated::<Role, Token![,]>::parse_terminated(&inner)?;
+                    arguments.hosts.extend(roles);
+                }
+                "hosts" => {
+                    input.parse::<Token![=]>()?;
+                    arguments.hosts.push(Role { name: None, hosts: input.parse()? });
+                }
+                "needs" => {
+                    input.parse::<Token![=]>()?;
+                    arguments.needs = names(input)?;
+                    check_needs(&arguments.needs)?;
+                }
+                "flavor" => {
+                    input.parse::<Token![=]>()?;
+                    arguments.multi_thread = flavor(&input.parse()?)?;
+                }
+                "claim" => {
+                    let text = "claims come with the master; until then write hosts(server = 1, client = 4)";
+                    return Err(Error::new(name.span(), text));
+                }
+                other => {
+                    let text = format!("unknown argument `{other}`; known: hosts, needs, flavor");
+                    return Err(Error::new(name.span(), text));
+                }
+            }
+            if !input.is_empty() {
+                input.parse::<Token![,]>()?;
+            }
+        }
+        Ok(arguments)
+    }
+}
+
+impl Parse for Role {
+    fn parse(input: ParseStream<'_>) -> Result<Self> {
+        let name = input.parse()?;
+        input.parse::<Token![=]>()?;
+        Ok(Self { name: Some(name), hosts: input.parse()? })
+    }
+}
+
+impl Parse for Hosts {
+    fn parse(input: ParseStream<'_>) -> Result<Self> {
+        if input.peek(LitInt) {
+            let count: LitInt = input.parse()?;
+            if count.base10_parse::<usize>()? == 0 {
+                return Err(Error::new(count.span(), "a test needs a host"));
+            }
+            return Ok(Self::Count(count));
+        }
+        let names = names(input)?;
+        for name in &names {
+            check_name(&name.value()).map_err(|text| Error::new(name.span(), text))?;
+        }
+        Ok(Self::Names(names))
+    }
+}
+
+fn names(input: ParseStream<'_>) -> Result<Vec<LitStr>> {
+    let inner;
+    bracketed!(inner in input);
+    Ok(Punctuated::<LitStr, Token![,]>::parse_terminated(&inner)?.into_iter().collect())
+}
+
+/// The rule of `netsplit_model::HostName`, here so that a bad name does not compile.
+fn check_name(name: &str) -> std::result::Result<(), String> {
+    let is_label =
+        name.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-');
+    let begins = name.bytes().next().is_some_and(|byte| byte.is_ascii_lowercase());
+    let is_reserved = ["all", "here", "localhost", "none"].contains(&name);
+    if is_label && begins && !name.ends_with('-') && name.len() <= 63 && !is_reserved {
+        return Ok(());
+    }
+    Err(format!(
+        "`{name}` cannot be a host's name: it takes lower-case letters, digits and `-`, and begins with a letter"
+    ))
+}
+
+fn check_needs(needs: &[LitStr]) -> Result<()> {
+    const KNOWN: [&str; 10] =
+        ["kill", "pause", "pty", "connect", "programs", "users", "network", "clock", "disk", "reboot"];
+    for need in needs {
+        if !KNOWN.contains(&need.value().as_str()) {
+            let text = format!("no capability `{}`; known: {}", need.value(), KNOWN.join(" "));
+            return Err(Error::new(need.span(), text));
+        }
+    }
+    Ok(())
+}
+
+/// Whether the flavour is `multi_thread`.
+pub(crate) fn flavor(text: &LitStr) -> Result<bool> {
+    match text.value().as_str() {
+        "multi_thread" => Ok(true),
+        "current_thread" => Ok(false),
+        _ => Err(Error::new(text.span(), "known are `current_thread` and `multi_thread`")),
+    }
+}
+
+pub(crate) fn expand(arguments: TokenStream, item: TokenStream) -> Result<TokenStream> {
+    let arguments: Arguments = syn::parse2(arguments)?;
+    let mut function: ItemFn = syn::parse2(item)?;
+    if function.sig.asyncness.is_none() {
+        return Err(Error::new(function.sig.fn_token.span, "a netsplit test is an `async fn`"));
+    }
+    if function.sig.inputs.len() != 1 {
+        return Err(Error::new(
+            function.sig.ident.span(),
+            "a netsplit test takes its testbed: `(bed: Testbed)`",
+        ));
+    }
+    if arguments.hosts.is_empty() {
+        return Err(Error::new(
+            function.sig.ident.span(),
+            "say how many hosts: #[netsplit::test(hosts = 3)]",
+        ));
+    }
+    // What belongs to the test goes to the tests; the rest stays with the function.
+    let attributes = std::mem::take(&mut function.attrs);
+    let (for_tests, for_function): (Vec<Attribute>, Vec<Attribute>) =
+        attributes.into_iter().partition(|attribute| is_of_test(attribute));
+    function.attrs = for_function;
+    let should_panic = for_tests.iter().any(|attribute| attribute.path().is_ident("should_panic"));
+    let is_ignored = for_tests.iter().any(|attribute| attribute.path().is_ident("ignore"));
+
+    let name = &function.sig.ident;
+    let hosts = arguments.hosts.iter().map(role);
+    let (needs, multi_thread) = (&arguments.needs, arguments.multi_thread);
+    let modes = MODES.iter().map(|mode| {
+        let function = format_ident!("{mode}");
+        quote! {
+            #[::core::prelude::v1::test]
+            #(#for_tests)*
+            fn #function() -> ::core::result::Result<(), ::netsplit::TestFailure> {
+                run(::netsplit::__private::Mode::Provider(#mode))
+            }
+        }
+    });
+    let ignore = (!is_ignored).then(|| quote!(#[ignore = "runs where NETSPLIT_PROVIDER says"]));
+    Ok(quote! {
+        #function
+
+        #[cfg(test)]
+        mod #name {
+            fn run(
+                mode: ::netsplit::__private::Mode,
+            ) -> ::core::result::Result<(), ::netsplit::TestFailure> {
+                const PATH: &str = ::core::module_path!();
+                let spec = ::netsplit::__private::TestSpec {
+                    // Without the crate, as test names are.
+                    path: PATH.split_once("::").map_or(PATH, |(_, path)| path),
+                    hosts: &[#(#hosts),*],
+                    needs: &[#(#needs),*],
+                    package: ::core::env!("CARGO_PKG_NAME"),
+                    crate_name: ::core::env!("CARGO_CRATE_NAME"),
+                    integration: ::core::option_env!("CARGO_TARGET_TMPDIR").is_some(),
+                    should_panic: #should_panic,
+                    multi_thread: #multi_thread,
+                    manifest_dir: ::core::env!("CARGO_MANIFEST_DIR"),
+                };
+                ::netsplit::__private::run_test(&spec, mode, super::#name)
+            }
+
+            #(#modes)*
+
+            #[::core::prelude::v1::test]
+            #(#for_tests)*
+            #ignore
+            fn elsewhere() -> ::core::result::Result<(), ::netsplit::TestFailure> {
+                run(::netsplit::__private::Mode::Elsewhere)
+            }
+        }
+    })
+}
+
+fn is_of_test(attribute: &Attribute) -> bool {
+    ["should_panic", "ignore", "cfg", "cfg_attr"].iter().any(|name| attribute.path().is_ident(name))
+}
+
+fn role(role: &Role) -> TokenStream {
+    let path = quote!(::netsplit::__private::RoleSpec);
+    let name = role.name.as_ref().map(|name| name.to_string().replace('_', "-"));
+    match (name, &role.hosts) {
+        (None, Hosts::Count(count)) => quote!(#path::Numbered(#count)),
+        (None, Hosts::Names(names)) => quote!(#path::Named(&[#(#names),*])),
+        (Some(name), Hosts::Count(count)) => quote!(#path::Role(#name, #count)),
+        (Some(name), Hosts::Names(names)) => quote!(#path::RoleNamed(#name, &[#(#names),*])),
+    }
+}

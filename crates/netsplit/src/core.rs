@@ -1,0 +1,472 @@
+//! What testbed, hosts and processes share: the state of one run's hosts.
+
+use std::collections::{BTreeMap, HashMap};
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use netsplit_link::{Config, Link, SessionId};
+use netsplit_model::{
+    Capabilities, Capability, Event, HostName, Place, ProcessName, Reason, Scope, Scopes, Template, Trouble,
+    nearest, units::Wanted,
+};
+use netsplit_provider::{Bed, BedEvent, MadeHost};
+use tokio::runtime::Handle;
+use tokio::sync::watch;
+
+use crate::error::{Error, Result};
+use crate::recorder::Recorder;
+use crate::settings::Settings;
+
+/// How long a host's own last words may take after its link has ended.
+const LAST_WORDS: Duration = Duration::from_millis(300);
+
+/// A testbed's state. Held by every handle that a test has.
+pub(crate) struct Core {
+    pub(crate) run: String,
+    pub(crate) seed: u64,
+    pub(crate) settings: Settings,
+    pub(crate) recorder: Recorder,
+    pub(crate) engine: Handle,
+    pub(crate) bed: Arc<dyn Bed>,
+    pub(crate) provider: &'static str,
+    pub(crate) capabilities: Capabilities,
+    /// What `./x` is relative to: the scenario's folder, or the crate.
+    pub(crate) base: PathBuf,
+    state: Mutex<State>,
+}
+
+struct State {
+    /// In the order in which they were made.
+    hosts: Vec<HostState>,
+    variables: BTreeMap<String, String>,
+    /// The run's scope, then those of nested tests, the innermost last.
+    scopes: Vec<Scope>,
+    /// The last failure that the API returned, unless something succeeded after it.
+    failure: Option<Trouble>,
+    warnings: Vec<Trouble>,
+    /// Whether the verdict is given: what ends from now on is not lost.
+    over: bool,
+}
+
+/// What a host is, for good.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Info {
+    pub(crate) name: HostName,
+    pub(crate) role: HostName,
+    /// Its number within its role, from 0, and how many the role has.
+    pub(crate) index: usize,
+    pub(crate) count: usize,
+}
+
+pub(crate) struct HostState {
+    pub(crate) info: Arc<Info>,
+    pub(crate) address: String,
+    pub(crate) address6: String,
+    pub(crate) generation: u32,
+    pub(crate) power: Power,
+    pub(crate) link: Option<Link>,
+    scope: Scope,
+    /// How many processes of each name were started here.
+    processes: HashMap<String, u32>,
+    /// Changes with every change of power.
+    changed: watch::Sender<()>,
+}
+
+/// Whether a host runs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Power {
+    Up,
+    Paused,
+    /// The test killed it.
+    Killed,
+    /// It went by itself; why.
+    Lost(String),
+}
+
+impl Core {
+    #[expect(clippy::too_many_arguments, reason = "called once, by the run that has all of this")]
+    pub(crate) fn new(
+        run: String,
+        seed: u64,
+        settings: Settings,
+        recorder: Recorder,
+        engine: Handle,
+        bed: Arc<dyn Bed>,
+        provider: &'static str,
+        capabilities: Capabilities,
+        base: PathBuf,
+    ) -> Arc<Self> {
+        let mut scope = Scope::new("run");
+        for (name, value) in &settings.pass {
+            scope.set(name, value);
+        }
+        let state = State {
+            hosts: Vec::new(),
+            variables: BTreeMap::new(),
+            scopes: vec![scope],
+            failure: None,
+            warnings: Vec::new(),
+            over: false,
+        };
+        let state = Mutex::new(state);
+        Arc::new(Self { run, seed, settings, recorder, engine, bed, provider, capabilities, base, state })
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A deadline of the test's own, scaled for slow machines.
+    pub(crate) fn scaled(&self, time: Duration) -> Duration {
+        time.mul_f64(self.settings.patience)
+    }
+
+    /// Fails with a skip unless the provider can do it.
+    pub(crate) fn need(&self, capability: Capability) -> Result {
+        if self.capabilities.has(capability) {
+            return Ok(());
+        }
+        let text = format!("needs `{capability}`, which `{}` cannot do here", self.provider);
+        Err(Error::new(Reason::MissingCapability, text))
+    }
+
+    /// Notes what an operation returned: a test that ends right after a failure ended because of it.
+    pub(crate) fn noted<T>(&self, result: Result<T>, place: Option<Place>) -> Result<T> {
+        let result = result.map_err(|error| error.at(place));
+        self.lock().failure = result.as_ref().err().map(|error| error.trouble().clone());
+        result
+    }
+
+    /// The failure that the test saw last, unless something succeeded after it.
+    pub(crate) fn last_failure(&self) -> Option<Trouble> {
+        self.lock().failure.clone()
+    }
+
+    pub(crate) fn warn(&self, warning: Trouble) {
+        self.recorder.event(Event::WarningRaised { warning: warning.clone() });
+        self.lock().warnings.push(warning);
+    }
+
+    pub(crate) fn warnings(&self) -> Vec<Trouble> {
+        self.lock().warnings.clone()
+    }
+
+    // ── hosts ──
+
+    pub(crate) fn infos(&self) -> Vec<Arc<Info>> {
+        self.lock().hosts.iter().map(|host| Arc::clone(&host.info)).collect()
+    }
+
+    pub(crate) fn names(&self) -> Vec<HostName> {
+        self.lock().hosts.iter().map(|host| host.info.name.clone()).collect()
+    }
+
+    /// The hosts that a host's or role's name means, or `all`.
+    pub(crate) fn named(&self, name: &str) -> Option<Vec<HostName>> {
+        let state = self.lock();
+        let all = || state.hosts.iter().map(|host| &host.info);
+        let pick = |matches: &dyn Fn(&Info) -> bool| -> Vec<HostName> {
+            all().filter(|info| matches(info)).map(|info| info.name.clone()).collect()
+        };
+        let found = match name {
+            "all" => pick(&|_| true),
+            _ if all().any(|info| info.name.as_str() == name) => pick(&|info| info.name.as_str() == name),
+            _ => pick(&|info| info.role.as_str() == name),
+        };
+        (!found.is_empty()).then_some(found)
+    }
+
+    /// The error for a name that is no host's and no role's.
+    pub(crate) fn unknown_host(&self, name: &str) -> Error {
+        let infos = self.infos();
+        let names: Vec<&str> =
+            infos.iter().flat_map(|info| [info.name.as_str(), info.role.as_str()]).collect();
+        let hint = nearest(name, names.iter().copied()).map(|near| format!("; did you mean `{near}`?"));
+        let hosts: Vec<_> = infos.iter().map(|info| info.name.to_string()).collect();
+        let text = format!("no host or role `{name}`{}", hint.unwrap_or_default());
+        Trouble::new(Reason::UnknownHost, text).saw(format!("hosts: {}", hosts.join(" "))).into()
+    }
+
+    pub(crate) fn with_host<T>(&self, name: &HostName, look: impl FnOnce(&mut HostState) -> T) -> T {
+        let mut state = self.lock();
+        let host = state.hosts.iter_mut().find(|host| host.info.name == *name);
+        look(host.expect("a handle's host exists for as long as its testbed"))
+    }
+
+    /// The link to a host that runs.
+    pub(crate) fn link(&self, name: &HostName) -> Result<Link> {
+        self.with_host(name, |host| match (&host.power, &host.link) {
+            (Power::Up | Power::Paused, Some(link)) => Ok(link.clone()),
+            (Power::Lost(reason), _) => Err(lost(name, reason)),
+            _ => {
+                let text = format!("host {name} is down: the test killed it");
+                Err(Trouble::new(Reason::HostDown, text)
+                    .fix(format!("start it again first: {name}.restart()"))
+                    .into())
+            }
+        })
+    }
+
+    /// Why a process on this host was lost.
+    pub(crate) fn why_lost(&self, name: &HostName, otherwise: &str) -> String {
+        self.with_host(name, |host| match &host.power {
+            Power::Killed => "the host was killed by the test".to_owned(),
+            Power::Lost(reason) => format!("the host was lost: {reason}"),
+            Power::Up | Power::Paused => otherwise.to_owned(),
+        })
+    }
+
+    /// A host was made; its agent is on its way.
+    pub(crate) fn register(&self, info: &Arc<Info>, made: &MadeHost) {
+        self.lock().hosts.push(HostState {
+            info: Arc::clone(info),
+            address: made.address.to_string(),
+            address6: made.address6.to_string(),
+            generation: 0,
+            power: Power::Killed,
+            link: None,
+            scope: Scope::new(format!("host {}", info.name)),
+            processes: HashMap::new(),
+            changed: watch::Sender::new(()),
+        });
+    }
+
+    /// Connects to a host that was made, and waits until its agent has answered. Must run on the engine.
+    pub(crate) async fn connect(self: &Arc<Self>, info: Arc<Info>, made: MadeHost) -> Result {
+        let config = Config { name: format!("run {}", self.run), ..Config::default() };
+        let link = Link::dial(config, random_session(), None, made.transport);
+        let limit = self.settings.deadlines.host;
+        match tokio::time::timeout(limit, link.connected()).await {
+            Ok(Ok(_)) => {}
+            Ok(Err(error)) => return Err(self.not_ready(&info.name, &error.to_string()).await),
+            Err(_) => {
+                return Err(self.not_ready(&info.name, &format!("no answer for {}", Wanted(limit))).await);
+            }
+        }
+        let (address, address6) = self.with_host(&info.name, |host| {
+            (host.link, host.power, host.generation) = (Some(link.clone()), Power::Up, made.generation);
+            host.changed.send_replace(());
+            (host.address.clone(), host.address6.clone())
+        });
+        self.recorder.event(Event::HostReady {
+            host: info.name.clone(),
+            role: info.role.clone(),
+            address,
+            address6,
+            generation: made.generation,
+        });
+        tokio::spawn(watch_link(Arc::clone(self), info.name.clone(), made.generation, link));
+        Ok(())
+    }
+
+    /// The error of a host that did not come up, with its own last words if it has any.
+    async fn not_ready(&self, name: &HostName, otherwise: &str) -> Error {
+        let words = async {
+            loop {
+                match self.bed.event().await {
+                    BedEvent::HostDied(host, reason) if host == *name && !reason.is_empty() => return reason,
+                    BedEvent::HostDied(..) => {}
+                    BedEvent::Ended(reason) => return reason,
+                }
+            }
+        };
+        let reason = tokio::time::timeout(LAST_WORDS, words).await.unwrap_or_else(|_| otherwise.to_owned());
+        Trouble::new(Reason::HostNotReady, format!("host {name} did not come up: {reason}")).into()
+    }
+
+    /// The verdict is given; the testbed is taken down.
+    pub(crate) fn set_over(&self) {
+        self.lock().over = true;
+    }
+
+    /// A host has gone, and the test did not do it.
+    pub(crate) fn on_lost(&self, name: &HostName, generation: u32, reason: &str) {
+        if self.lock().over {
+            return;
+        }
+        let is_news = self.with_host(name, |host| {
+            let is_news = host.generation == generation && matches!(host.power, Power::Up | Power::Paused);
+            if is_news {
+                host.power = Power::Lost(reason.to_owned());
+                host.link = None;
+                host.changed.send_replace(());
+            }
+            is_news
+        });
+        if is_news {
+            let event = Event::HostLost { host: name.clone(), reason: reason.to_owned() };
+            self.recorder.disturbance(event, format!("host {name} was lost"));
+        }
+    }
+
+    /// Whether a host was lost that the test did not kill; which, and why.
+    pub(crate) fn any_lost(&self) -> Option<(HostName, String)> {
+        self.lock().hosts.iter().find_map(|host| match &host.power {
+            Power::Lost(reason) => Some((host.info.name.clone(), reason.clone())),
+            _ => None,
+        })
+    }
+
+    /// Wakes when the host's power has changed.
+    pub(crate) fn power_changes(&self, name: &HostName) -> watch::Receiver<()> {
+        self.with_host(name, |host| host.changed.subscribe())
+    }
+
+    /// A name for a new process.
+    pub(crate) fn new_process(&self, host: &HostName, name: &str) -> ProcessName {
+        self.with_host(host, |state| {
+            let plain = ProcessName::new(host.clone(), name, 1);
+            let number = state.processes.entry(plain.name().to_owned()).or_default();
+            *number += 1;
+            ProcessName::new(host.clone(), name, *number)
+        })
+    }
+
+    // ── variables and environment ──
+
+    pub(crate) fn set_variable(&self, name: &str, value: &str) {
+        self.lock().variables.insert(name.to_owned(), value.to_owned());
+    }
+
+    pub(crate) fn variable(&self, name: &str) -> Option<String> {
+        self.lock().variables.get(name).cloned()
+    }
+
+    /// Changes what every process of the run sees, or of the innermost nested test.
+    pub(crate) fn change_scope(&self, change: impl FnOnce(&mut Scope)) {
+        if let Some(scope) = self.lock().scopes.last_mut() {
+            change(scope);
+        }
+    }
+
+    pub(crate) fn change_host_scope(&self, host: &HostName, change: impl FnOnce(&mut Scope)) {
+        self.with_host(host, |host| change(&mut host.scope));
+    }
+
+    pub(crate) fn push_scope(&self, scope: Scope) {
+        self.lock().scopes.push(scope);
+    }
+
+    pub(crate) fn pop_scope(&self) {
+        let mut state = self.lock();
+        if state.scopes.len() > 1 {
+            state.scopes.pop();
+        }
+    }
+
+    /// What a process on `host` sees: variable, value, and the scope it comes from.
+    pub(crate) fn environment(&self, host: &HostName, command: &Scope) -> Vec<(String, String, String)> {
+        let state = self.lock();
+        let Some(own) = state.hosts.iter().find(|known| known.info.name == *host) else { return Vec::new() };
+        let mut facts = Scope::new("netsplit");
+        for (name, value) in own.facts(&self.run, self.seed) {
+            facts.set(format!("NETSPLIT_{}", name.to_uppercase()), value);
+        }
+        let mut scopes = vec![command];
+        scopes.extend(state.scopes.iter().rev());
+        scopes.extend([&own.scope, &facts]);
+        let effective = Scopes(&scopes).effective();
+        let own = |text: &str| text.to_owned();
+        effective.into_iter().map(|(name, found)| (own(name), own(found.value), own(found.scope))).collect()
+    }
+
+    /// Fills in `%{…}` for `host`.
+    pub(crate) fn render(&self, host: &HostName, text: &str, what: &str) -> Result<String> {
+        if !text.contains('%') {
+            return Ok(text.to_owned());
+        }
+        let template = Template::parse(text).map_err(|error| {
+            let column = text[..error.span().start].chars().count() + 1;
+            Error::new(Reason::UnsetVariable, format!("{error}, column {column} of `{what}` on {host}"))
+        })?;
+        let values = self.values(host);
+        let known: Vec<&str> = values.keys().map(String::as_str).collect();
+        template.render(text, |name| values.get(name).cloned(), known).map_err(|unset| {
+            let text = format!("{unset} of `{what}` on {host}; nothing was started");
+            let trouble = Trouble::new(Reason::UnsetVariable, text);
+            match unset.nearest {
+                Some(nearest) => trouble.fix(format!("`%{{{nearest}}}`")).into(),
+                None => trouble
+                    .saw(format!("set are: {}", values.into_keys().collect::<Vec<_>>().join(" ")))
+                    .into(),
+            }
+        })
+    }
+
+    /// Everything that `%{…}` can name on `host`.
+    pub(crate) fn values(&self, host: &HostName) -> BTreeMap<String, String> {
+        let state = self.lock();
+        let mut values = state.variables.clone();
+        if let Some(own) = state.hosts.iter().find(|known| known.info.name == *host) {
+            values.extend(own.facts(&self.run, self.seed).map(|(name, value)| (name.to_owned(), value)));
+        }
+        values
+    }
+}
+
+impl HostState {
+    /// What every process and template on this host can know of it.
+    fn facts(&self, run: &str, seed: u64) -> impl Iterator<Item = (&'static str, String)> {
+        [
+            ("host", self.info.name.to_string()),
+            ("role", self.info.role.to_string()),
+            ("index", self.info.index.to_string()),
+            ("count", self.info.count.to_string()),
+            ("address", self.address.clone()),
+            ("address6", self.address6.clone()),
+            ("run", run.to_owned()),
+            ("seed", seed.to_string()),
+        ]
+        .into_iter()
+    }
+}
+
+pub(crate) fn lost(name: &HostName, reason: &str) -> Error {
+    Trouble::new(Reason::HostLost, format!("host {name} was lost: {reason}"))
+        .guess(format!("{name}.restart() brings it back, if its loss is part of the test"))
+        .into()
+}
+
+async fn watch_link(core: Arc<Core>, host: HostName, generation: u32, link: Link) {
+    let why = link.ended().await;
+    // What the host or its stage says of it is better than that a connection ended.
+    tokio::time::sleep(LAST_WORDS / 10).await;
+    core.on_lost(&host, generation, &format!("its agent went away ({why})"));
+}
+
+/// Passes on what the testbed says by itself. Runs on the engine until the testbed ends.
+pub(crate) async fn watch_bed(core: Arc<Core>) {
+    loop {
+        match core.bed.event().await {
+            BedEvent::HostDied(host, reason) => {
+                let known = core.named(host.as_str()).is_some();
+                let generation = if known { core.with_host(&host, |host| host.generation) } else { 0 };
+                let reason =
+                    if reason.is_empty() { "its agent was killed or ended".to_owned() } else { reason };
+                if known {
+                    core.on_lost(&host, generation, &reason);
+                }
+            }
+            BedEvent::Ended(reason) => {
+                for host in core.names() {
+                    let generation = core.with_host(&host, |host| host.generation);
+                    core.on_lost(&host, generation, &reason);
+                }
+                return;
+            }
+        }
+    }
+}
+
+fn random_session() -> SessionId {
+    let mut id = [0; 16];
+    crate::entropy::fill(&mut id);
+    SessionId(id)
+}
+
+impl std::fmt::Debug for Core {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "run {}", self.run)
+    }
+}

@@ -1,0 +1,67 @@
+//! The thread that carries a run: its links, its timers, its evidence. A test body that blocks stops nothing here.
+
+use std::future::Future;
+use std::io;
+use std::thread;
+
+use tokio::runtime::{Builder, Handle};
+use tokio::sync::oneshot;
+
+use crate::error::{Error, Result};
+use netsplit_model::Reason;
+
+/// One runtime on one thread, for as long as the run lasts.
+#[derive(Debug)]
+pub(crate) struct Engine {
+    handle: Handle,
+    stop: Option<oneshot::Sender<()>>,
+    thread: Option<thread::JoinHandle<()>>,
+}
+
+impl Engine {
+    pub(crate) fn start() -> io::Result<Self> {
+        let runtime = Builder::new_current_thread().enable_all().build()?;
+        let handle = runtime.handle().clone();
+        let (stop, stopped) = oneshot::channel::<()>();
+        let thread = thread::Builder::new().name("netsplit".into()).spawn(move || {
+            // Dropping the sender stops as well.
+            let _either = runtime.block_on(stopped);
+        })?;
+        Ok(Self { handle, stop: Some(stop), thread: Some(thread) })
+    }
+
+    /// Where tasks of this run are spawned.
+    pub(crate) fn handle(&self) -> &Handle {
+        &self.handle
+    }
+
+    /// Runs `future` on the engine, whatever becomes of the caller.
+    pub(crate) async fn run<T: Send + 'static>(
+        &self,
+        future: impl Future<Output = T> + Send + 'static,
+    ) -> Result<T> {
+        run_on(&self.handle, future).await
+    }
+}
+
+/// Runs `future` on `handle`'s runtime, whatever becomes of the caller.
+pub(crate) async fn run_on<T: Send + 'static>(
+    handle: &Handle,
+    future: impl Future<Output = T> + Send + 'static,
+) -> Result<T> {
+    handle
+        .spawn(future)
+        .await
+        .map_err(|error| Error::new(Reason::Bug, format!("the engine stopped: {error}")))
+}
+
+impl Drop for Engine {
+    fn drop(&mut self) {
+        drop(self.stop.take());
+        let is_itself =
+            self.thread.as_ref().is_some_and(|thread| thread.thread().id() == thread::current().id());
+        if let Some(thread) = self.thread.take().filter(|_| !is_itself) {
+            let _panicked = thread.join();
+        }
+    }
+}

@@ -1,0 +1,84 @@
+//! The one error of the API: a message with the remedy, its stable name, and how the process ended if one did.
+
+use std::fmt;
+
+use netsplit_model::{Outcome, Place, Reason, Trouble, Verdict};
+
+/// What a test returns, and every operation of the API.
+pub type Result<T = (), E = Error> = std::result::Result<T, E>;
+
+/// Something went wrong. Shown, it is the whole message; [`Self::name`] is what programs look at.
+#[derive(Clone)]
+pub struct Error {
+    inner: Box<Inner>,
+}
+
+#[derive(Clone)]
+struct Inner {
+    trouble: Trouble,
+    outcome: Option<Outcome>,
+}
+
+impl Error {
+    /// An error that a test makes itself.
+    pub fn new(name: Reason, text: impl Into<String>) -> Self {
+        Trouble::new(name, text).into()
+    }
+
+    /// The stable name: [`Reason::WaitTimedOut`] and so on.
+    pub fn name(&self) -> Reason {
+        self.inner.trouble.name
+    }
+
+    /// How the process ended that this is about.
+    pub fn outcome(&self) -> Option<&Outcome> {
+        self.inner.outcome.as_ref()
+    }
+
+    /// The message in its parts.
+    pub fn trouble(&self) -> &Trouble {
+        &self.inner.trouble
+    }
+
+    /// The verdict of a test that ends with this.
+    pub fn verdict(&self) -> Verdict {
+        self.inner.trouble.verdict()
+    }
+
+    pub(crate) fn with_outcome(mut self, outcome: Outcome) -> Self {
+        self.inner.outcome = Some(outcome);
+        self
+    }
+
+    pub(crate) fn at(mut self, place: Option<Place>) -> Self {
+        self.inner.trouble = self.inner.trouble.at(place);
+        self
+    }
+}
+
+impl From<Trouble> for Error {
+    fn from(trouble: Trouble) -> Self {
+        Self { inner: Box::new(Inner { trouble, outcome: None }) }
+    }
+}
+
+impl From<Error> for Trouble {
+    fn from(error: Error) -> Self {
+        error.inner.trouble
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.inner.trouble.fmt(f)
+    }
+}
+
+/// The same as shown: it is what `unwrap` and a test's `?` print.
+impl fmt::Debug for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.inner.trouble)
+    }
+}
+
+impl std::error::Error for Error {}

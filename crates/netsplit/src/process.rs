@@ -1,0 +1,416 @@
+//! Processes on hosts: what starts them, what they are while they run, how they end.
+
+mod driver;
+mod start;
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::future::{Future, IntoFuture};
+use std::panic::Location;
+use std::pin::Pin;
+use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use bytes::Bytes;
+use netsplit_link::Sender;
+use netsplit_model::{
+    Event, HostName, NotStartedKind, Outcome, ProcessName, Reason, Stream, Trouble, signal, units::Wanted,
+};
+use netsplit_wire::message::{Command, ProcessCommand, Pty, tag};
+use tokio::sync::watch;
+
+use crate::core::Core;
+use crate::error::{Error, Result};
+use crate::place;
+use crate::recorder::Scope;
+use crate::wait::{Never, Wait};
+
+pub use start::{Exit, Output, Run, Start};
+
+pub(crate) type BoxFuture<T> = Pin<Box<dyn Future<Output = T> + Send>>;
+
+/// How far a process has come.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Progress {
+    Starting,
+    Running,
+    Ended(Outcome),
+}
+
+/// A process on a host. Clones are the same process; dropping them leaves it running until its host or the test ends.
+#[derive(Clone)]
+pub struct Process {
+    pub(crate) shared: Arc<Shared>,
+}
+
+pub(crate) struct Shared {
+    pub(crate) core: Arc<Core>,
+    pub(crate) name: ProcessName,
+    /// The command as the user wrote it.
+    pub(crate) shown: String,
+    pub(crate) progress: watch::Receiver<Progress>,
+    sender: Sender,
+    /// Where the next wait begins, for each stream.
+    cursor: Mutex<BTreeMap<Stream, u64>>,
+    /// Whether its end was ordered because nobody waits for it any more.
+    cancelled: Arc<AtomicBool>,
+}
+
+impl Process {
+    /// The host it runs on.
+    pub fn host(&self) -> &HostName {
+        self.shared.name.host()
+    }
+
+    /// Its name: `a/etcd`.
+    pub fn name(&self) -> &ProcessName {
+        &self.shared.name
+    }
+
+    /// How it ended; `None` while it runs.
+    pub fn outcome(&self) -> Option<Outcome> {
+        match &*self.shared.progress.borrow() {
+            Progress::Ended(outcome) => Some(outcome.clone()),
+            _ => None,
+        }
+    }
+
+    /// Waits until it has ended, by default as long as a command may take (`deadlines.run`).
+    #[track_caller]
+    pub fn wait(&self) -> WaitForEnd {
+        WaitForEnd { process: self.clone(), within: None, at: Location::caller() }
+    }
+
+    /// Waits for a line that matches a regular expression: from the first byte, or behind the last match.
+    #[track_caller]
+    pub fn wait_for(&self, pattern: impl Into<String>) -> Wait {
+        Wait::on_process(self, pattern.into(), Location::caller())
+    }
+
+    /// Expects that no line matches: from the first byte, or behind the last match, and for as long as is said.
+    #[track_caller]
+    pub fn never(&self, pattern: impl Into<String>) -> Never {
+        Never::new(Wait::on_process(self, pattern.into(), Location::caller()))
+    }
+
+    /// Ends it with all its children: TERM, grace, KILL. Returns how it ended.
+    ///
+    /// # Errors
+    /// When its host was lost.
+    #[track_caller]
+    pub fn stop(&self) -> impl Future<Output = Result<Outcome>> + use<> {
+        self.end(false, Location::caller())
+    }
+
+    /// Ends it with all its children at once.
+    ///
+    /// # Errors
+    /// When its host was lost.
+    #[track_caller]
+    pub fn kill(&self) -> impl Future<Output = Result<Outcome>> + use<> {
+        self.end(true, Location::caller())
+    }
+
+    fn end(
+        &self,
+        at_once: bool,
+        at: &'static Location<'static>,
+    ) -> impl Future<Output = Result<Outcome>> + use<> {
+        let process = self.clone();
+        async move {
+            let core = Arc::clone(&process.shared.core);
+            if process.outcome().is_none() {
+                let number = if at_once { signal::KILL } else { signal::TERM };
+                process.shared.signalled(number);
+                // A host that went meanwhile ends the process as well.
+                let _gone = process.command(Command::End(at_once)).await;
+            }
+            let limit = core.settings.deadlines.grace + core.settings.deadlines.wait;
+            let ended = process.ended(limit).await.ok_or_else(|| process.still_running(limit));
+            core.noted(ended, place::of(at))
+        }
+    }
+
+    /// Sends a signal to its process group: a number, `"USR1"` or `"SIGUSR1"`.
+    ///
+    /// # Errors
+    /// When there is no such signal, or the host was lost.
+    #[track_caller]
+    pub fn signal<S: IntoSignal>(&self, signal: S) -> impl Future<Output = Result> + use<S> {
+        let (process, number, at) = (self.clone(), signal.into_signal(), Location::caller());
+        async move {
+            let core = Arc::clone(&process.shared.core);
+            let sent = match number {
+                Some(number) => {
+                    process.shared.signalled(number);
+                    process.command(Command::Signal(number)).await
+                }
+                None => Err(Error::new(Reason::BadValue, "there is no such signal")),
+            };
+            core.noted(sent, place::of(at))
+        }
+    }
+
+    /// Writes to its standard input, which must have been left open.
+    ///
+    /// # Errors
+    /// When its host was lost.
+    #[track_caller]
+    pub fn write<B: Into<Bytes>>(&self, bytes: B) -> impl Future<Output = Result> + use<B> {
+        let (process, bytes, at) = (self.clone(), bytes.into(), Location::caller());
+        async move {
+            let sent = process.shared.sender.send(tag::STDIN, bytes).await;
+            process.shared.core.noted(sent.map_err(|_| process.gone()), place::of(at))
+        }
+    }
+
+    /// Ends its standard input.
+    ///
+    /// # Errors
+    /// When its host was lost.
+    pub async fn close_stdin(&self) -> Result {
+        self.command(Command::StdinEnd(true)).await
+    }
+
+    /// Tells its terminal another size.
+    ///
+    /// # Errors
+    /// When its host was lost.
+    pub async fn resize(&self, rows: u32, columns: u32) -> Result {
+        self.command(Command::Resize(Pty { rows, columns })).await
+    }
+
+    /// What it has written to standard output so far, byte for byte.
+    ///
+    /// # Errors
+    /// When the evidence cannot be read.
+    pub fn stdout(&self) -> Result<Vec<u8>> {
+        self.shared.read(Stream::Stdout)
+    }
+
+    /// What it has written to standard error so far, byte for byte.
+    ///
+    /// # Errors
+    /// When the evidence cannot be read.
+    pub fn stderr(&self) -> Result<Vec<u8>> {
+        self.shared.read(Stream::Stderr)
+    }
+
+    async fn command(&self, command: Command) -> Result {
+        let sent = self.shared.sender.send_message(&ProcessCommand::from(command)).await;
+        sent.map_err(|_| self.gone())
+    }
+
+    /// The error for a process that can no longer be spoken to.
+    fn gone(&self) -> Error {
+        let core = &self.shared.core;
+        match self.outcome() {
+            Some(outcome) => Error::new(Reason::HostDown, format!("{} {outcome} already", self.name()))
+                .with_outcome(outcome),
+            None => crate::core::lost(self.host(), &core.why_lost(self.host(), "its agent went away")),
+        }
+    }
+
+    /// How it ended, unless it runs for longer than `limit`.
+    async fn ended(&self, limit: Duration) -> Option<Outcome> {
+        let mut progress = self.shared.progress.clone();
+        let ended = progress.wait_for(|progress| matches!(progress, Progress::Ended(_)));
+        match tokio::time::timeout(limit, ended).await {
+            Ok(Ok(progress)) => match &*progress {
+                Progress::Ended(outcome) => Some(outcome.clone()),
+                _ => None,
+            },
+            // The driver ended without a word: only when the run is over.
+            Ok(Err(_)) => Some(Outcome::AgentLost { reason: "the run is over".into() }),
+            Err(_) => None,
+        }
+    }
+
+    fn still_running(&self, limit: Duration) -> Error {
+        let text =
+            format!("`{}` on {} was still running after {}", self.shared.shown, self.host(), Wanted(limit));
+        self.with_tails(Trouble::new(Reason::CommandTimedOut, text)).into()
+    }
+
+    /// Adds the last lines of both streams.
+    pub(crate) fn with_tails(&self, trouble: Trouble) -> Trouble {
+        let lines = self.shared.core.recorder.last_lines(&Scope::Process(self.name().clone()), 5);
+        // What it complained of is the likelier cause.
+        let (stderr, stdout): (Vec<_>, Vec<_>) =
+            lines.into_iter().partition(|line| line.stream == Stream::Stderr);
+        stderr.into_iter().chain(stdout).take(8).fold(trouble, |trouble, line| {
+            trouble.saw(format!("{:>9}  {}  {}", netsplit_model::units::At(line.at), line.stream, line.text))
+        })
+    }
+
+    /// The error for a process that ended as `outcome`, which was not wanted.
+    pub(crate) fn unwanted(&self, outcome: &Outcome) -> Error {
+        let (shown, host) = (&self.shared.shown, self.host());
+        let trouble = match outcome {
+            Outcome::Exited { .. } | Outcome::Signalled { .. } => {
+                let trouble = Trouble::new(Reason::UnexpectedExit, format!("`{shown}` on {host} {outcome}"));
+                self.with_tails(trouble)
+            }
+            Outcome::CouldNotStart(reason) => start::could_not_start(reason, shown, host),
+            Outcome::TimedOut { .. } => {
+                let trouble = Trouble::new(
+                    Reason::CommandTimedOut,
+                    format!("`{shown}` on {host} {outcome} and was ended"),
+                );
+                self.with_tails(trouble).guess("`.within(…)` gives it longer")
+            }
+            Outcome::AgentLost { reason } if reason.contains("killed by the test") => {
+                Trouble::new(Reason::HostDown, format!("`{shown}` on {host} was lost: {reason}"))
+            }
+            Outcome::AgentLost { reason } => {
+                Trouble::new(Reason::HostLost, format!("`{shown}` on {host} was lost: {reason}"))
+            }
+            Outcome::Cancelled => {
+                Trouble::new(Reason::Cancelled, format!("`{shown}` on {host} was cancelled"))
+            }
+        };
+        Error::from(trouble).with_outcome(outcome.clone())
+    }
+}
+
+impl Shared {
+    fn signalled(&self, signal: i32) {
+        let event = Event::ProcessSignalled { process: self.name.clone(), signal };
+        self.core.recorder.disturbance(event, format!("{} was sent {}", self.name, signal::name(signal)));
+    }
+
+    fn read(&self, stream: Stream) -> Result<Vec<u8>> {
+        read_stream(&self.core, &self.name, stream)
+    }
+
+    pub(crate) fn cursor(&self) -> BTreeMap<Stream, u64> {
+        self.cursor.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    pub(crate) fn advance(&self, stream: Stream, to: u64) {
+        self.cursor.lock().unwrap_or_else(PoisonError::into_inner).insert(stream, to);
+    }
+}
+
+pub(crate) fn read_stream(core: &Core, process: &ProcessName, stream: Stream) -> Result<Vec<u8>> {
+    if core.recorder.length(process, stream) == 0 {
+        return Ok(Vec::new());
+    }
+    let path = core.recorder.dir().stream(process, stream);
+    std::fs::read(&path).map_err(|error| {
+        Error::new(Reason::DiskFull, format!("the evidence `{}` cannot be read: {error}", path.display()))
+    })
+}
+
+/// A signal by number or name.
+pub trait IntoSignal {
+    /// Its number, if there is one.
+    fn into_signal(self) -> Option<i32>;
+}
+
+impl IntoSignal for i32 {
+    fn into_signal(self) -> Option<i32> {
+        (1..=64).contains(&self).then_some(self)
+    }
+}
+
+impl IntoSignal for &str {
+    fn into_signal(self) -> Option<i32> {
+        signal::parse(self)
+    }
+}
+
+/// Waits for a process to end.
+#[must_use = "a wait does nothing until it is awaited"]
+#[derive(Debug)]
+pub struct WaitForEnd {
+    process: Process,
+    within: Option<Duration>,
+    at: &'static Location<'static>,
+}
+
+impl WaitForEnd {
+    /// How long to wait.
+    pub fn within(mut self, time: Duration) -> Self {
+        self.within = Some(time);
+        self
+    }
+}
+
+impl IntoFuture for WaitForEnd {
+    type Output = Result<Outcome>;
+    type IntoFuture = BoxFuture<Result<Outcome>>;
+
+    fn into_future(self) -> BoxFuture<Result<Outcome>> {
+        Box::pin(async move {
+            let core = &self.process.shared.core;
+            let limit = self.within.map_or(core.settings.deadlines.run, |time| core.scaled(time));
+            let ended = self.process.ended(limit).await.ok_or_else(|| self.process.still_running(limit));
+            core.noted(ended, place::of(self.at))
+        })
+    }
+}
+
+/// Waits until the first of several processes has ended: which, and how.
+///
+/// # Errors
+/// When none has within `deadlines.run`, or there are none.
+#[track_caller]
+pub fn wait_any(processes: &[Process]) -> impl Future<Output = Result<(usize, Outcome)>> + use<> {
+    let (processes, at) = (processes.to_vec(), Location::caller());
+    async move {
+        let Some(first) = processes.first() else {
+            return Err(Error::new(Reason::BadValue, "there is no process to wait for"));
+        };
+        let core = Arc::clone(&first.shared.core);
+        let limit = core.settings.deadlines.run;
+        let mut waits: Vec<_> = processes.iter().map(|process| Box::pin(process.ended(limit))).collect();
+        let first_ended = std::future::poll_fn(|context| {
+            let ready =
+                waits.iter_mut().enumerate().find_map(|(index, wait)| match wait.as_mut().poll(context) {
+                    std::task::Poll::Ready(ended) => Some((index, ended)),
+                    std::task::Poll::Pending => None,
+                });
+            ready.map_or(std::task::Poll::Pending, std::task::Poll::Ready)
+        })
+        .await;
+        let ended = match first_ended {
+            (index, Some(outcome)) => Ok((index, outcome)),
+            (index, None) => Err(processes[index].still_running(limit)),
+        };
+        core.noted(ended, place::of(at))
+    }
+}
+
+/// Waits until all of several processes have ended: how each did, in order.
+///
+/// # Errors
+/// When one has not within `deadlines.run`.
+#[track_caller]
+pub fn wait_all(processes: &[Process]) -> impl Future<Output = Result<Vec<Outcome>>> + use<> {
+    let (processes, at) = (processes.to_vec(), Location::caller());
+    async move {
+        let mut outcomes = Vec::new();
+        let begun = tokio::time::Instant::now();
+        for process in &processes {
+            let limit = process.shared.core.settings.deadlines.run;
+            match process.ended(limit.saturating_sub(begun.elapsed())).await {
+                Some(outcome) => outcomes.push(outcome),
+                None => return process.shared.core.noted(Err(process.still_running(limit)), place::of(at)),
+            }
+        }
+        Ok(outcomes)
+    }
+}
+
+impl fmt::Debug for Process {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Process({})", self.name())
+    }
+}
+
+/// Whether a bare name was not found, which is the testbed's fault and not the system's.
+pub(crate) fn is_missing_program(kind: NotStartedKind) -> bool {
+    kind == NotStartedKind::NoSuchProgram
+}

@@ -1,0 +1,256 @@
+//! The evidence as it is made: the event log and every stream's bytes, and whoever waits for a line in them.
+//!
+//! Everything that happens in a run passes through here, under one lock, and gets its number: this is what puts the
+//! events of many hosts in one order. What is written is in the kernel before anybody is told of it, so that a runner
+//! that is killed leaves all up to that moment.
+
+mod lines;
+mod streams;
+mod watch;
+
+use std::collections::BTreeMap;
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Write};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use netsplit_model::{Event, HostName, ProcessName, Record, Stream};
+use netsplit_report::RunDir;
+use tokio::sync::Notify;
+
+use streams::StreamLog;
+pub(crate) use watch::{Found, Scope, Since, WatchEnd, WatchSpec};
+
+/// An unterminated line counts as a line once nothing has followed it for so long: a prompt waits for its answer.
+pub(crate) const QUIET: Duration = Duration::from_millis(20);
+
+/// Told of each event right after it was written.
+pub(crate) type Listener = Box<dyn FnMut(&Record) + Send>;
+
+/// Clones are the same recorder.
+#[derive(Clone)]
+pub(crate) struct Recorder {
+    inner: Arc<Mutex<Inner>>,
+    /// A line without its end may have become one.
+    pub(crate) unfinished: Arc<Notify>,
+}
+
+pub(super) struct Inner {
+    dir: RunDir,
+    begun: Instant,
+    log: File,
+    next: u64,
+    streams: BTreeMap<(ProcessName, Stream), StreamLog>,
+    watches: BTreeMap<u64, watch::Watch>,
+    next_watch: u64,
+    /// When hosts or network were last disturbed, and by what.
+    disturbance: (u64, String),
+    listeners: Vec<Listener>,
+    /// Why evidence is no longer written.
+    broken: Option<String>,
+}
+
+impl Recorder {
+    /// Begins the log in an existing directory.
+    pub(crate) fn begin(dir: RunDir, first: Event) -> io::Result<Self> {
+        let log = OpenOptions::new().create_new(true).append(true).open(dir.events())?;
+        let inner = Inner {
+            dir,
+            begun: Instant::now(),
+            log,
+            next: 0,
+            streams: BTreeMap::new(),
+            watches: BTreeMap::new(),
+            next_watch: 1,
+            disturbance: (0, "the run began".to_owned()),
+            listeners: Vec::new(),
+            broken: None,
+        };
+        let recorder = Self { inner: Arc::new(Mutex::new(inner)), unfinished: Arc::default() };
+        recorder.lock().write(first, 0);
+        Ok(recorder)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// How long the run has lasted.
+    pub(crate) fn now(&self) -> Duration {
+        self.lock().begun.elapsed()
+    }
+
+    /// Writes an event and returns when it happened.
+    pub(crate) fn event(&self, event: Event) -> Duration {
+        let mut inner = self.lock();
+        let now = inner.now();
+        inner.write(event, now);
+        Duration::from_nanos(now)
+    }
+
+    /// Writes an event after which the world is another: waits on hosts look from here on.
+    pub(crate) fn disturbance(&self, event: Event, what: String) {
+        let mut inner = self.lock();
+        let now = inner.now();
+        inner.disturbance = (now, what);
+        for stream in inner.streams.values_mut() {
+            stream.mark_next();
+        }
+        inner.write(event, now);
+    }
+
+    /// When the world was last disturbed, and by what.
+    pub(crate) fn last_disturbance(&self) -> (Duration, String) {
+        let inner = self.lock();
+        (Duration::from_nanos(inner.disturbance.0), inner.disturbance.1.clone())
+    }
+
+    /// A process wrote `bytes`.
+    pub(crate) fn output(&self, process: &ProcessName, stream: Stream, bytes: &[u8]) {
+        let unfinished = self.lock().output(process, stream, bytes);
+        if unfinished {
+            self.unfinished.notify_one();
+        }
+    }
+
+    /// A process ended; its last line may have no end.
+    pub(crate) fn process_ended(&self, process: &ProcessName, event: impl FnOnce(u64, u64) -> Event) {
+        let mut inner = self.lock();
+        for stream in Stream::ALL {
+            inner.match_unfinished(process, stream);
+        }
+        let [stdout, stderr] = Stream::ALL.map(|stream| inner.length(process, stream));
+        let now = inner.now();
+        inner.write(event(stdout, stderr), now);
+        inner.end_watches_of(process);
+    }
+
+    /// Looks at lines without an end that nothing has followed for [`QUIET`]. Returns whether some may still become so.
+    pub(crate) fn match_quiet(&self) -> bool {
+        self.lock().match_quiet()
+    }
+
+    /// Tells `listener` of every event from now on.
+    pub(crate) fn listen(&self, listener: Listener) {
+        self.lock().listeners.push(listener);
+    }
+
+    /// How many bytes a stream has.
+    pub(crate) fn length(&self, process: &ProcessName, stream: Stream) -> u64 {
+        self.lock().length(process, stream)
+    }
+
+    /// The run's directory.
+    pub(crate) fn dir(&self) -> RunDir {
+        self.lock().dir.clone()
+    }
+
+    /// Why evidence could not be written, if it could not.
+    pub(crate) fn broken(&self) -> Option<String> {
+        self.lock().broken.clone()
+    }
+
+    /// The last lines of each stream in `scope`, the newest stream first.
+    pub(crate) fn last_lines(&self, scope: &Scope, each: usize) -> Vec<LastLine> {
+        let (dir, mut streams) = {
+            let inner = self.lock();
+            let wanted = inner.streams.iter().filter(|((process, _), _)| scope.covers(process));
+            let streams: Vec<_> = wanted
+                .filter(|(_, log)| log.length() > 0)
+                .map(|((process, stream), log)| (log.last_at(), process.clone(), *stream))
+                .collect();
+            (inner.dir.clone(), streams)
+        };
+        streams.sort_by(|a, b| b.0.cmp(&a.0));
+        let lines = streams.into_iter().flat_map(|(at, process, stream)| {
+            let lines = netsplit_report::last_lines(&dir.stream(&process, stream), each).unwrap_or_default();
+            lines.into_iter().map(move |text| LastLine {
+                at: Duration::from_nanos(at),
+                process: process.clone(),
+                stream,
+                text,
+            })
+        });
+        lines.collect()
+    }
+}
+
+/// One of the last lines of a stream.
+#[derive(Clone, Debug)]
+pub(crate) struct LastLine {
+    /// When its stream was last written to.
+    pub(crate) at: Duration,
+    pub(crate) process: ProcessName,
+    pub(crate) stream: Stream,
+    pub(crate) text: String,
+}
+
+impl Inner {
+    fn now(&self) -> u64 {
+        u64::try_from(self.begun.elapsed().as_nanos()).unwrap_or(u64::MAX)
+    }
+
+    fn write(&mut self, event: Event, t: u64) {
+        let record = Record { n: self.next, t, event };
+        self.next += 1;
+        let line = serde_json::to_vec(&record).map(|mut line| {
+            line.push(b'\n');
+            line
+        });
+        let written = line.map_err(io::Error::from).and_then(|line| self.log.write_all(&line));
+        if let Err(error) = written {
+            self.broken.get_or_insert(format!("events.jsonl: {error}"));
+        }
+        for listener in &mut self.listeners {
+            listener(&record);
+        }
+    }
+
+    fn length(&self, process: &ProcessName, stream: Stream) -> u64 {
+        self.streams.get(&(process.clone(), stream)).map_or(0, StreamLog::length)
+    }
+
+    /// Returns whether a line is left without its end that somebody may wait for.
+    fn output(&mut self, process: &ProcessName, stream: Stream, bytes: &[u8]) -> bool {
+        let t = self.now();
+        let key = (process.clone(), stream);
+        if !self.streams.contains_key(&key) {
+            let path = self.dir.stream(process, stream);
+            let made =
+                fs::create_dir_all(self.dir.host(process.host())).and_then(|()| StreamLog::create(&path));
+            let log = made.unwrap_or_else(|error| {
+                self.broken.get_or_insert(format!("{}: {error}", path.display()));
+                StreamLog::lost()
+            });
+            self.streams.insert(key.clone(), log);
+        }
+        let Some(log) = self.streams.get_mut(&key) else { return false };
+        let offset = log.length();
+        if let Err(error) = log.append(t, bytes) {
+            self.broken.get_or_insert(format!("{process}.{stream}: {error}"));
+        }
+        let event = Event::Output { process: process.clone(), stream, offset, bytes: bytes.len() as u64 };
+        self.write(event, t);
+        self.match_output(&key, bytes, t)
+    }
+}
+
+impl Scope {
+    /// Whether what `process` writes is looked at.
+    pub(crate) fn covers(&self, process: &ProcessName) -> bool {
+        match self {
+            Self::All => true,
+            Self::Hosts(hosts) => hosts.contains(process.host()),
+            Self::Process(own) => own == process,
+        }
+    }
+
+    /// Hosts or processes by name, for messages and events.
+    pub(crate) fn names(&self, all: &[HostName]) -> Vec<String> {
+        match self {
+            Self::All => all.iter().map(ToString::to_string).collect(),
+            Self::Hosts(hosts) => hosts.iter().map(ToString::to_string).collect(),
+            Self::Process(process) => vec![process.to_string()],
+        }
+    }
+}

@@ -1,0 +1,339 @@
+//! Waits for lines: in what was written already, from where the wait looks, and in what comes.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs::File;
+use std::io::{Read, Seek, SeekFrom};
+use std::time::Duration;
+
+use netsplit_model::{HostName, ProcessName, Stream};
+use regex::bytes::Regex;
+use tokio::sync::oneshot;
+
+use super::lines::{complete, without_return};
+use super::{Inner, QUIET, Recorder};
+
+/// Bytes of old output looked at while the recorder is held; more is looked at before.
+const HELD_MAX: u64 = 1 << 20;
+
+/// Whose output is looked at.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Scope {
+    All,
+    Hosts(BTreeSet<HostName>),
+    Process(ProcessName),
+}
+
+/// From where.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Since {
+    /// An instant of the run.
+    Time(Duration),
+    /// An offset for each stream of one process; absent: the first byte.
+    Cursor(BTreeMap<Stream, u64>),
+}
+
+/// What is waited for.
+#[derive(Clone, Debug)]
+pub(crate) struct WatchSpec {
+    pub(crate) pattern: Regex,
+    pub(crate) scope: Scope,
+    pub(crate) since: Since,
+    /// Of several lines that are there already, the newest rather than the oldest.
+    pub(crate) newest: bool,
+}
+
+impl WatchSpec {
+    /// The part of a line that a process's wait has not moved past: a prompt that was matched is not matched again
+    /// when its line gets an end. `None`: all of it was passed.
+    fn unseen_part<'l>(&self, stream: Stream, offset: u64, line: &'l [u8]) -> Option<&'l [u8]> {
+        let Since::Cursor(cursor) = &self.since else { return Some(line) };
+        let passed = cursor.get(&stream).map_or(0, |cursor| cursor.saturating_sub(offset));
+        if passed == 0 {
+            return Some(line);
+        }
+        line.get(usize::try_from(passed).unwrap_or(usize::MAX)..).filter(|rest| !rest.is_empty())
+    }
+}
+
+/// A line that matched.
+#[derive(Clone, Debug)]
+pub(crate) struct Found {
+    pub(crate) process: ProcessName,
+    pub(crate) stream: Stream,
+    /// Where the line begins in its stream, and where the next one does.
+    pub(crate) offset: u64,
+    pub(crate) end: u64,
+    pub(crate) at: Duration,
+    pub(crate) line: Vec<u8>,
+}
+
+/// How a wait ended by itself.
+#[derive(Clone, Debug)]
+pub(crate) enum WatchEnd {
+    Found(Box<Found>),
+    /// The process ended, and all it wrote was looked at.
+    ProcessEnded,
+}
+
+/// A wait that goes on; dropping it ends it.
+pub(crate) struct WatchHandle {
+    recorder: Recorder,
+    id: u64,
+    pub(crate) end: oneshot::Receiver<WatchEnd>,
+}
+
+impl WatchHandle {
+    /// Lines looked at so far.
+    pub(crate) fn searched(&self) -> u64 {
+        self.recorder.lock().watches.get(&self.id).map_or(0, |watch| watch.searched)
+    }
+}
+
+impl Drop for WatchHandle {
+    fn drop(&mut self) {
+        self.recorder.lock().watches.remove(&self.id);
+    }
+}
+
+pub(super) struct Watch {
+    spec: WatchSpec,
+    searched: u64,
+    told: Option<oneshot::Sender<WatchEnd>>,
+}
+
+impl Watch {
+    fn covers(&self, process: &ProcessName) -> bool {
+        self.told.is_some() && self.spec.scope.covers(process)
+    }
+
+    fn tell(&mut self, end: WatchEnd) {
+        if let Some(told) = self.told.take() {
+            // Whoever waited may have stopped waiting at this very moment.
+            let _gone = told.send(end);
+        }
+    }
+}
+
+impl Recorder {
+    /// Begins a wait. `ended`: the process of a process's wait has ended already.
+    pub(crate) fn watch(&self, spec: WatchSpec, ended: bool) -> WatchHandle {
+        let (told, end) = oneshot::channel();
+        let mut past = Past { spec: &spec, looked: BTreeMap::new(), found: None, searched: 0 };
+        // Most of what is old is looked at without holding up those who write.
+        loop {
+            let todo = self.lock().unseen(&past);
+            if todo.iter().map(|piece| piece.to - piece.from).sum::<u64>() <= HELD_MAX {
+                break;
+            }
+            past.look(self, todo);
+        }
+        let mut inner = self.lock();
+        let todo = inner.unseen(&past);
+        for piece in todo {
+            past.look_at(&inner, piece);
+        }
+        let id = inner.next_watch;
+        inner.next_watch += 1;
+        let Past { found, searched, .. } = past;
+        let mut watch = Watch { spec, searched, told: Some(told) };
+        match found {
+            Some(found) => watch.tell(WatchEnd::Found(Box::new(found))),
+            None if ended => watch.tell(WatchEnd::ProcessEnded),
+            None => {}
+        }
+        inner.watches.insert(id, watch);
+        drop(inner);
+        // A prompt that stands there since long becomes a line as well.
+        self.unfinished.notify_one();
+        WatchHandle { recorder: self.clone(), id, end }
+    }
+}
+
+/// Bytes of one stream that a new wait has not looked at.
+struct Piece {
+    process: ProcessName,
+    stream: Stream,
+    from: u64,
+    to: u64,
+}
+
+/// A wait's look at what was written before it.
+struct Past<'a> {
+    spec: &'a WatchSpec,
+    /// Up to where each stream was looked at.
+    looked: BTreeMap<(ProcessName, Stream), u64>,
+    found: Option<Found>,
+    searched: u64,
+}
+
+impl Past<'_> {
+    fn look(&mut self, recorder: &Recorder, pieces: Vec<Piece>) {
+        for piece in pieces {
+            let whole = self.read(&recorder.dir(), &piece);
+            let inner = recorder.lock();
+            self.search(&inner, &piece, &whole);
+        }
+    }
+
+    fn look_at(&mut self, inner: &Inner, piece: Piece) {
+        let whole = self.read(&inner.dir, &piece);
+        self.search(inner, &piece, &whole);
+    }
+
+    fn read(&self, dir: &netsplit_report::RunDir, piece: &Piece) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        let read = File::open(dir.stream(&piece.process, piece.stream)).and_then(|mut file| {
+            file.seek(SeekFrom::Start(piece.from))?;
+            file.take(piece.to - piece.from).read_to_end(&mut bytes)
+        });
+        // A stream whose file cannot be read was reported as broken when it was written.
+        let _reported = read;
+        bytes
+    }
+
+    fn search(&mut self, inner: &Inner, piece: &Piece, bytes: &[u8]) {
+        let key = (piece.process.clone(), piece.stream);
+        let Some(log) = inner.streams.get(&key) else { return };
+        let mut tail = Vec::new();
+        let (mut searched, mut found) = (0, self.found.take());
+        complete(&mut tail, bytes, |offset, line| {
+            searched += 1;
+            let offset = piece.from + offset;
+            let at = Duration::from_nanos(log.time_of(offset + line.len() as u64));
+            let is_better = found
+                .as_ref()
+                .is_none_or(|found| if self.spec.newest { at >= found.at } else { at < found.at });
+            if is_better && self.spec.pattern.is_match(line) {
+                let end = offset + line.len() as u64 + 1;
+                let (process, stream) = key.clone();
+                found = Some(Found { process, stream, offset, end, at, line: line.to_vec() });
+            }
+        });
+        (self.searched, self.found) = (self.searched + searched, found);
+        self.looked.insert(key, piece.from + (bytes.len() - tail.len()) as u64);
+    }
+}
+
+impl Inner {
+    /// What `past` has not looked at, up to the last whole line of each stream.
+    fn unseen(&self, past: &Past<'_>) -> Vec<Piece> {
+        let wanted = self.streams.iter().filter(|((process, _), _)| past.spec.scope.covers(process));
+        wanted
+            .filter_map(|(key, log)| {
+                let (process, stream) = key;
+                let first = match &past.spec.since {
+                    Since::Time(time) => {
+                        let from = log.offset_at(u64::try_from(time.as_nanos()).unwrap_or(u64::MAX));
+                        // A line that was begun before and ended after counts as after.
+                        if from == 0 { 0 } else { line_start(&self.dir, process, *stream, from) }
+                    }
+                    Since::Cursor(cursor) => cursor.get(stream).copied().unwrap_or(0),
+                };
+                let from = past.looked.get(key).copied().unwrap_or(first);
+                let to = log.length() - log.tail.len() as u64;
+                (from < to).then(|| Piece { process: process.clone(), stream: *stream, from, to })
+            })
+            .collect()
+    }
+
+    /// Shows new output to whoever waits. Returns whether a line without its end is left that somebody may wait for.
+    pub(super) fn match_output(&mut self, key: &(ProcessName, Stream), bytes: &[u8], t: u64) -> bool {
+        let Some(log) = self.streams.get_mut(key) else { return false };
+        let (process, stream) = key;
+        let start = log.length() - bytes.len() as u64 - log.tail.len() as u64;
+        let mut watches: Vec<_> = self.watches.values_mut().filter(|watch| watch.covers(process)).collect();
+        complete(&mut log.tail, bytes, |offset, line| {
+            for watch in &mut watches {
+                watch.searched += 1;
+                let offset = start + offset;
+                let seen = watch.spec.unseen_part(*stream, offset, line);
+                if watch.told.is_some() && seen.is_some_and(|line| watch.spec.pattern.is_match(line)) {
+                    watch.tell(WatchEnd::Found(Box::new(Found {
+                        process: process.clone(),
+                        stream: *stream,
+                        offset,
+                        end: offset + line.len() as u64 + 1,
+                        at: Duration::from_nanos(t),
+                        line: line.to_vec(),
+                    })));
+                }
+            }
+        });
+        !watches.is_empty() && !log.tail.is_empty()
+    }
+
+    /// Shows a line without its end to whoever waits, as it is.
+    pub(super) fn match_unfinished(&mut self, process: &ProcessName, stream: Stream) {
+        let key = (process.clone(), stream);
+        let Some(log) = self.streams.get_mut(&key) else { return };
+        if log.tail.is_empty() {
+            return;
+        }
+        let offset = log.length() - log.tail.len() as u64;
+        let line = without_return(&log.tail);
+        for watch in self.watches.values_mut().filter(|watch| watch.covers(process)) {
+            let is_before =
+                matches!(watch.spec.since, Since::Time(time) if Duration::from_nanos(log.last_at()) < time);
+            let seen = watch.spec.unseen_part(stream, offset, line).filter(|line| !line.is_empty());
+            if !is_before && seen.is_some_and(|line| watch.spec.pattern.is_match(line)) {
+                watch.tell(WatchEnd::Found(Box::new(Found {
+                    process: process.clone(),
+                    stream,
+                    offset,
+                    end: log.length(),
+                    at: Duration::from_nanos(log.last_at()),
+                    line: line.to_vec(),
+                })));
+            }
+        }
+    }
+
+    pub(super) fn match_quiet(&mut self) -> bool {
+        if self.watches.is_empty() {
+            return false;
+        }
+        let now = self.now();
+        let quiet = u64::try_from(QUIET.as_nanos()).unwrap_or(u64::MAX);
+        let unfinished: Vec<_> = self
+            .streams
+            .iter()
+            .filter(|(_, log)| !log.tail.is_empty())
+            .map(|((process, stream), log)| {
+                (process.clone(), *stream, now.saturating_sub(log.last_at()) >= quiet)
+            })
+            .collect();
+        let mut again = false;
+        for (process, stream, is_quiet) in unfinished {
+            if is_quiet {
+                self.match_unfinished(&process, stream);
+            }
+            again |= !is_quiet;
+        }
+        again
+    }
+
+    /// Ends the waits on a process that has ended: nothing that it wrote is still to come.
+    pub(super) fn end_watches_of(&mut self, process: &ProcessName) {
+        for watch in self.watches.values_mut() {
+            if matches!(&watch.spec.scope, Scope::Process(own) if own == process) {
+                watch.tell(WatchEnd::ProcessEnded);
+            }
+        }
+    }
+}
+
+/// Where the line begins that the byte before `offset` belongs to, or `offset` when that byte ends a line.
+fn line_start(dir: &netsplit_report::RunDir, process: &ProcessName, stream: Stream, offset: u64) -> u64 {
+    let from = offset.saturating_sub(4096);
+    let mut before = Vec::new();
+    let read = File::open(dir.stream(process, stream)).and_then(|mut file| {
+        file.seek(SeekFrom::Start(from))?;
+        file.take(offset - from).read_to_end(&mut before)
+    });
+    match (read, memchr::memrchr(b'\n', &before)) {
+        (Ok(_), Some(end)) => from + end as u64 + 1,
+        (Ok(_), None) if from == 0 => 0,
+        // A very long line: what follows is looked at as a line of its own.
+        _ => offset,
+    }
+}

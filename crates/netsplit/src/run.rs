@@ -1,0 +1,450 @@
+//! One run from its directory to its verdict: what tests, scenarios and the command line have in common.
+
+use std::collections::BTreeMap;
+use std::fs::{self, File};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use netsplit_link::{Priority, Received};
+use netsplit_model::{
+    Event, FORMAT, HostName, Reason, Record, RunId, Teardown, TestReport, Trouble, Verdict, VerdictFile,
+};
+use netsplit_provider::{BedSpec, HostSpec, Provider};
+use netsplit_report::{RunDir, RunFile, Runs, junit};
+use netsplit_wire::message::{Body, Keep as KeepMessage, Request};
+
+use crate::core::{Core, Info, watch_bed};
+use crate::engine::Engine;
+use crate::error::{Error, Result};
+use crate::recorder::{QUIET, Recorder};
+use crate::settings::{Keep, Settings};
+use crate::testbed::Testbed;
+
+/// Attempts at a name for a run's directory: ids are short, and two runs may begin in one second.
+const NAMES_MAX: usize = 20;
+
+/// A host to make.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HostPlan {
+    /// Its name.
+    pub name: HostName,
+    /// Its role.
+    pub role: HostName,
+    /// Its number within its role, and how many the role has.
+    pub index: usize,
+    /// How many hosts the role has.
+    pub count: usize,
+    /// What its disk holds at most, in bytes.
+    pub disk: Option<u64>,
+}
+
+impl HostPlan {
+    /// The hosts `names`, which play `role`.
+    pub fn of_role(role: &HostName, names: Vec<HostName>, disk: Option<u64>) -> Vec<Self> {
+        let count = names.len();
+        let plan = |(index, name)| Self { name, role: role.clone(), index, count, disk };
+        names.into_iter().enumerate().map(plan).collect()
+    }
+}
+
+/// What a run is about.
+#[derive(Clone, Debug)]
+pub struct RunSpec {
+    /// The test's name.
+    pub test: String,
+    /// What makes the hosts.
+    pub provider: Arc<dyn Provider>,
+    /// What `./x` is relative to.
+    pub base: PathBuf,
+    /// The command that repeats it, without its seed.
+    pub repeat: String,
+    /// The scenario's texts, by file name.
+    pub scenario: BTreeMap<String, String>,
+}
+
+/// A run that goes on.
+pub struct Run {
+    settings: Settings,
+    spec: RunSpec,
+    runs: Runs,
+    dir: RunDir,
+    id: RunId,
+    seed: u64,
+    engine: Engine,
+    recorder: Recorder,
+    core: Option<Arc<Core>>,
+    _lock: File,
+}
+
+/// How a run ended, as the test says.
+#[derive(Clone, Debug)]
+pub struct Ending {
+    /// The verdict.
+    pub verdict: Verdict,
+    /// Why, unless it passed.
+    pub reason: Option<Trouble>,
+    /// The nested tests.
+    pub tests: Vec<TestReport>,
+}
+
+/// A run that is over.
+#[derive(Clone, Debug)]
+pub struct Finished {
+    /// Its directory.
+    pub dir: RunDir,
+    /// What `verdict.json` says.
+    pub verdict: VerdictFile,
+    /// Whether its testbed lives on.
+    pub kept: bool,
+}
+
+impl Run {
+    /// Makes the run's directory and begins its log.
+    ///
+    /// # Errors
+    /// When evidence cannot be written.
+    pub fn begin(settings: Settings, spec: RunSpec) -> Result<Self> {
+        let runs = Runs::new(&settings.dir);
+        let no_room = |error: io::Error| {
+            let text = format!("no run can begin in {}: {error}", settings.dir.display());
+            let trouble = Trouble::new(Reason::DiskFull, text);
+            Error::from(match error.kind() {
+                io::ErrorKind::StorageFull => trouble.fix("netsplit clean"),
+                _ => trouble.guess("NETSPLIT_DIR=/another/folder"),
+            })
+        };
+        let (id, dir, lock) = make_dir(&runs, &spec.test).map_err(no_room)?;
+        let seed = settings.seed.unwrap_or_else(|| crate::entropy::number() % 1_000_000);
+        let first = Event::RunBegan {
+            format: FORMAT,
+            run: id.to_string(),
+            test: spec.test.clone(),
+            provider: spec.provider.name().to_owned(),
+            seed,
+        };
+        let recorder = Recorder::begin(dir.clone(), first).map_err(no_room)?;
+        write_facts(&dir, &id, seed, &settings, &spec).map_err(no_room)?;
+        let engine = Engine::start().map_err(no_room)?;
+        let ticking = recorder.clone();
+        engine.handle().spawn(tick(ticking));
+        Ok(Self { settings, spec, runs, dir, id, seed, engine, recorder, core: None, _lock: lock })
+    }
+
+    /// The run's id.
+    pub fn id(&self) -> &RunId {
+        &self.id
+    }
+
+    /// The run's directory.
+    pub fn dir(&self) -> &RunDir {
+        &self.dir
+    }
+
+    /// The seed of every random draw.
+    pub fn seed(&self) -> u64 {
+        self.seed
+    }
+
+    /// How long it has lasted.
+    pub fn now(&self) -> Duration {
+        self.recorder.now()
+    }
+
+    /// Tells `listener` of each event from now on, right after it was written. It must not block.
+    pub fn listen(&self, listener: impl FnMut(&Record) + Send + 'static) {
+        self.recorder.listen(Box::new(listener));
+    }
+
+    /// Writes an event of a nested test or a step.
+    pub fn event(&self, event: Event) -> Duration {
+        self.recorder.event(event)
+    }
+
+    /// Makes the hosts; it is done when every agent has answered.
+    ///
+    /// # Errors
+    /// With the rule that forbids it here and the remedy, or the host that did not come up.
+    pub async fn make_hosts(&mut self, hosts: Vec<HostPlan>) -> Result<Testbed> {
+        check_names(&hosts)?;
+        let bed_spec = BedSpec { dir: self.dir.path().to_owned(), run: self.id.to_string() };
+        let provider = Arc::clone(&self.spec.provider);
+        let (name, capabilities) = (provider.name(), provider.capabilities());
+        let bed = self.engine.run(async move { provider.begin(bed_spec).await }).await??;
+        let core = Core::new(
+            self.id.to_string(),
+            self.seed,
+            self.settings.clone(),
+            self.recorder.clone(),
+            self.engine.handle().clone(),
+            bed,
+            name,
+            capabilities,
+            self.spec.base.clone(),
+        );
+        self.core = Some(Arc::clone(&core));
+        let making = Arc::clone(&core);
+        self.engine.run(async move { make(making, hosts).await }).await??;
+        self.engine.handle().spawn(watch_bed(Arc::clone(&core)));
+        Ok(Testbed { core })
+    }
+
+    /// What decides a test that ended with `error`: a host that was lost decides over everything that came of it.
+    pub fn judge(&self, error: Trouble) -> (Verdict, Trouble) {
+        let lost = self.core.as_ref().and_then(|core| core.any_lost());
+        let broken = self.recorder.broken();
+        let trouble = match (broken, lost) {
+            (Some(broken), _) => Trouble::new(Reason::DiskFull, format!("no space for evidence: {broken}"))
+                .saw(error.text)
+                .fix("netsplit clean"),
+            (None, Some((host, reason))) if error.verdict() == Verdict::Failed => {
+                Trouble::new(Reason::HostLost, format!("host {host} was lost: {reason}"))
+                    .saw(format!("then: {}", error.text))
+                    .at(error.place)
+            }
+            _ => error,
+        };
+        (trouble.verdict(), trouble)
+    }
+
+    /// The failure that the test saw last, unless something succeeded after it.
+    pub fn last_failure(&self) -> Option<Trouble> {
+        self.core.as_ref()?.last_failure()
+    }
+
+    /// What the testbed's processes wait for, for messages about a test that takes too long.
+    pub fn testbed(&self) -> Option<Testbed> {
+        self.core.as_ref().map(|core| Testbed { core: Arc::clone(core) })
+    }
+
+    /// Writes the verdict, then takes the testbed down, or leaves it to itself when that was asked for.
+    pub async fn end(self, ending: Ending) -> Finished {
+        let ending = match self.recorder.broken() {
+            Some(broken) if ending.verdict == Verdict::Passed => {
+                let text = format!("no space for evidence: {broken}");
+                let trouble = Trouble::new(Reason::DiskFull, text).fix("netsplit clean");
+                Ending { verdict: Verdict::Infra, reason: Some(trouble), ..ending }
+            }
+            _ => ending,
+        };
+        let mut file = self.verdict(&ending);
+        let mut warnings = Vec::new();
+        // Before teardown: a teardown that fails must not take the verdict along.
+        if let Err(error) = write_json(&self.dir.verdict_json(), &file) {
+            warnings.push(format!("verdict.json was not written: {error}"));
+        }
+        self.recorder.event(Event::VerdictGiven { verdict: ending.verdict, reason: ending.reason.clone() });
+        let passed = matches!(ending.verdict, Verdict::Passed | Verdict::Skipped);
+        let keep = match self.settings.keep {
+            Keep::Always => ending.verdict != Verdict::Skipped,
+            Keep::Failed => !passed,
+            Keep::Never => false,
+        };
+        let (mut teardown, kept) = self.take_down(keep).await;
+        teardown.errors.extend(warnings);
+        let errors = teardown.errors.clone();
+        self.recorder.event(Event::TeardownEnded { kept, ok: teardown.ok, errors });
+        file.teardown = Some(teardown);
+        file.warnings = self.core.as_ref().map(|core| core.warnings()).unwrap_or_default();
+        self.write_views(&file, passed);
+        Finished { dir: self.dir.clone(), verdict: file, kept }
+    }
+
+    fn verdict(&self, ending: &Ending) -> VerdictFile {
+        VerdictFile {
+            format: FORMAT,
+            run: self.id.to_string(),
+            test: self.spec.test.clone(),
+            verdict: ending.verdict,
+            reason: ending.reason.clone(),
+            tests: ending.tests.clone(),
+            seconds: self.recorder.now().as_secs_f64(),
+            seed: self.seed,
+            provider: self.spec.provider.name().to_owned(),
+            repeat: self.spec.repeat.replace("%{seed}", &self.seed.to_string()),
+            warnings: self.core.as_ref().map(|core| core.warnings()).unwrap_or_default(),
+            teardown: None,
+        }
+    }
+
+    async fn take_down(&self, keep: bool) -> (Teardown, bool) {
+        let Some(core) = &self.core else { return (Teardown { ok: true, errors: Vec::new() }, false) };
+        core.set_over();
+        let core = Arc::clone(core);
+        let done = self.engine.run(async move {
+            if keep {
+                match keep_all(&core).await {
+                    Ok(()) => return (Teardown { ok: true, errors: Vec::new() }, true),
+                    Err(error) => {
+                        let teardown = core.bed.end().await;
+                        let errors = [vec![format!("not kept: {error}")], teardown.errors].concat();
+                        return (Teardown { ok: teardown.ok, errors }, false);
+                    }
+                }
+            }
+            (core.bed.end().await, false)
+        });
+        done.await.unwrap_or_else(|error| (Teardown { ok: false, errors: vec![error.to_string()] }, false))
+    }
+
+    /// Everything that is made of the run once it is over. What fails here is not worth failing for.
+    fn write_views(&self, file: &VerdictFile, passed: bool) {
+        let _verdict_stands_without_teardown = write_json(&self.dir.verdict_json(), file);
+        if let Ok(xml) = junit::document(&[(self.dir.clone(), file.clone())]) {
+            let _only_a_view = fs::write(self.dir.junit_xml(), xml);
+        }
+        if !passed {
+            let _only_a_link = self.runs.point("last-failed", &self.dir);
+        }
+        let limits = self.settings.retention;
+        let beyond = self.runs.beyond(limits.runs, limits.size, limits.age, SystemTime::now());
+        for run in beyond.unwrap_or_default() {
+            if run.dir != self.dir {
+                let _another_run_was_faster = fs::remove_dir_all(run.dir.path());
+            }
+        }
+    }
+}
+
+impl std::fmt::Debug for Run {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Run({})", self.id)
+    }
+}
+
+fn make_dir(runs: &Runs, test: &str) -> io::Result<(RunId, RunDir, File)> {
+    let mut tries = 0;
+    loop {
+        let id = RunId::from_random((crate::entropy::number() & 0xf_ffff) as u32);
+        tries += 1;
+        match runs.create(test, &id, SystemTime::now()) {
+            Ok((dir, lock)) => return Ok((id, dir, lock)),
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists && tries < NAMES_MAX => {}
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+/// What differs between two runs of one seed stands here, beside the log.
+fn write_facts(dir: &RunDir, id: &RunId, seed: u64, settings: &Settings, spec: &RunSpec) -> io::Result<()> {
+    let uname = rustix::system::uname();
+    let text = |part: &std::ffi::CStr| part.to_string_lossy().into_owned();
+    let shown = settings
+        .shown
+        .iter()
+        .map(|(name, value, origin)| ((*name).to_owned(), (mask(name, value), origin.to_string())));
+    let facts = RunFile {
+        format: FORMAT,
+        run: id.to_string(),
+        test: spec.test.clone(),
+        provider: spec.provider.name().to_owned(),
+        seed,
+        argv: std::env::args_os().map(|word| word.to_string_lossy().into_owned()).collect(),
+        cwd: std::env::current_dir().unwrap_or_default(),
+        began: SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs(),
+        pid: std::process::id(),
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        kernel: [uname.sysname(), uname.release(), uname.machine()].map(text).join(" "),
+        user: rustix::process::geteuid().as_raw(),
+        executable: own_hash(),
+        scenario: spec.scenario.iter().map(|(name, text)| (name.clone(), hash_of(text.as_bytes()))).collect(),
+        settings: shown.collect(),
+        repeat: spec.repeat.replace("%{seed}", &seed.to_string()),
+    };
+    write_json(&dir.run_json(), &facts)?;
+    for (name, text) in &spec.scenario {
+        let path = dir.scenario().join(Path::new(name).file_name().unwrap_or_default());
+        fs::create_dir_all(dir.scenario())?;
+        fs::write(path, text)?;
+    }
+    Ok(())
+}
+
+/// Values whose names look like secrets stay out of every file.
+fn mask(name: &str, value: &str) -> String {
+    let name = name.to_uppercase();
+    let is_secret =
+        ["TOKEN", "SECRET", "PASSWORD"].iter().any(|word| name.contains(word)) || name.ends_with("_KEY");
+    if is_secret && !value.is_empty() { "***".to_owned() } else { value.to_owned() }
+}
+
+fn hash_of(bytes: &[u8]) -> String {
+    blake3::hash(bytes).to_hex()[..32].to_owned()
+}
+
+/// The executable's hash, once a process: it is some 100 MiB in debug builds.
+fn own_hash() -> Option<String> {
+    use std::sync::OnceLock;
+    static HASH: OnceLock<Option<String>> = OnceLock::new();
+    HASH.get_or_init(|| fs::read("/proc/self/exe").ok().map(|bytes| hash_of(&bytes))).clone()
+}
+
+fn write_json(path: &Path, value: &impl serde::Serialize) -> io::Result<()> {
+    let beside = path.with_extension("json.new");
+    let mut text = serde_json::to_vec_pretty(value)?;
+    text.push(b'\n');
+    fs::write(&beside, text)?;
+    fs::rename(beside, path)
+}
+
+fn check_names(hosts: &[HostPlan]) -> Result {
+    for (index, host) in hosts.iter().enumerate() {
+        if hosts[..index].iter().any(|other| other.name == host.name) {
+            let text = format!("host `{}` is named twice", host.name);
+            return Err(Trouble::new(Reason::DuplicateName, text)
+                .fix("give each host a name of its own")
+                .into());
+        }
+    }
+    Ok(())
+}
+
+/// Makes all hosts and connects to each as soon as it is made.
+async fn make(core: Arc<Core>, hosts: Vec<HostPlan>) -> Result {
+    let specs = hosts.iter().map(|host| HostSpec { name: host.name.clone(), disk: host.disk }).collect();
+    let mut plans = hosts.into_iter();
+    let mut connecting = tokio::task::JoinSet::new();
+    let mut made = |made: netsplit_provider::MadeHost| {
+        let Some(plan) = plans.next() else { return };
+        let info = Arc::new(Info { name: plan.name, role: plan.role, index: plan.index, count: plan.count });
+        core.register(&info, &made);
+        let core = Arc::clone(&core);
+        connecting.spawn(async move { core.connect(info, made).await });
+    };
+    core.bed.add_hosts(specs, &mut made).await?;
+    while let Some(connected) = connecting.join_next().await {
+        connected.map_err(|error| Error::new(Reason::Bug, format!("a task ended badly: {error}")))??;
+    }
+    Ok(())
+}
+
+/// Looks after lines without an end, for as long as the run lasts.
+async fn tick(recorder: Recorder) {
+    loop {
+        recorder.unfinished.notified().await;
+        loop {
+            tokio::time::sleep(QUIET).await;
+            if !recorder.match_quiet() {
+                break;
+            }
+        }
+    }
+}
+
+/// Tells every agent to go on without us, then leaves the testbed to its keeper.
+async fn keep_all(core: &Arc<Core>) -> Result {
+    for host in core.names() {
+        let Ok(link) = core.link(&host) else { continue };
+        let wrong = |error: netsplit_link::LinkError| crate::core::lost(&host, &error.to_string());
+        let mut channel = link.open(Priority::Control).await.map_err(wrong)?;
+        let request = Request::from(Body::Keep(KeepMessage {}));
+        channel.sender.send_message(&request).await.map_err(wrong)?;
+        // A paused host cannot answer; its agent reads the request when it goes on.
+        let answer = tokio::time::timeout(Duration::from_secs(2), channel.receiver.receive()).await;
+        if let Ok(Received::Lost(error)) = answer {
+            return Err(wrong(error));
+        }
+    }
+    core.bed.keep().await.map_err(Error::from)
+}

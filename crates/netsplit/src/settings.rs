@@ -1,0 +1,246 @@
+//! Everything a user can set, and the only place that reads the environment.
+//!
+//! The nearest wins: flag, `NETSPLIT_*`, `.env`, profile, `netsplit.toml`, default. Flag, variable and key are one
+//! name: `--keep`, `NETSPLIT_KEEP`, `keep`; within a table `NETSPLIT_DEADLINES_RUN`, `deadlines.run`.
+
+mod keys;
+mod layers;
+
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use netsplit_model::{Reason, Trouble, units};
+
+pub use keys::{KEYS, Key};
+use layers::Layers;
+
+/// What a run does with its testbed when it ends.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Keep {
+    /// Takes it down.
+    #[default]
+    Never,
+    /// Keeps it unless the test passed.
+    Failed,
+    /// Keeps it.
+    Always,
+}
+
+/// How long things may take, before `patience`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Deadlines {
+    /// A host to come up.
+    pub host: Duration,
+    /// A started process to become ready.
+    pub start: Duration,
+    /// A command to end.
+    pub run: Duration,
+    /// A line to come.
+    pub wait: Duration,
+    /// A whole test.
+    pub test: Duration,
+    /// Between TERM and KILL.
+    pub grace: Duration,
+}
+
+/// Which runs are kept on disk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Retention {
+    /// At most so many.
+    pub runs: u64,
+    /// At most so many bytes.
+    pub size: u64,
+    /// At most so old.
+    pub age: Duration,
+}
+
+/// Where a value comes from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Origin {
+    /// A flag of the command line.
+    Flag,
+    /// A variable of the environment.
+    Environment,
+    /// The file `.env`.
+    DotEnv(PathBuf),
+    /// `netsplit.toml`, with the profile if it stands there.
+    File(PathBuf, Option<String>),
+    /// Built in.
+    Default,
+}
+
+/// All settings of a process, resolved.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// What makes hosts, when it was said.
+    pub provider: Option<String>,
+    /// Providers and capabilities that may not be skipped.
+    pub require: Vec<String>,
+    /// What a bare `netsplit run` runs.
+    pub tests: Vec<PathBuf>,
+    /// Variables of this process's environment that hosts may see, with their values here.
+    pub pass: BTreeMap<String, String>,
+    /// How long things may take; scaled by `patience` already.
+    pub deadlines: Deadlines,
+    /// By what all deadlines are multiplied.
+    pub patience: f64,
+    /// What becomes of the testbed.
+    pub keep: Keep,
+    /// The seed of every random draw, when it was said.
+    pub seed: Option<u64>,
+    /// Tests at once, when it was said.
+    pub jobs: Option<usize>,
+    /// Which runs stay on disk.
+    pub retention: Retention,
+    /// Where `.netsplit` is.
+    pub dir: PathBuf,
+    /// Where a copy of junit.xml of all tests is to be written.
+    pub junit: Option<PathBuf>,
+    /// Every key with its value as text and where that comes from.
+    pub shown: Vec<(&'static str, String, Origin)>,
+}
+
+impl Settings {
+    /// Reads all layers for a process that works in `cwd`; `flags` are what its command line says, by key.
+    ///
+    /// # Errors
+    /// Every value that is wrong, with where it stands.
+    pub fn load(cwd: &Path, flags: &[(String, String)]) -> Result<Self, Vec<Trouble>> {
+        let environment = std::env::vars_os().filter_map(utf8).collect();
+        Self::from_layers(&Layers::read(cwd, flags, environment)?)
+    }
+
+    fn from_layers(layers: &Layers) -> Result<Self, Vec<Trouble>> {
+        let mut read = Reader { layers, troubles: Vec::new() };
+        let patience = read.value("patience", |text| {
+            text.parse::<f64>()
+                .ok()
+                .filter(|patience| (0.01..=1000.0).contains(patience))
+                .ok_or("a number such as 3")
+        });
+        let mut deadline = |key| read.value(key, duration).mul_f64(patience);
+        let deadlines = Deadlines {
+            host: deadline("deadlines.host"),
+            start: deadline("deadlines.start"),
+            run: deadline("deadlines.run"),
+            wait: deadline("deadlines.wait"),
+            test: deadline("deadlines.test"),
+            grace: deadline("deadlines.grace"),
+        };
+        let retention = Retention {
+            runs: read.value("retention.runs", number),
+            size: read.value("retention.size", |text| units::size(text).map_err(|_| "a size such as 2GiB")),
+            age: read.value("retention.age", duration),
+        };
+        let pass = read.list("pass");
+        let settings = Self {
+            provider: read.optional("provider", |text| Ok(text.to_owned())),
+            require: read.list("require"),
+            tests: read.list("tests").into_iter().map(PathBuf::from).collect(),
+            pass: pass
+                .iter()
+                .filter_map(|name| Some((name.clone(), layers.variable(name)?.to_owned())))
+                .collect(),
+            deadlines,
+            patience,
+            keep: read.value("keep", keep),
+            seed: read.optional("seed", number),
+            jobs: read
+                .optional("jobs", |text| number(text).map(|jobs| usize::try_from(jobs.max(1)).unwrap_or(1))),
+            retention,
+            dir: layers.dir(),
+            junit: read.optional("junit", |text| Ok(PathBuf::from(text))),
+            shown: layers.shown(),
+        };
+        if read.troubles.is_empty() { Ok(settings) } else { Err(read.troubles) }
+    }
+}
+
+fn utf8((name, value): (OsString, OsString)) -> Option<(String, String)> {
+    Some((name.into_string().ok()?, value.into_string().ok()?))
+}
+
+fn duration(text: &str) -> Result<Duration, &'static str> {
+    units::duration(text).map_err(|_| "a duration such as 30s")
+}
+
+fn number(text: &str) -> Result<u64, &'static str> {
+    text.parse().map_err(|_| "a whole number")
+}
+
+fn keep(text: &str) -> Result<Keep, &'static str> {
+    match text {
+        "never" => Ok(Keep::Never),
+        "failed" => Ok(Keep::Failed),
+        "always" => Ok(Keep::Always),
+        _ => Err("`never`, `failed` or `always`"),
+    }
+}
+
+/// Turns texts into values and collects what is wrong.
+struct Reader<'a> {
+    layers: &'a Layers,
+    troubles: Vec<Trouble>,
+}
+
+impl Reader<'_> {
+    fn value<T: Default>(&mut self, key: &'static str, parse: impl Fn(&str) -> Result<T, &'static str>) -> T {
+        self.optional(key, parse).unwrap_or_default()
+    }
+
+    /// `None` when nobody said anything and there is no default.
+    fn optional<T>(
+        &mut self,
+        key: &'static str,
+        parse: impl Fn(&str) -> Result<T, &'static str>,
+    ) -> Option<T> {
+        let (text, origin) = self.layers.get(key)?;
+        match parse(text) {
+            Ok(value) => Some(value),
+            Err(wanted) => {
+                let text = format!("{} is `{text}`; it takes {wanted}", origin.names(key));
+                self.troubles.push(Trouble::new(Reason::BadSetting, text));
+                None
+            }
+        }
+    }
+
+    fn list(&self, key: &str) -> Vec<String> {
+        let text = self.layers.get(key).map_or("", |(text, _)| text);
+        text.split(',').map(str::trim).filter(|item| !item.is_empty()).map(str::to_owned).collect()
+    }
+}
+
+impl Origin {
+    /// How `key` is called there.
+    fn names(&self, key: &str) -> String {
+        match self {
+            Self::Flag => format!("--{key}"),
+            Self::Environment => keys::variable(key),
+            Self::DotEnv(path) => format!("{} in {}", keys::variable(key), path.display()),
+            Self::File(path, None) => format!("`{key}` in {}", path.display()),
+            Self::File(path, Some(profile)) => format!("`profile.{profile}.{key}` in {}", path.display()),
+            Self::Default => format!("the default of `{key}`"),
+        }
+    }
+}
+
+impl std::fmt::Display for Origin {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Flag => f.write_str("flag"),
+            Self::Environment => f.write_str("environment"),
+            Self::DotEnv(path) => write!(f, "{}", path.display()),
+            Self::File(path, None) => write!(f, "{}", path.display()),
+            Self::File(path, Some(profile)) => write!(f, "{} (profile {profile})", path.display()),
+            Self::Default => f.write_str("default"),
+        }
+    }
+}
+
+/// What a process on a host is told of it.
+pub(crate) fn machine_variable(name: &str) -> Option<String> {
+    std::env::var(name).ok()
+}

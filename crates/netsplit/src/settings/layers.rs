@@ -1,0 +1,290 @@
+//! What each layer says, as text.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use netsplit_model::{Place, Reason, Trouble, nearest};
+use toml::Spanned;
+use toml::de::{DeTable, DeValue};
+
+use super::Origin;
+use super::keys::{KEYS, variable};
+
+type Said = BTreeMap<String, (String, Origin)>;
+
+/// Providers whose tables in `netsplit.toml` later versions read.
+const PROVIDERS: [&str; 9] =
+    ["namespace", "docker", "swarm", "qemu", "ssh", "serial", "digitalocean", "pool", "simulated"];
+
+/// The layers, put together.
+#[derive(Debug)]
+pub(super) struct Layers {
+    said: Said,
+    environment: BTreeMap<String, String>,
+    home: PathBuf,
+}
+
+impl Layers {
+    pub(super) fn read(
+        cwd: &Path,
+        flags: &[(String, String)],
+        environment: BTreeMap<String, String>,
+    ) -> Result<Self, Vec<Trouble>> {
+        let home = find_home(cwd);
+        let flags: BTreeMap<_, _> = flags.iter().cloned().collect();
+        let dot_env = home.join(".env");
+        let from_file = read_dot_env(&dot_env)?;
+        let profile = flags
+            .get("profile")
+            .or_else(|| environment.get("NETSPLIT_PROFILE"))
+            .or_else(|| from_file.get("NETSPLIT_PROFILE"))
+            .filter(|profile| !profile.is_empty());
+        let mut said = read_toml(&home.join("netsplit.toml"), profile.map(String::as_str))?;
+        for key in KEYS {
+            let variable = variable(key.name);
+            let layers = [
+                (from_file.get(&variable), Origin::DotEnv(dot_env.clone())),
+                (environment.get(&variable).filter(|value| !value.is_empty()), Origin::Environment),
+                (flags.get(key.name), Origin::Flag),
+            ];
+            for (value, origin) in layers {
+                if let Some(value) = value {
+                    said.insert(key.name.to_owned(), (value.clone(), origin));
+                }
+            }
+            if let (Some(default), false) = (key.default, said.contains_key(key.name)) {
+                said.insert(key.name.to_owned(), (default.to_owned(), Origin::Default));
+            }
+        }
+        Ok(Self { said, environment, home })
+    }
+
+    pub(super) fn get(&self, key: &str) -> Option<(&str, &Origin)> {
+        self.said.get(key).map(|(text, origin)| (text.as_str(), origin))
+    }
+
+    /// A variable of this process's environment.
+    pub(super) fn variable(&self, name: &str) -> Option<&str> {
+        self.environment.get(name).map(String::as_str)
+    }
+
+    pub(super) fn dir(&self) -> PathBuf {
+        let said = self.variable("NETSPLIT_DIR").filter(|dir| !dir.is_empty());
+        said.map_or_else(|| self.home.join(".netsplit"), PathBuf::from)
+    }
+
+    pub(super) fn shown(&self) -> Vec<(&'static str, String, Origin)> {
+        let show = |key: &super::Key| {
+            let (text, origin) = self.get(key.name).unwrap_or(("", &Origin::Default));
+            (key.name, text.to_owned(), origin.clone())
+        };
+        KEYS.iter().map(show).collect()
+    }
+}
+
+/// The folder that a project is known by: of the nearest `netsplit.toml`, workspace manifest or `.git`.
+fn find_home(cwd: &Path) -> PathBuf {
+    let is_home = |folder: &&Path| {
+        let is_workspace = || {
+            fs::read_to_string(folder.join("Cargo.toml"))
+                .is_ok_and(|text| text.lines().any(|line| line.trim_start().starts_with("[workspace")))
+        };
+        folder.join("netsplit.toml").is_file() || folder.join(".git").exists() || is_workspace()
+    };
+    cwd.ancestors().find(is_home).unwrap_or(cwd).to_owned()
+}
+
+fn read_dot_env(path: &Path) -> Result<BTreeMap<String, String>, Vec<Trouble>> {
+    if !path.is_file() {
+        return Ok(BTreeMap::new());
+    }
+    let wrong = |error: dotenvy::Error| {
+        vec![Trouble::new(Reason::BadSetting, format!("{} cannot be read: {error}", path.display()))]
+    };
+    let lines = dotenvy::from_path_iter(path).map_err(wrong)?;
+    lines.collect::<Result<_, _>>().map_err(wrong)
+}
+
+fn read_toml(path: &Path, profile: Option<&str>) -> Result<Said, Vec<Trouble>> {
+    let text = match fs::read_to_string(path) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => String::new(),
+        Err(error) => {
+            let text = format!("{} cannot be read: {error}", path.display());
+            return Err(vec![Trouble::new(Reason::BadSetting, text)]);
+        }
+        Ok(text) => text,
+    };
+    let mut file = File { path, text: &text, said: Said::new(), troubles: Vec::new() };
+    match DeTable::parse(&text) {
+        Ok(table) => file.read(table.get_ref(), profile),
+        Err(error) => file.wrong(error.span(), error.message().to_owned()),
+    }
+    if file.troubles.is_empty() { Ok(file.said) } else { Err(file.troubles) }
+}
+
+struct File<'a> {
+    path: &'a Path,
+    text: &'a str,
+    said: Said,
+    troubles: Vec<Trouble>,
+}
+
+impl File<'_> {
+    fn read(&mut self, table: &DeTable<'_>, profile: Option<&str>) {
+        self.read_keys("", table, None);
+        let profiles = table.get("profile").and_then(|profiles| profiles.get_ref().as_table());
+        for (name, value) in profiles.into_iter().flatten() {
+            let Some(keys) = value.get_ref().as_table() else {
+                self.wrong(Some(value.span()), format!("profile `{}` is not a table", name.get_ref()));
+                continue;
+            };
+            // Every profile is checked; one is taken.
+            let before = self.said.clone();
+            self.read_keys("", keys, Some(name.get_ref()));
+            if profile != Some(name.get_ref()) {
+                self.said = before;
+            }
+        }
+        if let Some(profile) =
+            profile.filter(|profile| !profiles.is_some_and(|known| known.contains_key(*profile)))
+        {
+            self.wrong(None, format!("no profile `{profile}`"));
+        }
+    }
+
+    fn read_keys(&mut self, prefix: &str, table: &DeTable<'_>, profile: Option<&str>) {
+        for (key, value) in table {
+            let name = format!("{prefix}{}", key.get_ref());
+            let is_table = |name: &str| KEYS.iter().any(|key| key.name.starts_with(&format!("{name}.")));
+            if prefix.is_empty()
+                && (name == "profile" && profile.is_none() || PROVIDERS.contains(&name.as_str()))
+            {
+                continue;
+            }
+            if let Some(inner) = value.get_ref().as_table().filter(|_| is_table(&name)) {
+                self.read_keys(&format!("{name}."), inner, profile);
+            } else if KEYS.iter().any(|key| key.name == name) {
+                match as_text(value) {
+                    Some(text) => {
+                        let origin = Origin::File(self.path.to_owned(), profile.map(str::to_owned));
+                        self.said.insert(name, (text, origin));
+                    }
+                    None => {
+                        self.wrong(Some(value.span()), format!("`{name}` takes a text, a number or a list"))
+                    }
+                }
+            } else {
+                let known = KEYS.iter().map(|key| key.name).chain(["profile"]);
+                let hint =
+                    nearest(&name, known).map(|near| format!("; did you mean `{near}`?")).unwrap_or_default();
+                self.wrong(Some(key.span()), format!("unknown setting `{name}`{hint}"));
+            }
+        }
+    }
+
+    fn wrong(&mut self, span: Option<std::ops::Range<usize>>, text: String) {
+        let place = span.map(|span| {
+            let before = &self.text[..span.start.min(self.text.len())];
+            let line = before.matches('\n').count() + 1;
+            let column = before.rsplit('\n').next().unwrap_or_default().chars().count() + 1;
+            let small = |number: usize| u32::try_from(number).unwrap_or(u32::MAX);
+            let width = self.text.get(span).map_or(0, |text| text.chars().count());
+            Place {
+                file: self.path.display().to_string(),
+                line: small(line),
+                column: small(column),
+                width: small(width),
+            }
+        });
+        let text = if place.is_none() { format!("{text} in {}", self.path.display()) } else { text };
+        self.troubles.push(Trouble::new(Reason::BadSetting, text).at(place));
+    }
+}
+
+fn as_text(value: &Spanned<DeValue<'_>>) -> Option<String> {
+    match value.get_ref() {
+        DeValue::String(text) => Some(text.to_string()),
+        DeValue::Integer(number) => Some(number.to_string()),
+        DeValue::Float(number) => Some(number.to_string()),
+        DeValue::Boolean(truth) => Some(truth.to_string()),
+        DeValue::Array(items) => {
+            items.iter().map(as_text).collect::<Option<Vec<_>>>().map(|items| items.join(","))
+        }
+        DeValue::Table(_) | DeValue::Datetime(_) => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{Keep, Settings};
+    use super::*;
+
+    /// Writes files, then reads the settings of a process in their folder.
+    fn load(
+        files: &[(&str, &str)],
+        environment: &[(&str, &str)],
+        flags: &[(&str, &str)],
+    ) -> Result<Settings, String> {
+        let folder = tempfile::tempdir().unwrap();
+        fs::create_dir(folder.path().join(".git")).unwrap();
+        for (name, text) in files {
+            fs::write(folder.path().join(name), text).unwrap();
+        }
+        let own = |(a, b): &(&str, &str)| ((*a).to_owned(), (*b).to_owned());
+        let flags: Vec<_> = flags.iter().map(own).collect();
+        let shown = |troubles: Vec<Trouble>| {
+            let texts: Vec<_> = troubles.iter().map(ToString::to_string).collect();
+            texts.join("\n").replace(&folder.path().display().to_string(), "DIR")
+        };
+        Layers::read(folder.path(), &flags, environment.iter().map(own).collect())
+            .and_then(|layers| Settings::from_layers(&layers))
+            .map_err(shown)
+    }
+
+    #[test]
+    fn the_nearest_layer_wins() {
+        let toml =
+            "keep = 'always'\njobs = 4\ndeadlines = { run = '5s', wait = '7s' }\n[profile.ci]\njobs = 1\n";
+        let files = [("netsplit.toml", toml), (".env", "NETSPLIT_DEADLINES_RUN=6s\nNETSPLIT_SEED=1\n")];
+        let plain = load(&files, &[], &[]).unwrap();
+        assert_eq!((plain.keep, plain.jobs, plain.seed), (Keep::Always, Some(4), Some(1)));
+        assert_eq!(plain.deadlines.run.as_secs(), 6);
+        assert_eq!(plain.deadlines.wait.as_secs(), 7);
+        assert_eq!(plain.deadlines.test.as_secs(), 600);
+        let environment = [("NETSPLIT_SEED", "2"), ("NETSPLIT_PROFILE", "ci"), ("NETSPLIT_KEEP", "")];
+        let ours = load(&files, &environment, &[("keep", "failed"), ("patience", "2")]).unwrap();
+        assert_eq!((ours.keep, ours.jobs, ours.seed), (Keep::Failed, Some(1), Some(2)));
+        assert_eq!(ours.deadlines.run.as_secs(), 12);
+    }
+
+    #[test]
+    fn only_what_is_passed_on_is_seen() {
+        let settings =
+            load(&[("netsplit.toml", "pass = ['LANG', 'ABSENT']")], &[("LANG", "C"), ("HOME", "/x")], &[]);
+        assert_eq!(settings.unwrap().pass, BTreeMap::from([("LANG".to_owned(), "C".to_owned())]));
+    }
+
+    #[test]
+    fn mistakes_are_named_with_their_place() {
+        let wrong = |toml| load(&[("netsplit.toml", toml)], &[], &[]).unwrap_err();
+        assert_eq!(
+            wrong("\nkepe = 'always'"),
+            "unknown setting `kepe`; did you mean `keep`?  [bad-setting]\n  --> DIR/netsplit.toml:2:1"
+        );
+        assert_eq!(
+            wrong("deadlines = { run = '5' }"),
+            "`deadlines.run` in DIR/netsplit.toml is `5`; it takes a duration such as 30s  [bad-setting]"
+        );
+        assert!(wrong("jobs = ").contains("netsplit.toml:1:8"), "{}", wrong("jobs = "));
+        let environment = load(&[], &[("NETSPLIT_KEEP", "maybe")], &[]).unwrap_err();
+        assert_eq!(
+            environment,
+            "NETSPLIT_KEEP is `maybe`; it takes `never`, `failed` or `always`  [bad-setting]"
+        );
+        assert_eq!(
+            load(&[], &[("NETSPLIT_PROFILE", "ci")], &[]).unwrap_err(),
+            "no profile `ci` in DIR/netsplit.toml  [bad-setting]"
+        );
+    }
+}

@@ -1,0 +1,340 @@
+//! What `#[netsplit::test]` makes of an async function: settings, skip, run, verdict, screen.
+
+use std::any::Any;
+use std::fmt;
+use std::future::Future;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::path::{Path, PathBuf};
+use std::pin::pin;
+use std::sync::Arc;
+use std::task::Poll;
+
+use netsplit_model::{Capability, HostName, Reason, Trouble, Verdict, units::Wanted};
+use netsplit_provider::Provider;
+use netsplit_report::paint::Paint;
+use netsplit_report::screen::{self, Next};
+
+use crate::error::{Error, Result};
+use crate::run::{Ending, Finished, HostPlan, Run, RunSpec};
+use crate::settings::Settings;
+use crate::testbed::Testbed;
+
+/// What the attribute knows of a test.
+#[doc(hidden)]
+#[derive(Clone, Copy, Debug)]
+pub struct TestSpec {
+    /// Module path and name within its crate, without the mode: `cases::survives`.
+    pub path: &'static str,
+    /// Roles with their hosts.
+    pub hosts: &'static [RoleSpec],
+    /// Capabilities by name.
+    pub needs: &'static [&'static str],
+    pub package: &'static str,
+    pub crate_name: &'static str,
+    /// Whether it is an integration test rather than a unit test.
+    pub integration: bool,
+    pub should_panic: bool,
+    pub multi_thread: bool,
+    /// The folder of the package's manifest.
+    pub manifest_dir: &'static str,
+}
+
+/// One role of a test.
+#[doc(hidden)]
+#[derive(Clone, Copy, Debug)]
+pub enum RoleSpec {
+    /// Nobody named the hosts.
+    Numbered(usize),
+    /// Hosts with names, of the role `host`.
+    Named(&'static [&'static str]),
+    /// A role with so many hosts.
+    Role(&'static str, usize),
+    /// A role with named hosts.
+    RoleNamed(&'static str, &'static [&'static str]),
+}
+
+/// Where a test runs.
+#[doc(hidden)]
+#[derive(Clone, Copy, Debug)]
+pub enum Mode {
+    /// On this provider.
+    Provider(&'static str),
+    /// Where `NETSPLIT_PROVIDER` says.
+    Elsewhere,
+}
+
+impl Mode {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Provider(name) => name,
+            Self::Elsewhere => "elsewhere",
+        }
+    }
+}
+
+/// A test that did not pass; shown, it is the whole screen.
+pub struct TestFailure(String);
+
+impl fmt::Debug for TestFailure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "\n{}", self.0)
+    }
+}
+
+/// What a test's body may return: nothing, or a `Result` whose error can be shown.
+#[doc(hidden)]
+pub trait IntoTestResult {
+    /// Nothing, or the error as it is and as it is shown.
+    fn into_test_result(self) -> Result<(), (Option<Error>, String)>;
+}
+
+impl IntoTestResult for () {
+    fn into_test_result(self) -> Result<(), (Option<Error>, String)> {
+        Ok(())
+    }
+}
+
+impl<E: fmt::Debug + 'static> IntoTestResult for Result<(), E> {
+    fn into_test_result(self) -> Result<(), (Option<Error>, String)> {
+        self.map_err(|error| ((&error as &dyn Any).downcast_ref::<Error>().cloned(), format!("{error:?}")))
+    }
+}
+
+/// How a test's body ended.
+enum Body {
+    Returned(Result<(), (Option<Error>, String)>),
+    Panicked(Box<dyn Any + Send>),
+    TimedOut,
+}
+
+/// Runs one test in one mode.
+///
+/// # Errors
+/// With the screen, when it did not pass.
+///
+/// # Panics
+/// When the body panicked and `#[should_panic]` is to see it.
+#[doc(hidden)]
+pub fn run_test<F, T>(spec: &TestSpec, mode: Mode, body: impl FnOnce(Testbed) -> F) -> Result<(), TestFailure>
+where
+    F: Future<Output = T>,
+    T: IntoTestResult,
+{
+    let mut builder = if spec.multi_thread {
+        tokio::runtime::Builder::new_multi_thread()
+    } else {
+        tokio::runtime::Builder::new_current_thread()
+    };
+    let runtime =
+        builder.enable_all().build().map_err(|error| TestFailure(format!("no runtime: {error}")))?;
+    let cwd = std::env::current_dir().unwrap_or_default();
+    let settings = Settings::load(&cwd, &[]).map_err(|troubles| show_all(spec, &troubles))?;
+    let provider = provider(&settings, mode).map_err(|trouble| show_all(spec, &[trouble]))?;
+    runtime.block_on(run(spec, mode, settings, provider, body))
+}
+
+fn provider(settings: &Settings, mode: Mode) -> Result<Arc<dyn Provider>, Trouble> {
+    let name = match mode {
+        Mode::Provider(name) => name,
+        Mode::Elsewhere => settings.provider.as_deref().ok_or_else(|| {
+            Trouble::new(
+                Reason::UnknownProvider,
+                "`elsewhere` runs where NETSPLIT_PROVIDER says, and it says nothing",
+            )
+            .fix("NETSPLIT_PROVIDER=namespace cargo test elsewhere -- --ignored")
+        })?,
+    };
+    netsplit_provider::by_name(name).ok_or_else(|| unknown_provider(name))
+}
+
+/// The message for a provider that does not exist, or not yet.
+pub(crate) fn unknown_provider(name: &str) -> Trouble {
+    let known = netsplit_provider::names();
+    let hint = netsplit_model::nearest(name, known.iter().copied());
+    let text = match hint {
+        Some(near) => format!("no provider `{name}`; did you mean `{near}`?"),
+        None => format!("no provider `{name}` in this version; there is: {}", known.join(" ")),
+    };
+    Trouble::new(Reason::UnknownProvider, text)
+}
+
+async fn run<F, T>(
+    spec: &TestSpec,
+    mode: Mode,
+    settings: Settings,
+    provider: Arc<dyn Provider>,
+    body: impl FnOnce(Testbed) -> F,
+) -> Result<(), TestFailure>
+where
+    F: Future<Output = T>,
+    T: IntoTestResult,
+{
+    let name = format!("{}::{}", spec.path, mode.name());
+    let skip = skip(spec, &settings, &*provider);
+    let run_spec = RunSpec {
+        test: name.clone(),
+        provider,
+        base: std::env::current_dir().unwrap_or_default(),
+        repeat: repeat(spec, mode, &name),
+        scenario: Default::default(),
+    };
+    let limit = settings.deadlines.test;
+    let mut run = Run::begin(settings, run_spec).map_err(|error| show_all(spec, &[error.into()]))?;
+    if let Some(reason) = skip {
+        let verdict = reason.verdict();
+        let finished = run.end(Ending { verdict, reason: Some(reason), tests: Vec::new() }).await;
+        return conclude(spec, &finished);
+    }
+    let mut panic = None;
+    let ended = match make_hosts(spec, &mut run).await {
+        Err(error) => Err(error.into()),
+        Ok(bed) => match guarded(limit, body(bed)).await {
+            Body::Returned(Ok(())) => Ok(()),
+            Body::Returned(Err((Some(error), _))) => Err(error.into()),
+            Body::Returned(Err((None, text))) => Err(own_error(&run, &text)),
+            Body::Panicked(payload) => {
+                let trouble = own_error(&run, panic_text(&*payload));
+                panic = Some(payload);
+                Err(trouble)
+            }
+            Body::TimedOut => Err(timed_out(&run, limit)),
+        },
+    };
+    let ending = match ended {
+        Ok(()) => Ending { verdict: Verdict::Passed, reason: None, tests: Vec::new() },
+        Err(trouble) => {
+            let (verdict, trouble) = run.judge(trouble);
+            Ending { verdict, reason: Some(trouble), tests: Vec::new() }
+        }
+    };
+    let finished = run.end(ending).await;
+    match panic {
+        Some(payload) if spec.should_panic => resume_unwind(payload),
+        _ => conclude(spec, &finished),
+    }
+}
+
+/// Why the test cannot run here; or, when that may not be skipped, why it fails.
+fn skip(spec: &TestSpec, settings: &Settings, provider: &dyn Provider) -> Option<Trouble> {
+    let able = provider.capabilities();
+    for need in spec.needs {
+        let known = Capability::named(need);
+        if known.is_some_and(|capability| able.has(capability)) {
+            continue;
+        }
+        let name = provider.name();
+        let text = format!("needs `{need}`, which `{name}` cannot do here");
+        let is_required = settings.require.iter().any(|required| required == name || required == need);
+        return Some(if is_required {
+            Trouble::new(Reason::RequiredCapability, format!("{text}, and `require` forbids to skip it"))
+        } else {
+            Trouble::new(Reason::MissingCapability, text)
+        });
+    }
+    None
+}
+
+async fn make_hosts(spec: &TestSpec, run: &mut Run) -> Result<Testbed> {
+    let mut hosts = Vec::new();
+    for role in spec.hosts {
+        let bad = |error: netsplit_model::NameError| Error::new(Reason::BadName, error.to_string());
+        let (role, names) = match role {
+            RoleSpec::Numbered(count) => ("host", HostName::numbered(*count)),
+            RoleSpec::Named(names) => ("host", parse(names).map_err(bad)?),
+            RoleSpec::Role(role, count) => (*role, HostName::new(role).map_err(bad)?.of_role(*count)),
+            RoleSpec::RoleNamed(role, names) => (*role, parse(names).map_err(bad)?),
+        };
+        hosts.extend(HostPlan::of_role(&HostName::new(role).map_err(bad)?, names, None));
+    }
+    run.make_hosts(hosts).await
+}
+
+fn parse(names: &[&str]) -> Result<Vec<HostName>, netsplit_model::NameError> {
+    names.iter().map(|name| HostName::new(name)).collect()
+}
+
+/// Runs the body until it ends, panics or takes too long.
+async fn guarded<T: IntoTestResult>(limit: std::time::Duration, body: impl Future<Output = T>) -> Body {
+    let mut body = pin!(body);
+    let caught = std::future::poll_fn(|context| {
+        // Whatever the body leaves half done is dropped with it; the run's own state is behind locks that recover.
+        match catch_unwind(AssertUnwindSafe(|| body.as_mut().poll(context))) {
+            Ok(Poll::Pending) => Poll::Pending,
+            Ok(Poll::Ready(value)) => Poll::Ready(Body::Returned(value.into_test_result())),
+            Err(payload) => Poll::Ready(Body::Panicked(payload)),
+        }
+    });
+    tokio::time::timeout(limit, caught).await.unwrap_or(Body::TimedOut)
+}
+
+fn panic_text(payload: &(dyn Any + Send)) -> &str {
+    let text = payload.downcast_ref::<&str>().copied();
+    text.or_else(|| payload.downcast_ref::<String>().map(String::as_str)).unwrap_or("a panic without a text")
+}
+
+/// An error that is not ours. When it is about one of ours, that one is the reason.
+fn own_error(run: &Run, text: &str) -> Trouble {
+    match run.last_failure() {
+        Some(failure) if text.contains(failure.text.lines().next().unwrap_or_default()) => failure,
+        _ => Trouble::new(Reason::TestError, format!("the test ended with: {text}")),
+    }
+}
+
+fn timed_out(run: &Run, limit: std::time::Duration) -> Trouble {
+    let text = format!("the test was still running after {}", Wanted(limit));
+    let trouble = Trouble::new(Reason::TestTimedOut, text);
+    match run.last_failure() {
+        Some(failure) => trouble.saw(format!("last: {}", failure.text)),
+        None => trouble,
+    }
+}
+
+fn conclude(spec: &TestSpec, finished: &Finished) -> Result<(), TestFailure> {
+    match finished.verdict.verdict {
+        Verdict::Passed => Ok(()),
+        Verdict::Skipped => {
+            let text = finished.verdict.reason.as_ref().map(|reason| reason.text.clone()).unwrap_or_default();
+            say(&format!("skipped: {text}"));
+            Ok(())
+        }
+        _ => Err(TestFailure(screen(spec, finished))),
+    }
+}
+
+#[expect(clippy::print_stdout, reason = "a test's own output, which its harness captures")]
+fn say(text: &str) {
+    println!("{text}");
+}
+
+fn screen(spec: &TestSpec, finished: &Finished) -> String {
+    let look = if finished.kept {
+        format!("netsplit enter {} HOST", finished.verdict.run)
+    } else {
+        "NETSPLIT_KEEP=failed, then: netsplit enter last HOST".to_owned()
+    };
+    let next = Next { repeat: finished.verdict.repeat.clone(), stop_before: None, look: Some(look) };
+    screen::failure(&finished.dir, &finished.verdict, &next, &roots(spec), Paint::Plain)
+}
+
+/// The folders that the compiler may have named files relative to.
+fn roots(spec: &TestSpec) -> Vec<PathBuf> {
+    Path::new(spec.manifest_dir).ancestors().map(Path::to_owned).collect()
+}
+
+fn show_all(spec: &TestSpec, troubles: &[Trouble]) -> TestFailure {
+    let shown = troubles.iter().map(|trouble| screen::trouble(trouble, &roots(spec), Paint::Plain));
+    TestFailure(shown.collect::<Vec<_>>().join("\n"))
+}
+
+/// The command that repeats a test; `%{seed}` stands for the seed.
+fn repeat(spec: &TestSpec, mode: Mode, name: &str) -> String {
+    let target = if spec.integration { format!("--test {}", spec.crate_name) } else { "--lib".to_owned() };
+    let (provider, ignored) = match mode {
+        Mode::Provider(_) => (String::new(), ""),
+        Mode::Elsewhere => ("NETSPLIT_PROVIDER=… ".to_owned(), " --ignored"),
+    };
+    format!(
+        "NETSPLIT_SEED=%{{seed}} {provider}cargo test -p {} {target} {name} -- --exact{ignored}",
+        spec.package
+    )
+}

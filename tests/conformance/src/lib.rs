@@ -1,0 +1,1 @@
+//! Helpers of the conformance suite; the promises themselves are in `tests/`.
