@@ -214,6 +214,8 @@ pub enum Event {
         on: Vec<String>,
         /// Where it looks from, in nanoseconds since the begin.
         since: u64,
+        /// How long it may take, in nanoseconds.
+        within: u64,
         /// Whether the line must not come.
         #[serde(default, skip_serializing_if = "std::ops::Not::not")]
         never: bool,

@@ -68,6 +68,11 @@ impl HostName {
         Ok(Self(text.into()))
     }
 
+    /// The machine that runs the test, which is no host of its testbed.
+    pub fn here() -> Self {
+        Self("here".into())
+    }
+
     /// The name as text.
     pub fn as_str(&self) -> &str {
         &self.0
@@ -175,7 +180,8 @@ impl TryFrom<String> for ProcessName {
         let (host, rest) = text.split_once('/').ok_or_else(bad)?;
         let (name, number) = rest.rsplit_once('.').ok_or_else(bad)?;
         let number = number.parse().map_err(|_| bad())?;
-        Ok(Self::new(HostName::new(host)?, name, number))
+        let host = if host == "here" { HostName::here() } else { HostName::new(host)? };
+        Ok(Self::new(host, name, number))
     }
 }
 

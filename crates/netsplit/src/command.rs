@@ -16,8 +16,10 @@ use crate::program::AsProgram;
 pub enum Words {
     /// One text that is split into words as a shell does, and nothing more.
     Text(String),
-    /// Exact words.
+    /// Exact words, in which `%{…}` is filled in.
     Exact(Vec<String>),
+    /// Exact words that are taken as they are.
+    Literal(Vec<String>),
     /// A script for `/bin/sh -eu`.
     Script(String),
     /// A program of the test itself.
@@ -124,6 +126,8 @@ pub(crate) struct Spec {
     pub(crate) pty: Option<(u32, u32)>,
     pub(crate) within: Option<Duration>,
     pub(crate) name: Option<String>,
+    /// What `./x` is relative to, when not the run's own base.
+    pub(crate) base: Option<PathBuf>,
 }
 
 impl Spec {
@@ -138,6 +142,7 @@ impl Spec {
             pty: None,
             within: None,
             name: None,
+            base: None,
         }
     }
 
@@ -145,7 +150,7 @@ impl Spec {
     pub(crate) fn shown(&self) -> String {
         let mut text = match &self.words {
             Words::Text(text) => text.clone(),
-            Words::Exact(exact) => words::join(exact.iter().map(String::as_str)),
+            Words::Exact(exact) | Words::Literal(exact) => words::join(exact.iter().map(String::as_str)),
             Words::Script(script) => format!("sh: {}", script.trim().lines().next().unwrap_or_default()),
             Words::Program(name) => name.clone(),
         };
@@ -187,13 +192,14 @@ pub(crate) fn resolve(core: &Core, host: &HostName, spec: &Spec) -> Result<Resol
     let shown = spec.shown();
     let mut argv = match &spec.words {
         Words::Text(text) => split(text)?,
-        Words::Exact(exact) => exact.clone(),
+        Words::Exact(exact) | Words::Literal(exact) => exact.clone(),
         Words::Script(script) => vec!["/bin/sh".into(), "-euc".into(), script.clone()],
         Words::Program(name) => vec![name.clone()],
     };
     argv.extend(spec.args.iter().cloned());
-    // A script's percent signs are its own but for names in braces, as everywhere.
-    let mut argv = argv.iter().map(|word| core.render(host, word, &shown)).collect::<Result<Vec<_>>>()?;
+    if !matches!(spec.words, Words::Literal(_)) {
+        argv = argv.iter().map(|word| core.render(host, word, &shown)).collect::<Result<Vec<_>>>()?;
+    }
     let program = if let Words::Program(name) = &spec.words { name.clone() } else { String::new() };
     let first =
         argv.first().cloned().ok_or_else(|| Error::new(Reason::CouldNotStart, "the command is empty"))?;
@@ -207,7 +213,6 @@ pub(crate) fn resolve(core: &Core, host: &HostName, spec: &Spec) -> Result<Resol
         .then(|| core.base.join(&first));
     if let Some(file) = &bring {
         check_file(file, &first)?;
-        argv[0] = first;
     }
     Ok(Resolved { argv, program, bring, name })
 }

@@ -99,7 +99,7 @@ impl Host {
     /// Expects that no process of this host writes such a line.
     #[track_caller]
     pub fn never(&self, pattern: impl Into<String>) -> Never {
-        Never::new(self.wait_for(pattern))
+        Never::from(self.wait_for(pattern))
     }
 
     // ── files ──

@@ -28,6 +28,7 @@ mod engine;
 mod entropy;
 mod error;
 mod files;
+pub mod here;
 mod host;
 mod place;
 mod process;

@@ -79,7 +79,7 @@ impl Process {
     /// Waits until it has ended, by default as long as a command may take (`deadlines.run`).
     #[track_caller]
     pub fn wait(&self) -> WaitForEnd {
-        WaitForEnd { process: self.clone(), within: None, at: Location::caller() }
+        WaitForEnd { process: self.clone(), within: None, exit: None, at: Location::caller() }
     }
 
     /// Waits for a line that matches a regular expression: from the first byte, or behind the last match.
@@ -91,7 +91,7 @@ impl Process {
     /// Expects that no line matches: from the first byte, or behind the last match, and for as long as is said.
     #[track_caller]
     pub fn never(&self, pattern: impl Into<String>) -> Never {
-        Never::new(Wait::on_process(self, pattern.into(), Location::caller()))
+        Never::from(Wait::on_process(self, pattern.into(), Location::caller()))
     }
 
     /// Ends it with all its children: TERM, grace, KILL. Returns how it ended.
@@ -244,6 +244,17 @@ impl Process {
         })
     }
 
+    /// The error for a process that ended as `outcome`, which `exit` does not allow.
+    fn unexpected(&self, outcome: &Outcome, exit: &Exit) -> Error {
+        let error = self.unwanted(outcome);
+        if error.name() != Reason::UnexpectedExit || *exit == Exit::Codes(vec![0]) {
+            return error;
+        }
+        let mut trouble = error.trouble().clone();
+        trouble.text = format!("{}; expected was {exit}", trouble.text);
+        Error::from(trouble).with_outcome(outcome.clone())
+    }
+
     /// The error for a process that ended as `outcome`, which was not wanted.
     pub(crate) fn unwanted(&self, outcome: &Outcome) -> Error {
         let (shown, host) = (&self.shared.shown, self.host());
@@ -327,10 +338,17 @@ impl IntoSignal for &str {
 pub struct WaitForEnd {
     process: Process,
     within: Option<Duration>,
+    exit: Option<Exit>,
     at: &'static Location<'static>,
 }
 
 impl WaitForEnd {
+    /// Fails unless it ends so: `0`, `[0, 1]`, [`Exit::Any`].
+    pub fn exits(mut self, exit: impl Into<Exit>) -> Self {
+        self.exit = Some(exit.into());
+        self
+    }
+
     /// How long to wait.
     pub fn within(mut self, time: Duration) -> Self {
         self.within = Some(time);
@@ -347,6 +365,10 @@ impl IntoFuture for WaitForEnd {
             let core = &self.process.shared.core;
             let limit = self.within.map_or(core.settings.deadlines.run, |time| core.scaled(time));
             let ended = self.process.ended(limit).await.ok_or_else(|| self.process.still_running(limit));
+            let ended = ended.and_then(|outcome| match &self.exit {
+                Some(exit) if !exit.allows(&outcome) => Err(self.process.unexpected(&outcome, exit)),
+                _ => Ok(outcome),
+            });
             core.noted(ended, place::of(self.at))
         })
     }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use netsplit_link::{Priority, Received};
@@ -18,6 +18,7 @@ use netsplit_wire::message::{Body, Keep as KeepMessage, Request};
 use crate::core::{Core, Info, watch_bed};
 use crate::engine::Engine;
 use crate::error::{Error, Result};
+use crate::here::{self, HereOutput, HereSpec};
 use crate::recorder::{QUIET, Recorder};
 use crate::settings::{Keep, Settings};
 use crate::testbed::Testbed;
@@ -75,6 +76,8 @@ pub struct Run {
     engine: Engine,
     recorder: Recorder,
     core: Option<Arc<Core>>,
+    /// How many commands of each name ran here.
+    here: Mutex<BTreeMap<String, u32>>,
     _lock: File,
 }
 
@@ -129,7 +132,7 @@ impl Run {
         let engine = Engine::start().map_err(no_room)?;
         let ticking = recorder.clone();
         engine.handle().spawn(tick(ticking));
-        Ok(Self { settings, spec, runs, dir, id, seed, engine, recorder, core: None, _lock: lock })
+        Ok(Self { settings, spec, runs, dir, id, seed, engine, recorder, core: None, here: Mutex::default(), _lock: lock })
     }
 
     /// The run's id.
@@ -160,6 +163,20 @@ impl Run {
     /// Writes an event of a nested test or a step.
     pub fn event(&self, event: Event) -> Duration {
         self.recorder.event(event)
+    }
+
+    /// Runs a command on this machine, with its output in the evidence.
+    ///
+    /// # Errors
+    /// Only when the run is over; how the command ended is in what is returned.
+    pub async fn here(&self, spec: HereSpec) -> Result<HereOutput> {
+        let number = {
+            let mut here = self.here.lock().unwrap_or_else(PoisonError::into_inner);
+            let number = here.entry(spec.name.clone()).or_default();
+            *number += 1;
+            *number
+        };
+        here::run(self.engine.handle(), &self.recorder, number, spec).await
     }
 
     /// Makes the hosts; it is done when every agent has answered.
@@ -311,6 +328,17 @@ impl std::fmt::Debug for Run {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "Run({})", self.id)
     }
+}
+
+/// The message for a provider that does not exist, or not yet.
+pub fn unknown_provider(name: &str) -> Trouble {
+    let known = netsplit_provider::names();
+    let hint = netsplit_model::nearest(name, known.iter().copied());
+    let text = match hint {
+        Some(near) => format!("no provider `{name}`; did you mean `{near}`?"),
+        None => format!("no provider `{name}` in this version; there is: {}", known.join(" ")),
+    };
+    Trouble::new(Reason::UnknownProvider, text)
 }
 
 fn make_dir(runs: &Runs, test: &str) -> io::Result<(RunId, RunDir, File)> {

@@ -244,3 +244,23 @@ impl std::fmt::Display for Origin {
 pub(crate) fn machine_variable(name: &str) -> Option<String> {
     std::env::var(name).ok()
 }
+
+/// Whether a terminal may be painted: not with `NO_COLOR`, not when it is dumb.
+pub fn wants_colour() -> bool {
+    std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty()) && !is_dumb()
+}
+
+/// Whether the terminal knows no escape sequences.
+pub fn is_dumb() -> bool {
+    std::env::var_os("TERM").is_some_and(|terminal| terminal == "dumb")
+}
+
+/// Whether this process runs in a job of the forge that reads annotations.
+pub fn is_github() -> bool {
+    std::env::var_os("GITHUB_ACTIONS").is_some_and(|value| value == "true")
+}
+
+/// What kind of terminal this process runs on.
+pub fn terminal_kind() -> Option<String> {
+    std::env::var("TERM").ok().filter(|kind| !kind.is_empty())
+}

@@ -144,18 +144,7 @@ fn provider(settings: &Settings, mode: Mode) -> Result<Arc<dyn Provider>, Troubl
             .fix("NETSPLIT_PROVIDER=namespace cargo test elsewhere -- --ignored")
         })?,
     };
-    netsplit_provider::by_name(name).ok_or_else(|| unknown_provider(name))
-}
-
-/// The message for a provider that does not exist, or not yet.
-pub(crate) fn unknown_provider(name: &str) -> Trouble {
-    let known = netsplit_provider::names();
-    let hint = netsplit_model::nearest(name, known.iter().copied());
-    let text = match hint {
-        Some(near) => format!("no provider `{name}`; did you mean `{near}`?"),
-        None => format!("no provider `{name}` in this version; there is: {}", known.join(" ")),
-    };
-    Trouble::new(Reason::UnknownProvider, text)
+    netsplit_provider::by_name(name).ok_or_else(|| crate::run::unknown_provider(name))
 }
 
 async fn run<F, T>(

@@ -84,7 +84,7 @@ impl Testbed {
     /// Expects that no process of any host writes such a line.
     #[track_caller]
     pub fn never(&self, pattern: impl Into<String>) -> Never {
-        Never::new(Wait::on_hosts(&self.core, None, pattern.into(), Location::caller()))
+        Never::from(Wait::on_hosts(&self.core, None, pattern.into(), Location::caller()))
     }
 
     /// Sets a variable of the environment for every process that is started from now on.

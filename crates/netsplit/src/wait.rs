@@ -209,7 +209,7 @@ impl Wait {
     }
 
     /// Of several lines that are there already, takes the newest rather than the oldest.
-    pub(crate) fn newest(mut self) -> Self {
+    pub fn newest(mut self) -> Self {
         self.newest = true;
         self
     }
@@ -237,15 +237,17 @@ impl Wait {
             Since::Time(instant) => *instant,
             Since::Cursor(_) => Duration::ZERO,
         };
+        let within = self.within.map_or(core.settings.deadlines.wait, |time| core.scaled(time));
+        let nanos = |time: Duration| u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
         let number = next_wait();
         core.recorder.event(Event::WaitBegan {
             wait: number,
             pattern: self.pattern.clone(),
             on: self.scope.names(&core.names()),
-            since: u64::try_from(from.as_nanos()).unwrap_or(u64::MAX),
+            since: nanos(from),
+            within: nanos(within),
             never: self.never,
         });
-        let within = self.within.map_or(core.settings.deadlines.wait, |time| core.scaled(time));
         let spec =
             WatchSpec { pattern: pattern.clone(), scope: self.scope.clone(), since, newest: self.newest };
         let ended = self.process.as_ref().is_some_and(|process| process.outcome().is_some());
@@ -404,11 +406,14 @@ pub struct Never {
     lasting: Duration,
 }
 
-impl Never {
-    pub(crate) fn new(wait: Wait) -> Self {
+impl From<Wait> for Never {
+    /// The expectation that what `wait` waits for does not come.
+    fn from(wait: Wait) -> Self {
         Self { wait: Wait { never: true, ..wait }, lasting: Duration::ZERO }
     }
+}
 
+impl Never {
     /// Goes on looking for so long.
     pub fn lasting(mut self, time: Duration) -> Self {
         self.lasting = time;

@@ -5,6 +5,7 @@
 //!
 //! Not here: how a run is made (`netsplit`).
 
+pub mod draw;
 pub mod junit;
 mod layout;
 pub mod paint;
@@ -14,6 +15,6 @@ mod tail;
 
 pub use crate::{
     layout::{RunDir, RunFile},
-    runs::{Run, Runs, State},
-    tail::{clean, last_lines, merged},
+    runs::{Run, Runs, State, state},
+    tail::{Merger, clean, last_lines},
 };

@@ -47,6 +47,11 @@ impl Paint {
         self.wrap("1;31", text)
     }
 
+    /// `warning:`, for what does not decide.
+    pub fn warning(self, text: impl Display) -> String {
+        self.wrap("1;33", text)
+    }
+
     /// A host's name, always in the same colour.
     pub fn host(self, name: &str, text: impl Display) -> String {
         let sum = name.bytes().fold(0usize, |sum, byte| sum.wrapping_mul(31).wrapping_add(byte.into()));

@@ -188,16 +188,21 @@ impl Runs {
 fn look(dir: RunDir) -> Run {
     let name = dir.path().file_name().unwrap_or_default().to_string_lossy().into_owned();
     let id = RunId::from_text(name.rsplit('-').next().unwrap_or_default());
-    let state = if is_locked(&dir.lock()) {
+    let state = state(&dir);
+    // A verdict of another format is shown as none.
+    let verdict = dir.read_verdict().unwrap_or_default();
+    Run { dir, id, state, verdict }
+}
+
+/// Whether the run in `dir` goes on, lives on, or is over.
+pub fn state(dir: &RunDir) -> State {
+    if is_locked(&dir.lock()) {
         State::Running
     } else if is_locked(&dir.path().join("bed.lock")) {
         State::Kept
     } else {
         State::Over
-    };
-    // A verdict of another format is shown as none.
-    let verdict = dir.read_verdict().unwrap_or_default();
-    Run { dir, id, state, verdict }
+    }
 }
 
 fn is_locked(path: &Path) -> bool {

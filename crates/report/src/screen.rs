@@ -4,8 +4,9 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use netsplit_model::units::Measured;
-use netsplit_model::{Help, Place, Trouble, Verdict, VerdictFile};
+use netsplit_model::{Place, Trouble, Verdict, VerdictFile};
 
+use crate::draw::{self, Level};
 use crate::layout::RunDir;
 use crate::paint::Paint;
 
@@ -40,7 +41,7 @@ pub fn failure(dir: &RunDir, run: &VerdictFile, next: &Next, roots: &[PathBuf], 
         out.push_str(&trouble(reason, roots, paint));
     }
     for warning in &run.warnings {
-        out.push_str(&format!("warning: {}\n", trouble(warning, roots, paint).trim_end()));
+        out.push_str(&draw::trouble(warning, Level::Warning, |place| find_line(place, roots), paint));
     }
     let repeat = if next.repeat.is_empty() { &run.repeat } else { &next.repeat };
     out.push_str(&format!("repeat   {repeat}\n"));
@@ -54,63 +55,9 @@ pub fn failure(dir: &RunDir, run: &VerdictFile, next: &Next, roots: &[PathBuf], 
     out
 }
 
-/// A message with its source line.
+/// A message with its source line, which is looked for below `roots`.
 pub fn trouble(trouble: &Trouble, roots: &[PathBuf], paint: Paint) -> String {
-    let mut out = String::new();
-    let name = format!("[{}]", trouble.name);
-    let mut lines = trouble.text.lines();
-    let first = lines.next().unwrap_or_default();
-    let gap = WIDTH.saturating_sub(first.chars().count() + name.chars().count()).max(2);
-    out.push_str(&format!("{first}{}{}\n", " ".repeat(gap), paint.dim(name)));
-    for line in lines {
-        out.push_str(&format!("{line}\n"));
-    }
-    if let Some(place) = &trouble.place {
-        out.push_str(&source(place, roots, paint));
-    }
-    if let Some(because) = &trouble.because {
-        out.push_str(&format!("because  {because}\n"));
-    }
-    for (label, text) in [("wanted", &trouble.wanted), ("said", &trouble.said)] {
-        if let Some(text) = text {
-            out.push_str(&labelled(label, text));
-        }
-    }
-    for (index, line) in trouble.saw.iter().enumerate() {
-        out.push_str(&labelled(if index == 0 { "saw" } else { "" }, line));
-    }
-    for help in &trouble.help {
-        let (word, text) = match help {
-            Help::Fix(text) => ("fix:", text),
-            Help::Try(text) => ("try:", text),
-            Help::Or(text) => ("or", text),
-        };
-        let fill = " ".repeat(9 - word.len());
-        out.push_str(&format!("{}{fill}{text}\n", paint.help(word)));
-    }
-    out
-}
-
-fn labelled(label: &str, text: &str) -> String {
-    let text = if text.is_empty() { "(nothing)" } else { text };
-    format!("{label:<9}{}\n", text.replace('\n', "\n         "))
-}
-
-/// The line that a place means, with what is meant underlined. Only the place itself when the file is not there.
-pub fn source(place: &Place, roots: &[PathBuf], paint: Paint) -> String {
-    let mut out = format!("  --> {}\n", paint.path(place));
-    let Some(line) = find_line(place, roots) else { return out };
-    let number = place.line.to_string();
-    let line = line.replace('\t', " ");
-    let column = usize::try_from(place.column).unwrap_or(1).saturating_sub(1);
-    let width = match place.width {
-        0 => line.chars().skip(column).take_while(|c| c.is_alphanumeric() || *c == '_').count().max(1),
-        width => usize::try_from(width).unwrap_or(1),
-    };
-    out.push_str(&format!("{number} | {line}\n"));
-    let marks = paint.mark("^".repeat(width));
-    out.push_str(&format!("{} | {}{marks}\n", " ".repeat(number.len()), " ".repeat(column)));
-    out
+    draw::trouble(trouble, Level::Reason, |place| find_line(place, roots), paint)
 }
 
 /// Compilers name files relative to a folder that they do not name: the workspace's, mostly.

@@ -1,5 +1,6 @@
 //! The ends of streams, and streams of many processes as one.
 
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
 use std::path::Path;
@@ -49,44 +50,66 @@ pub fn clean(line: &str) -> String {
     out
 }
 
-/// Calls `line` for each line of the streams that `wanted` picks, in the order in which they were ended.
-///
-/// # Errors
-/// When the log or a stream cannot be read.
-pub fn merged(
-    dir: &RunDir,
-    records: &[Record],
-    wanted: impl Fn(&ProcessName, Stream) -> bool,
-    mut line: impl FnMut(Duration, &ProcessName, Stream, &[u8]),
-) -> io::Result<()> {
-    use std::collections::BTreeMap;
-    let mut open: BTreeMap<(ProcessName, Stream), (File, Vec<u8>, Duration)> = BTreeMap::new();
-    for record in records {
-        let Event::Output { process, stream, bytes, .. } = &record.event else { continue };
+/// The streams of many processes as one: lines in the order in which they were ended.
+#[derive(Debug)]
+pub struct Merger {
+    dir: RunDir,
+    open: BTreeMap<(ProcessName, Stream), Open>,
+}
+
+#[derive(Debug)]
+struct Open {
+    file: File,
+    /// What has no end yet.
+    rest: Vec<u8>,
+    at: Duration,
+}
+
+impl Merger {
+    /// Of the run in `dir`.
+    pub fn new(dir: &RunDir) -> Self {
+        Self { dir: dir.clone(), open: BTreeMap::new() }
+    }
+
+    /// Takes the next event; calls `line` for each line that it ended, of the streams that `wanted` picks.
+    ///
+    /// # Errors
+    /// When a stream cannot be read.
+    pub fn take(
+        &mut self,
+        record: &Record,
+        wanted: impl Fn(&ProcessName, Stream) -> bool,
+        mut line: impl FnMut(Duration, &ProcessName, Stream, &[u8]),
+    ) -> io::Result<()> {
+        let Event::Output { process, stream, bytes, .. } = &record.event else { return Ok(()) };
         if !wanted(process, *stream) {
-            continue;
+            return Ok(());
         }
         let key = (process.clone(), *stream);
-        if !open.contains_key(&key) {
-            let file = File::open(dir.stream(process, *stream))?;
-            open.insert(key.clone(), (file, Vec::new(), record.time()));
+        if !self.open.contains_key(&key) {
+            let file = File::open(self.dir.stream(process, *stream))?;
+            self.open.insert(key.clone(), Open { file, rest: Vec::new(), at: record.time() });
         }
-        let Some((file, rest, at)) = open.get_mut(&key) else { continue };
-        *at = record.time();
-        file.take(*bytes).read_to_end(rest)?;
+        let Some(open) = self.open.get_mut(&key) else { return Ok(()) };
+        open.at = record.time();
+        (&mut open.file).take(*bytes).read_to_end(&mut open.rest)?;
         let mut start = 0;
-        while let Some(end) = rest[start..].iter().position(|byte| *byte == b'\n') {
-            line(*at, process, *stream, &rest[start..start + end]);
+        while let Some(end) = open.rest[start..].iter().position(|byte| *byte == b'\n') {
+            line(open.at, process, *stream, &open.rest[start..start + end]);
             start += end + 1;
         }
-        rest.drain(..start);
+        open.rest.drain(..start);
+        Ok(())
     }
-    for ((process, stream), (_, rest, at)) in &open {
-        if !rest.is_empty() {
-            line(*at, process, *stream, rest);
+
+    /// Calls `line` for what never got an end.
+    pub fn finish(self, mut line: impl FnMut(Duration, &ProcessName, Stream, &[u8])) {
+        for ((process, stream), open) in &self.open {
+            if !open.rest.is_empty() {
+                line(open.at, process, *stream, &open.rest);
+            }
         }
     }
-    Ok(())
 }
 
 #[cfg(test)]

@@ -22,8 +22,11 @@ mod step;
 mod toml;
 mod values;
 
+pub use netsplit_report::draw::Level;
+pub use netsplit_report::paint::Paint;
+
 pub use crate::{
-    draw::{Level, Mistakes, Paint},
+    draw::Mistakes,
     load::{Linted, Overrides, lint},
     new::new_scenario,
     reference::reference,

@@ -177,6 +177,12 @@ macro_rules! command_settings {
             self
         }
 
+        /// What a first word such as `./x` is relative to.
+        pub fn beside(mut self, folder: impl Into<PathBuf>) -> Self {
+            self.$($spec).+.base = Some(folder.into());
+            self
+        }
+
         /// Calls the process so, rather than by its program's name.
         pub fn name(mut self, name: impl Into<String>) -> Self {
             self.$($spec).+.name = Some(name.into());
@@ -448,7 +454,7 @@ impl Run {
         guard.0 = None;
         let outcome = ended.ok_or_else(|| process.still_running(limit))?;
         if !self.exit.allows(&outcome) {
-            return Err(unexpected(&process, &outcome, &self.exit));
+            return Err(process.unexpected(&outcome, &self.exit));
         }
         Ok(Output { process, outcome })
     }
@@ -498,6 +504,7 @@ impl Run {
             pty: spec.pty,
             within: spec.within,
             name: spec.name.clone(),
+            base: spec.base.clone(),
         };
         let start = Start {
             core: Arc::clone(&self.start.core),
@@ -508,16 +515,6 @@ impl Run {
         };
         Ok(Self { start, exit: self.exit.clone(), eventually: None })
     }
-}
-
-fn unexpected(process: &Process, outcome: &Outcome, exit: &Exit) -> Error {
-    let error = process.unwanted(outcome);
-    if error.name() != Reason::UnexpectedExit || *exit == Exit::Codes(vec![0]) {
-        return error;
-    }
-    let mut trouble = error.trouble().clone();
-    trouble.text = format!("{}; expected was {exit}", trouble.text);
-    Error::from(trouble).with_outcome(outcome.clone())
 }
 
 impl IntoFuture for Run {

@@ -22,6 +22,8 @@ use super::sys::{self, CLONE_NEWIPC, CLONE_NEWNET, CLONE_NEWNS, CLONE_NEWPID, CL
 
 /// A testbed that was kept ends by itself after this.
 const KEPT_MAX: Duration = Duration::from_secs(24 * 3600);
+/// How long a stage that could not stand may take to say why.
+const LAST_WORDS_MAX: Duration = Duration::from_secs(2);
 const NEVER: Duration = Duration::from_secs(3650 * 24 * 3600);
 
 /// Serves the test process `test`, whose socket is fd 0; returns when the stage is gone and nothing is left of it.
@@ -130,7 +132,7 @@ impl Keeper {
             .step("hear the stage")?
         {
             Some((Reply { say: Some(Say::Stands(_)), .. }, _)) => {}
-            _ => return Ok(()),
+            _ => return wait_for(&stage_alive).step("wait for the stage"),
         }
         self.listener = self.dir.as_ref().and_then(|dir| socket::listen(dir).ok());
         let stands = Reply { id: 0, say: Some(Say::Stands(true)) };
@@ -209,6 +211,13 @@ impl Keeper {
             socket::unlink(dir);
         }
     }
+}
+
+/// Lets a stage that could not stand end by itself: killed at once, it might not have told the test why.
+fn wait_for(stage: &OwnedFd) -> io::Result<()> {
+    let timeout = Timespec::try_from(LAST_WORDS_MAX).map_err(io::Error::other)?;
+    poll(&mut [PollFd::new(stage, PollFlags::IN)], Some(&timeout))?;
+    Ok(())
 }
 
 /// One user and one group, by ourselves: no program and no right is needed for that.

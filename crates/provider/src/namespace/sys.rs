@@ -33,8 +33,11 @@ pub(super) fn fork(namespaces: i32) -> io::Result<Forked> {
     // parent's thread id in its cache; of what follows only `pthread_kill` on itself and robust mutexes would read it,
     // and threads, tokio, panics and abort were tried.
     let pid = unsafe { libc::syscall(libc::SYS_clone, flags, 0, 0, 0, 0) };
+    // Before anything else: a negative number is no `Pid`, and making one of it panics.
+    if pid < 0 {
+        return Err(io::Error::last_os_error());
+    }
     match i32::try_from(pid).map(Pid::from_raw) {
-        _ if pid < 0 => Err(io::Error::last_os_error()),
         Ok(Some(pid)) => Ok(Forked::Parent(pid)),
         _ => Ok(Forked::Child),
     }

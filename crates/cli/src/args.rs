@@ -1,0 +1,256 @@
+//! What may be typed. Help, completions and man pages are made from this.
+
+use std::path::PathBuf;
+
+use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
+
+/// Tests for systems that run on more than one host.
+#[derive(Debug, Parser)]
+#[command(name = "netsplit", version, max_term_width = 100, propagate_version = true)]
+#[command(after_help = "First steps:  netsplit doctor   ·   netsplit new first.toml -- ./server   ·   netsplit run first.toml")]
+pub(crate) struct Cli {
+    /// When to use colour
+    #[arg(long, global = true, value_name = "WHEN", default_value = "auto")]
+    pub(crate) color: When,
+
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum When {
+    /// On a terminal, unless NO_COLOR is set
+    Auto,
+    Always,
+    Never,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Run scenarios
+    Run(RunArgs),
+    /// Write a scenario that runs, for a command of yours
+    New(NewArgs),
+    /// Show every mistake of scenarios, and what they need; run nothing
+    Lint(LintArgs),
+    /// List runs
+    Runs(RunsArgs),
+    /// Show what the processes of a run wrote, all hosts by time
+    Logs(LogsArgs),
+    /// Open a shell in a host of a kept or running testbed
+    Enter(EnterArgs),
+    /// Try what can run here, and say what is missing
+    Doctor(DoctorArgs),
+    /// End kept testbeds and remove runs beyond the limits
+    Clean(CleanArgs),
+    /// Explain a message by the name in its brackets
+    Explain(ExplainArgs),
+    /// Print a JSON Schema
+    Schema(SchemaArgs),
+    /// Print completions for a shell
+    Completions(CompletionsArgs),
+    /// Write man pages
+    Man(ManArgs),
+}
+
+#[derive(Clone, Debug, Args)]
+pub(crate) struct RunArgs {
+    /// Scenarios, folders of them, or FILE:LINE to stop before the step on that line
+    #[arg(value_name = "FILE|DIR|FILE:LINE")]
+    pub(crate) inputs: Vec<String>,
+    /// What makes the hosts; several: each scenario on each
+    #[arg(short, long, value_name = "PROVIDER")]
+    pub(crate) provider: Vec<String>,
+    /// How many run at once
+    #[arg(short, long, value_name = "N")]
+    pub(crate) jobs: Option<usize>,
+    /// Changes how many hosts a role has
+    #[arg(short = 'n', long = "hosts", value_name = "ROLE=N")]
+    pub(crate) hosts: Vec<String>,
+    /// Sets a variable, or picks one value of the matrix
+    #[arg(short, long, value_name = "KEY=VALUE")]
+    pub(crate) set: Vec<String>,
+    /// Runs only what has this in its name, or this @tag; a - before it excludes
+    #[arg(short, long, value_name = "PATTERN", allow_hyphen_values = true)]
+    pub(crate) filter: Vec<String>,
+    /// The seed of every random draw
+    #[arg(long, value_name = "N")]
+    pub(crate) seed: Option<u64>,
+    /// Runs everything so often
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    pub(crate) repeat: u32,
+    /// Repeats until something does not pass
+    #[arg(long)]
+    pub(crate) until_fail: bool,
+    /// Multiplies every deadline, for slow machines
+    #[arg(long, value_name = "FACTOR")]
+    pub(crate) patience: Option<String>,
+    /// Whether testbeds outlive their runs: never, failed, always
+    #[arg(long, value_name = "WHEN")]
+    pub(crate) keep: Option<String>,
+    /// Begins nothing new after so many that did not pass
+    #[arg(long, value_name = "N")]
+    pub(crate) stop_after: Option<usize>,
+    /// Lists what would run
+    #[arg(long)]
+    pub(crate) list: bool,
+    /// How results are printed
+    #[arg(long, value_name = "FORMAT")]
+    pub(crate) format: Option<Format>,
+    /// Writes a JUnit file of everything
+    #[arg(long, value_name = "FILE")]
+    pub(crate) junit: Option<PathBuf>,
+    /// How progress is shown
+    #[arg(long, value_name = "HOW", default_value = "auto")]
+    pub(crate) progress: Progress,
+    /// Which profile of netsplit.toml holds
+    #[arg(long, value_name = "NAME")]
+    pub(crate) profile: Option<String>,
+    /// Shows less: only what did not pass
+    #[arg(short, long, action = ArgAction::SetTrue)]
+    pub(crate) quiet: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Format {
+    /// For people
+    Text,
+    /// An object a line
+    Json,
+    /// Text, and annotations for the forge
+    Github,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Progress {
+    /// A line that changes on a terminal, else a line now and then
+    Auto,
+    /// A line now and then
+    Lines,
+    None,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct NewArgs {
+    /// The file to write
+    pub(crate) file: PathBuf,
+    /// How many hosts run the command
+    #[arg(long, value_name = "N", default_value_t = 3)]
+    pub(crate) hosts: usize,
+    /// The command that each host runs
+    #[arg(last = true, value_name = "COMMAND")]
+    pub(crate) command: Vec<String>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct LintArgs {
+    /// Scenarios, or folders of them
+    #[arg(required = true, value_name = "FILE|DIR")]
+    pub(crate) inputs: Vec<PathBuf>,
+    /// Prints one object
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct RunsArgs {
+    /// A run to look at: the begin of its id, last, last-failed, or its folder
+    pub(crate) run: Option<String>,
+    /// Only those that did not pass
+    #[arg(long)]
+    pub(crate) failed: bool,
+    /// Only those of tests with this in their name
+    #[arg(long, value_name = "NAME")]
+    pub(crate) test: Option<String>,
+    /// Prints one object
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct LogsArgs {
+    /// The begin of a run's id, last, last-failed, or its folder; then hosts or processes: `a`, `b/etcd`
+    #[arg(value_name = "RUN] [HOST")]
+    pub(crate) words: Vec<String>,
+    /// Goes on as long as the run does
+    #[arg(short, long)]
+    pub(crate) follow: bool,
+    /// Only what came after this time of the run, or this long before its end with a -
+    #[arg(long, value_name = "TIME", allow_hyphen_values = true)]
+    pub(crate) since: Option<String>,
+    /// Only lines that match
+    #[arg(long, value_name = "REGEX")]
+    pub(crate) grep: Option<String>,
+    /// Prints an object a line
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct EnterArgs {
+    /// The run (last unless said), then the host
+    #[arg(required = true, num_args = 1..=2, value_name = "RUN] [HOST")]
+    pub(crate) words: Vec<String>,
+    /// What to run there instead of a shell
+    #[arg(last = true, value_name = "COMMAND")]
+    pub(crate) command: Vec<String>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct DoctorArgs {
+    /// Only this provider
+    pub(crate) provider: Option<String>,
+    /// Exits with 3 unless this provider can run here
+    #[arg(long, value_name = "PROVIDER")]
+    pub(crate) require: Vec<String>,
+    /// Shows every setting with where it comes from
+    #[arg(long)]
+    pub(crate) settings: bool,
+    /// Prints one object
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct CleanArgs {
+    /// Removes every run that is over
+    #[arg(long)]
+    pub(crate) all: bool,
+    /// Says what would be removed
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ExplainArgs {
+    /// The name in the brackets of a message; all names when not said
+    pub(crate) name: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct SchemaArgs {
+    /// Of what
+    #[arg(default_value = "scenario")]
+    pub(crate) of: SchemaOf,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum SchemaOf {
+    /// Scenario files
+    Scenario,
+    /// Lines of events.jsonl
+    Events,
+    /// verdict.json
+    Verdict,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct CompletionsArgs {
+    pub(crate) shell: clap_complete::Shell,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ManArgs {
+    /// The folder to write them into
+    pub(crate) dir: PathBuf,
+}

@@ -1,0 +1,235 @@
+//! `netsplit enter`: a shell, or a command, inside a host of a testbed that lives.
+
+use std::io::IsTerminal;
+use std::path::Path;
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use netsplit::HostName;
+use netsplit_link::{Channel, Config, Link, Priority, Received, SessionId};
+use netsplit_model::{Outcome, Reason, Trouble};
+use netsplit_provider::{Bed, namespace};
+use netsplit_report::{Run, RunDir, State};
+use netsplit_wire::message::{
+    Body, Command, Ended, Happened, How, ProcessCommand, ProcessEvent, Pty, Request, Start, Variable, tag,
+};
+use prost::Message;
+use rustix::termios::{OptionalActions, Termios, tcgetattr, tcgetwinsize, tcsetattr};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+use super::{find_run, runtime, settings};
+use crate::args::EnterArgs;
+use crate::output::Output;
+
+/// The best shell that the host has.
+const SHELL: &str = "if command -v bash >/dev/null; then exec bash -i; else exec sh -i; fi";
+/// A process that nobody gave a grace.
+const GRACE_MS: u64 = 2000;
+
+pub(crate) fn run(args: &EnterArgs, output: Output) -> anyhow::Result<ExitCode> {
+    let settings = settings(&[], output)?;
+    let (run, host) = match &args.words[..] {
+        [host] => ("last", host),
+        [run, host, ..] => (run.as_str(), host),
+        [] => ("last", &String::new()),
+    };
+    let run = find_run(&settings, run)?;
+    check_alive(&run)?;
+    let host = find_host(&run, host)?;
+    let code = runtime()?.block_on(enter(run.dir.path(), &host, &args.command))?;
+    Ok(ExitCode::from(code))
+}
+
+fn check_alive(run: &Run) -> anyhow::Result<()> {
+    if run.state != State::Over {
+        return Ok(());
+    }
+    let text = format!("the testbed of run {} ({}) is gone: it ended with its run", run.id, run.test());
+    let file = run.dir.read_run().map(|facts| facts.repeat).unwrap_or_default();
+    Err(Trouble::new(Reason::NoSuchRun, text).fix(format!("{file} --keep always")).into())
+}
+
+fn find_host(run: &Run, name: &str) -> anyhow::Result<HostName> {
+    let records = run.dir.read_events()?;
+    let known: Vec<_> = records
+        .iter()
+        .filter_map(|record| match &record.event {
+            netsplit_model::Event::HostReady { host, .. } => Some(host.clone()),
+            _ => None,
+        })
+        .collect();
+    if let Some(host) = known.iter().find(|host| host.as_str() == name) {
+        return Ok(host.clone());
+    }
+    let near = netsplit_model::nearest(name, known.iter().map(HostName::as_str));
+    let hint = near.map(|near| format!("; did you mean `{near}`?")).unwrap_or_default();
+    let mut names: Vec<_> = known.iter().map(ToString::to_string).collect();
+    names.dedup();
+    let text = format!("no host `{name}` in run {}{hint}", run.id);
+    Err(Trouble::new(Reason::UnknownHost, text).saw(format!("hosts: {}", names.join(" "))).into())
+}
+
+/// Says that a run stopped as asked, and opens a shell there if there is a terminal.
+pub(crate) async fn at_stop(dir: &RunDir, host: Option<&HostName>, step: &str) {
+    let output = Output::new(crate::args::When::Auto);
+    let Some(host) = host else { return };
+    let id = dir.path().file_name().unwrap_or_default().to_string_lossy();
+    let id = id.rsplit('-').next().unwrap_or_default().to_owned();
+    output.err(format!("stopped before: {step}"));
+    if !std::io::stdin().is_terminal() {
+        output.err("there is no terminal to open a shell on; with --keep always the testbed stays");
+        return;
+    }
+    output.err(format!("a shell on {host}; exit ends the run · another host meanwhile: netsplit enter {id} HOST"));
+    if let Err(error) = enter(dir.path(), host, &[]).await {
+        output.error(&error);
+    }
+}
+
+/// Runs a command in a host, on this terminal if there is one. Returns what `enter` exits with.
+async fn enter(dir: &Path, host: &HostName, command: &[String]) -> anyhow::Result<u8> {
+    let gone = |error: std::io::Error| Trouble::new(Reason::NoSuchRun, format!("the testbed does not answer: {error}"));
+    let bed: Arc<dyn Bed> = namespace::attach(dir).map_err(gone)?;
+    let transport = bed.connect(host).await?;
+    let link = Link::dial(Config { name: "enter".into(), ..Config::default() }, SessionId(session()), None, transport);
+    link.connected().await?;
+    let terminal = Terminal::take();
+    let channel = start(&link, host, command, terminal.as_ref()).await?;
+    let outcome = carry(channel, terminal.is_some()).await?;
+    drop(terminal);
+    match &outcome {
+        Outcome::CouldNotStart(reason) => Output::new(crate::args::When::Auto).err(format!("error: {}", reason.text)),
+        Outcome::AgentLost { reason } => Output::new(crate::args::When::Auto).err(format!("error: {reason}")),
+        _ => {}
+    }
+    Ok(outcome.exit_code())
+}
+
+/// Unique enough among the clients of one agent.
+fn session() -> [u8; 16] {
+    let mut id = [0; 16];
+    id[..4].copy_from_slice(&std::process::id().to_le_bytes());
+    let nanos = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default().as_nanos();
+    id[4..12].copy_from_slice(&nanos.to_le_bytes()[..8]);
+    id
+}
+
+async fn start(link: &Link, host: &HostName, command: &[String], terminal: Option<&Terminal>) -> anyhow::Result<Channel> {
+    let argv = if command.is_empty() {
+        ["/bin/sh", "-c", SHELL].map(str::to_owned).to_vec()
+    } else {
+        command.to_vec()
+    };
+    let mut env = vec![variable("NETSPLIT_HOST", host.as_str()), variable("PS1", "\\h:\\w\\$ ")];
+    if let Some(term) = netsplit::settings::terminal_kind() {
+        env.push(variable("TERM", &term));
+    }
+    let start = Start {
+        process: format!("enter-{}.{host}", std::process::id()),
+        argv,
+        env,
+        cwd: "/root".into(),
+        stdin: true,
+        pty: terminal.map(|_| size()),
+        grace_ms: GRACE_MS,
+        ..Start::default()
+    };
+    let channel = link.open(Priority::Control).await?;
+    channel.receiver.widen();
+    channel.sender.send_message(&Request::from(Body::Start(start))).await?;
+    Ok(channel)
+}
+
+fn variable(name: &str, value: &str) -> Variable {
+    Variable { name: name.to_owned(), value: value.to_owned() }
+}
+
+fn size() -> Pty {
+    match tcgetwinsize(rustix::stdio::stdin()) {
+        Ok(size) if size.ws_col > 0 => Pty { rows: size.ws_row.into(), columns: size.ws_col.into() },
+        _ => Pty { rows: 24, columns: 80 },
+    }
+}
+
+/// Carries both ways until the command has ended and all it wrote has come.
+async fn carry(channel: Channel, is_terminal: bool) -> anyhow::Result<Outcome> {
+    let Channel { sender, mut receiver } = channel;
+    let feeding = tokio::spawn(feed(sender.clone()));
+    let resizing = tokio::spawn(async move {
+        let Ok(mut resized) = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::window_change()) else { return };
+        while is_terminal && resized.recv().await.is_some() {
+            let resize = ProcessCommand::from(Command::Resize(size()));
+            if sender.send_message(&resize).await.is_err() {
+                return;
+            }
+        }
+    });
+    let (mut stdout, mut stderr) = (tokio::io::stdout(), tokio::io::stderr());
+    let outcome = loop {
+        match receiver.receive().await {
+            Received::Data(tag::STDERR, bytes) => {
+                stderr.write_all(&bytes).await?;
+                stderr.flush().await?;
+            }
+            Received::Data(_, bytes) => {
+                stdout.write_all(&bytes).await?;
+                stdout.flush().await?;
+            }
+            Received::Message(message) => {
+                if let Some(Happened::Ended(ended)) = ProcessEvent::decode(message)?.event {
+                    break outcome(&ended);
+                }
+            }
+            Received::Lost(error) => break Outcome::AgentLost { reason: format!("the host went away: {error}") },
+            Received::Finished | Received::Reset => break Outcome::AgentLost { reason: "the agent gave it up".into() },
+        }
+    };
+    feeding.abort();
+    resizing.abort();
+    Ok(outcome)
+}
+
+async fn feed(sender: netsplit_link::Sender) {
+    let mut stdin = tokio::io::stdin();
+    let mut buffer = vec![0; 16 << 10];
+    while let Ok(count @ 1..) = stdin.read(&mut buffer).await {
+        if sender.send(tag::STDIN, Bytes::copy_from_slice(&buffer[..count])).await.is_err() {
+            return;
+        }
+    }
+    let _gone = sender.send_message(&ProcessCommand::from(Command::StdinEnd(true))).await;
+}
+
+fn outcome(ended: &Ended) -> Outcome {
+    match ended.how() {
+        How::Exited => Outcome::Exited { code: ended.number },
+        How::Signalled => Outcome::Signalled { signal: ended.number, core: ended.core },
+        How::TimedOut => Outcome::TimedOut { after_ms: 0 },
+        _ => Outcome::CouldNotStart(netsplit_model::NotStarted {
+            kind: netsplit_model::NotStartedKind::Other,
+            text: ended.text.clone(),
+        }),
+    }
+}
+
+/// This terminal, whose keys go to the host as they are; given back when this goes.
+struct Terminal(Termios);
+
+impl Terminal {
+    /// `None` when standard input or output is none.
+    fn take() -> Option<Self> {
+        let is_terminal = std::io::stdin().is_terminal() && std::io::stdout().is_terminal();
+        let before = tcgetattr(rustix::stdio::stdin()).ok().filter(|_| is_terminal)?;
+        let mut raw = before.clone();
+        raw.make_raw();
+        tcsetattr(rustix::stdio::stdin(), OptionalActions::Now, &raw).ok()?;
+        Some(Self(before))
+    }
+}
+
+impl Drop for Terminal {
+    fn drop(&mut self) {
+        let _gone = tcsetattr(rustix::stdio::stdin(), OptionalActions::Now, &self.0);
+    }
+}

@@ -1,0 +1,73 @@
+//! `netsplit schema`, `completions`, `man`: made from the code, never written by hand.
+
+use std::fs;
+use std::process::ExitCode;
+
+use anyhow::Context;
+use clap::CommandFactory;
+use netsplit_model::{Record, VerdictFile};
+use serde_json::Value;
+
+use crate::args::{Cli, CompletionsArgs, ManArgs, SchemaArgs, SchemaOf};
+use crate::output::Output;
+
+pub(crate) fn schema(args: &SchemaArgs, output: Output) -> anyhow::Result<ExitCode> {
+    output.out(serde_json::to_string_pretty(&schema_of(args.of)?)?);
+    Ok(ExitCode::SUCCESS)
+}
+
+fn schema_of(of: SchemaOf) -> anyhow::Result<Value> {
+    Ok(match of {
+        SchemaOf::Scenario => netsplit_scenario::schema(),
+        SchemaOf::Events => serde_json::to_value(schemars::schema_for!(Record))?,
+        SchemaOf::Verdict => serde_json::to_value(schemars::schema_for!(VerdictFile))?,
+    })
+}
+
+pub(crate) fn completions(args: &CompletionsArgs, output: Output) -> anyhow::Result<ExitCode> {
+    let mut text = Vec::new();
+    clap_complete::generate(args.shell, &mut Cli::command(), "netsplit", &mut text);
+    output.out(String::from_utf8(text)?.trim_end());
+    Ok(ExitCode::SUCCESS)
+}
+
+pub(crate) fn man(args: &ManArgs) -> anyhow::Result<ExitCode> {
+    fs::create_dir_all(&args.dir).with_context(|| format!("`{}` cannot be made", args.dir.display()))?;
+    clap_mangen::generate_to(Cli::command(), &args.dir).with_context(|| format!("`{}` cannot be written", args.dir.display()))?;
+    Ok(ExitCode::SUCCESS)
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::ValueEnum;
+
+    use super::*;
+
+    /// `UPDATE=1 cargo test -p netsplit-cli committed` writes them anew.
+    #[test]
+    fn the_committed_schemas_are_these() {
+        let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/schema");
+        for of in SchemaOf::value_variants() {
+            let name = of.to_possible_value().unwrap().get_name().to_owned();
+            let text = serde_json::to_string_pretty(&schema_of(*of).unwrap()).unwrap() + "\n";
+            check_committed(&format!("{folder}/{name}.json"), &text);
+        }
+        let page = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/scenario.md");
+        check_committed(page, &netsplit_scenario::reference());
+    }
+
+    fn check_committed(path: &str, text: &str) {
+        let committed = fs::read_to_string(path).unwrap_or_default();
+        if committed != text && std::env::var_os("UPDATE").is_some() {
+            fs::create_dir_all(std::path::Path::new(path).parent().unwrap()).unwrap();
+            fs::write(path, text).unwrap();
+            return;
+        }
+        assert!(committed == text, "{path} is not what the code makes; UPDATE=1 writes it anew");
+    }
+
+    #[test]
+    fn the_command_line_is_sound() {
+        Cli::command().debug_assert();
+    }
+}

@@ -1,0 +1,127 @@
+//! `netsplit logs`: what all processes of a run wrote, by time.
+
+use std::fs::File;
+use std::io::{BufRead, BufReader};
+use std::process::ExitCode;
+use std::time::Duration;
+
+use netsplit_model::units::{self, At};
+use netsplit_model::{Event, ProcessName, Reason, Record, Stream, Trouble};
+use netsplit_report::{Merger, Run, State, clean};
+use regex::Regex;
+use serde_json::json;
+
+use super::{find_run, settings};
+use crate::args::LogsArgs;
+use crate::output::Output;
+
+/// How often a run that goes on is looked at.
+const LOOK_EVERY: Duration = Duration::from_millis(50);
+
+/// Which lines are wanted.
+struct Filter {
+    /// Hosts or processes; empty: all.
+    names: Vec<String>,
+    since: Duration,
+    grep: Option<Regex>,
+    json: bool,
+    output: Output,
+}
+
+pub(crate) fn run(args: &LogsArgs, output: Output) -> anyhow::Result<ExitCode> {
+    let settings = settings(&[], output)?;
+    let (run, names) = match args.words.split_first() {
+        None => (find_run(&settings, "last")?, Vec::new()),
+        // `netsplit logs a` means host a of the last run.
+        Some((first, rest)) => match find_run(&settings, first) {
+            Ok(run) => (run, rest.to_vec()),
+            Err(error) => match find_run(&settings, "last") {
+                Ok(run) if has(&run, first) => (run, args.words.clone()),
+                _ => return Err(error),
+            },
+        },
+    };
+    for name in &names {
+        if !has(&run, name) {
+            let text = format!("no host or process `{name}` in run {}", run.id);
+            return Err(Trouble::new(Reason::UnknownHost, text).into());
+        }
+    }
+    let grep = args.grep.as_deref().map(Regex::new).transpose();
+    let grep = grep.map_err(|error| Trouble::new(Reason::BadRegex, format!("--grep is no regular expression: {error}")))?;
+    let filter = Filter { names, since: since(args.since.as_deref(), &run)?, grep, json: args.json, output };
+    follow(&run, args.follow, &filter)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Whether a run has a host or a process of this name.
+fn has(run: &Run, name: &str) -> bool {
+    let records = run.dir.read_events().unwrap_or_default();
+    records.iter().any(|record| match &record.event {
+        Event::HostReady { host, .. } => host.as_str() == name,
+        Event::ProcessStarted { process, .. } => is_named(process, name),
+        _ => false,
+    })
+}
+
+fn is_named(process: &ProcessName, name: &str) -> bool {
+    process.host().as_str() == name || process.to_string() == name || format!("{}/{}", process.host(), process.name()) == name
+}
+
+/// `2s` since the begin, `-2s` before the end.
+fn since(text: Option<&str>, run: &Run) -> anyhow::Result<Duration> {
+    let Some(text) = text else { return Ok(Duration::ZERO) };
+    let (before_end, text) = text.strip_prefix('-').map_or((false, text), |text| (true, text));
+    let time = units::duration(text).map_err(|error| Trouble::new(Reason::BadValue, format!("--since: {error}")))?;
+    let end = run.dir.read_events()?.last().map_or(Duration::ZERO, Record::time);
+    Ok(if before_end { end.saturating_sub(time) } else { time })
+}
+
+/// Shows what is there, and with `on` what comes, until the run is over.
+fn follow(run: &Run, on: bool, filter: &Filter) -> anyhow::Result<()> {
+    let mut events = BufReader::new(File::open(run.dir.events())?);
+    let mut merger = Merger::new(&run.dir);
+    let mut line = Vec::new();
+    loop {
+        // Looked at before the log is read: what was written before the end is seen.
+        let is_over = State::Running != state(run);
+        while events.read_until(b'\n', &mut line)? > 0 && line.ends_with(b"\n") {
+            let record: Record = serde_json::from_slice(&line)?;
+            line.clear();
+            merger.take(&record, |process, _| filter.wants(process), |at, process, stream, text| filter.show(at, process, stream, text))?;
+        }
+        if !on || is_over {
+            break;
+        }
+        std::thread::sleep(LOOK_EVERY);
+    }
+    merger.finish(|at, process, stream, text| filter.show(at, process, stream, text));
+    Ok(())
+}
+
+fn state(run: &Run) -> State {
+    netsplit_report::state(&run.dir)
+}
+
+impl Filter {
+    fn wants(&self, process: &ProcessName) -> bool {
+        self.names.is_empty() || self.names.iter().any(|name| is_named(process, name))
+    }
+
+    fn show(&self, at: Duration, process: &ProcessName, stream: Stream, line: &[u8]) {
+        let text = String::from_utf8_lossy(line);
+        if at < self.since || self.grep.as_ref().is_some_and(|grep| !grep.is_match(&text)) {
+            return;
+        }
+        if self.json {
+            let document = json!({
+                "netsplit": 1, "type": "line", "t": at.as_nanos() as u64, "process": process, "stream": stream, "line": text,
+            });
+            self.output.out(document.to_string());
+            return;
+        }
+        let name = self.output.paint.host(process.host().as_str(), format!("{process:<14}"));
+        let stream = if stream == Stream::Stderr { "stderr" } else { "stdout" };
+        self.output.out(format!("{:>10}  {name}  {stream}  {}", At(at).to_string(), clean(&text)));
+    }
+}

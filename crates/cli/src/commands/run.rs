@@ -1,0 +1,430 @@
+//! `netsplit run`: from scenarios to verdicts and an exit code.
+
+use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use anyhow::Context;
+use netsplit::Verdict;
+use netsplit::run::Finished;
+use netsplit::settings::Settings;
+use netsplit_model::units::Measured;
+use netsplit_model::{Reason, Trouble, VerdictFile, words};
+use netsplit_provider::Provider;
+use netsplit_report::{RunDir, junit, screen};
+use netsplit_scenario::{Level, Loaded, Overrides, Scenario, StepAt};
+use serde_json::json;
+use tokio::sync::Semaphore;
+
+use super::inputs::{self, Input};
+use super::{runtime, settings};
+use crate::args::{Format, RunArgs};
+use crate::interrupt::Interrupt;
+use crate::output::Output;
+use crate::scenario::{CaseRun, run_case};
+use crate::terminal::Screen;
+
+/// Annotations that the forge shows for one step of a job.
+const ANNOTATIONS_MAX: usize = 10;
+
+/// One case of one scenario on one provider.
+#[derive(Clone)]
+struct Job {
+    loaded: Rc<Loaded>,
+    file: PathBuf,
+    /// Which case.
+    case: usize,
+    provider: Arc<dyn Provider>,
+    stop_before: Option<StepAt>,
+    repeat: String,
+}
+
+pub(crate) fn run(args: &RunArgs, output: Output) -> anyhow::Result<ExitCode> {
+    let settings = settings(&flags(args), output)?;
+    let providers = providers(args, &settings)?;
+    let words = if args.inputs.is_empty() {
+        settings.tests.iter().map(|path| path.display().to_string()).collect()
+    } else {
+        args.inputs.clone()
+    };
+    let inputs = inputs::find(&words)?;
+    let Some(loaded) = load(&inputs, args, output)? else { return Ok(ExitCode::from(2)) };
+    let jobs = jobs(loaded, &providers, args)?;
+    if args.list {
+        for job in &jobs {
+            output.out(format!("{}\t{}\t{}", name(job), job.provider.name(), job.file.display()));
+        }
+        return Ok(ExitCode::SUCCESS);
+    }
+    if jobs.is_empty() {
+        output.err("nothing to run: no test matches");
+        return Ok(ExitCode::from(4));
+    }
+    runtime()?.block_on(run_all(jobs, args, &settings, output))
+}
+
+/// What the command line says over the other settings.
+fn flags(args: &RunArgs) -> Vec<(String, String)> {
+    let mut flags = Vec::new();
+    let mut flag = |name: &str, value: Option<String>| {
+        if let Some(value) = value {
+            flags.push((name.to_owned(), value));
+        }
+    };
+    flag("jobs", args.jobs.map(|jobs| jobs.to_string()));
+    flag("seed", args.seed.map(|seed| seed.to_string()));
+    flag("patience", args.patience.clone());
+    flag("keep", args.keep.clone());
+    flag("junit", args.junit.as_ref().map(|path| path.display().to_string()));
+    flag("profile", args.profile.clone());
+    flags
+}
+
+fn providers(args: &RunArgs, settings: &Settings) -> anyhow::Result<Vec<Arc<dyn Provider>>> {
+    let names = match (&args.provider[..], &settings.provider) {
+        ([], None) => vec!["namespace".to_owned()],
+        ([], Some(provider)) => vec![provider.clone()],
+        (said, _) => said.to_vec(),
+    };
+    let find = |name: &String| {
+        netsplit_provider::by_name(name).ok_or_else(|| anyhow::Error::from(netsplit::run::unknown_provider(name)))
+    };
+    names.iter().map(find).collect()
+}
+
+/// Reads every scenario; every mistake of every one is shown, and then nothing runs.
+fn load(inputs: &[Input], args: &RunArgs, output: Output) -> anyhow::Result<Option<Vec<(Input, Rc<Loaded>)>>> {
+    let mut overrides = Overrides::default();
+    for text in &args.set {
+        overrides.set(text).map_err(|trouble| anyhow::Error::from(*trouble))?;
+    }
+    for text in &args.hosts {
+        overrides.hosts(text).map_err(|trouble| anyhow::Error::from(*trouble))?;
+    }
+    let (mut all, mut mistakes, mut files) = (Vec::new(), 0, 0);
+    for input in inputs {
+        match Scenario::load(&input.file, &overrides) {
+            Ok(loaded) => {
+                for warning in &loaded.warnings {
+                    output.err(loaded.sources.draw(warning, Level::Warning, output.paint_err).trim_end());
+                }
+                all.push((input.clone(), Rc::new(loaded)));
+            }
+            Err(found) => {
+                for trouble in &found.troubles {
+                    output.err(found.sources.draw(trouble, Level::Error, output.paint_err).trim_end());
+                }
+                mistakes += found.troubles.len();
+                files += 1;
+            }
+        }
+    }
+    if mistakes == 0 {
+        return Ok(Some(all));
+    }
+    let plural = |count: usize, what: &str| if count == 1 { format!("1 {what}") } else { format!("{count} {what}s") };
+    output.err(format!("{} in {}, nothing was run", plural(mistakes, "mistake"), plural(files, "file")));
+    Ok(None)
+}
+
+fn jobs(loaded: Vec<(Input, Rc<Loaded>)>, providers: &[Arc<dyn Provider>], args: &RunArgs) -> anyhow::Result<Vec<Job>> {
+    let mut jobs = Vec::new();
+    for (input, loaded) in loaded {
+        let stop = input.line.map(|line| loaded.scenario.stop_before(line)).transpose();
+        let stop_before = stop.map_err(|trouble| anyhow::Error::from(*trouble))?;
+        for provider in providers {
+            for case in 0..loaded.scenario.cases().len() {
+                let job = Job {
+                    repeat: repeat(&input, &loaded, case, &**provider, args),
+                    loaded: Rc::clone(&loaded),
+                    file: input.file.clone(),
+                    case,
+                    provider: Arc::clone(provider),
+                    stop_before,
+                };
+                if is_wanted(&job, &args.filter) {
+                    jobs.push(job);
+                }
+            }
+        }
+    }
+    Ok(jobs)
+}
+
+fn name(job: &Job) -> &str {
+    &job.loaded.scenario.cases()[job.case].name
+}
+
+/// `part` of a name, `@tag`; a `-` before it excludes.
+fn is_wanted(job: &Job, filters: &[String]) -> bool {
+    let matches = |pattern: &str| match pattern.strip_prefix('@') {
+        Some(tag) => job.loaded.scenario.tags.iter().any(|own| own == tag),
+        None => name(job).contains(pattern),
+    };
+    let (without, with): (Vec<_>, Vec<_>) = filters.iter().partition(|filter| filter.starts_with('-'));
+    let excluded = without.iter().any(|filter| matches(&filter[1..]));
+    !excluded && (with.is_empty() || with.iter().any(|filter| matches(filter)))
+}
+
+/// The command that repeats one case; `%{seed}` stands for the seed.
+fn repeat(input: &Input, loaded: &Loaded, case: usize, provider: &dyn Provider, args: &RunArgs) -> String {
+    let mut command = vec!["netsplit".to_owned(), "run".to_owned(), input.file.display().to_string()];
+    for (flag, values) in [("-s", &args.set), ("-n", &args.hosts)] {
+        command.extend(values.iter().flat_map(|value| [flag.to_owned(), value.clone()]));
+    }
+    if !args.provider.is_empty() {
+        command.extend(["-p".to_owned(), provider.name().to_owned()]);
+    }
+    let cases = loaded.scenario.cases();
+    if cases.len() > 1 {
+        command.extend(["-f".to_owned(), cases[case].name.clone()]);
+    }
+    words::join(command.iter().map(String::as_str)) + " --seed %{seed}"
+}
+
+/// What all jobs share.
+struct Shared {
+    screen: Screen,
+    interrupt: Interrupt,
+    settings: Settings,
+    output: Output,
+    format: Format,
+    finished: RefCell<Vec<(RunDir, VerdictFile)>>,
+    /// Those that did not pass.
+    bad: Cell<usize>,
+    annotations: Cell<usize>,
+    stop_after: Option<usize>,
+    until_fail: bool,
+}
+
+async fn run_all(jobs: Vec<Job>, args: &RunArgs, settings: &Settings, output: Output) -> anyhow::Result<ExitCode> {
+    let begun = Instant::now();
+    let format = args.format.unwrap_or(if netsplit::settings::is_github() { Format::Github } else { Format::Text });
+    let rounds = if args.until_fail && args.repeat == 1 { u32::MAX } else { args.repeat.max(1) };
+    let total = jobs.len().saturating_mul(usize::try_from(rounds).unwrap_or(usize::MAX));
+    let screen = Screen::new(output, args.progress, total, args.quiet || format == Format::Json);
+    let shared = Rc::new(Shared {
+        screen: screen.clone(),
+        interrupt: Interrupt::listen(output)?,
+        settings: settings.clone(),
+        output,
+        format,
+        finished: RefCell::default(),
+        bad: Cell::new(0),
+        annotations: Cell::new(0),
+        stop_after: args.stop_after,
+        until_fail: args.until_fail,
+    });
+    tokio::spawn(screen.clone().redraw());
+    listen_for_questions(screen.clone())?;
+    let local = tokio::task::LocalSet::new();
+    local.run_until(launch(jobs, rounds, Rc::clone(&shared), at_once(settings, total))).await?;
+    screen.close();
+    finish(&shared, begun.elapsed())
+}
+
+fn at_once(settings: &Settings, total: usize) -> usize {
+    let processors = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    settings.jobs.unwrap_or((processors / 2).max(1)).min(total.max(1))
+}
+
+/// SIGUSR1: what does each run wait for?
+fn listen_for_questions(screen: Screen) -> anyhow::Result<()> {
+    let mut asked = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::user_defined1())?;
+    tokio::spawn(async move {
+        while asked.recv().await.is_some() {
+            screen.status();
+        }
+    });
+    Ok(())
+}
+
+/// Runs all jobs, so many at once; begins nothing new once that is to stop.
+async fn launch(jobs: Vec<Job>, rounds: u32, shared: Rc<Shared>, at_once: usize) -> anyhow::Result<()> {
+    let room = Rc::new(Semaphore::new(at_once));
+    let mut running = tokio::task::JoinSet::new();
+    let mut number = 0;
+    'all: for _ in 0..rounds {
+        for job in &jobs {
+            let permit = Rc::clone(&room);
+            let permit = loop {
+                // Whoever has ended made room; what it met is passed on.
+                while let Some(ended) = running.try_join_next() {
+                    ended.context("a run ended badly")??;
+                }
+                if shared.must_stop() {
+                    break 'all;
+                }
+                match permit.try_acquire() {
+                    Ok(permit) => break permit,
+                    Err(_) => {
+                        if let Some(ended) = running.join_next().await {
+                            ended.context("a run ended badly")??;
+                        }
+                    }
+                }
+            };
+            permit.forget();
+            let (job, shared, room) = (job.clone(), Rc::clone(&shared), Rc::clone(&room));
+            running.spawn_local(async move {
+                let done = one(number, job, &shared).await;
+                room.add_permits(1);
+                done
+            });
+            number += 1;
+        }
+    }
+    while let Some(ended) = running.join_next().await {
+        ended.context("a run ended badly")??;
+    }
+    Ok(())
+}
+
+impl Shared {
+    fn must_stop(&self) -> bool {
+        let limit = if self.until_fail { Some(1) } else { self.stop_after };
+        limit.is_some_and(|limit| self.bad.get() >= limit) || self.interrupt.exit_code().is_some()
+    }
+}
+
+async fn one(number: usize, job: Job, shared: &Shared) -> anyhow::Result<()> {
+    let scenario = &job.loaded.scenario;
+    shared.screen.begin(number, name(&job), scenario.hosts().count());
+    let screen = shared.screen.clone();
+    let listener = move |record: &netsplit_model::Record| screen.event(number, record);
+    let finished = run_case(CaseRun {
+        loaded: &job.loaded,
+        case: &scenario.cases()[job.case],
+        settings: shared.settings.clone(),
+        provider: Arc::clone(&job.provider),
+        repeat: job.repeat.clone(),
+        stop_before: job.stop_before,
+        began: Box::new(|seed| shared.screen.headline(&head(&job, seed))),
+        listener: Box::new(listener),
+        interrupt: shared.interrupt.clone(),
+    })
+    .await
+    .map_err(|trouble| anyhow::Error::from(*trouble))?;
+    if !matches!(finished.verdict.verdict, Verdict::Passed | Verdict::Skipped) {
+        shared.bad.set(shared.bad.get() + 1);
+    }
+    show(number, &job, &finished, shared)?;
+    shared.finished.borrow_mut().push((finished.dir, finished.verdict));
+    Ok(())
+}
+
+/// The first line of a run told in detail.
+fn head(job: &Job, seed: u64) -> String {
+    let hosts = job.loaded.scenario.hosts().count();
+    let hosts = if hosts == 1 { "1 host".to_owned() } else { format!("{hosts} hosts") };
+    format!("{}  {} · {hosts} · seed {seed}", name(job), job.provider.name())
+}
+
+fn show(number: usize, job: &Job, finished: &Finished, shared: &Shared) -> anyhow::Result<()> {
+    let verdict = &finished.verdict;
+    if shared.format == Format::Json {
+        shared.output.out(serde_json::to_string(&document(finished))?);
+        shared.screen.forget(number);
+        return Ok(());
+    }
+    if shared.format == Format::Github {
+        annotate(verdict, shared);
+    }
+    let inside = if finished.kept {
+        format!("kept: netsplit enter {} HOST   ends with: netsplit clean", verdict.run)
+    } else {
+        format!("netsplit run {} --keep always, then netsplit enter last HOST", job.file.display())
+    };
+    let lines = match verdict.verdict {
+        Verdict::Passed | Verdict::Skipped => {
+            let warnings = verdict.warnings.iter().map(|warning| job.loaded.sources.draw(warning, Level::Warning, shared.output.paint));
+            let warnings: String = warnings.collect();
+            let evidence = shared.output.paint.path(screen::shown_path(finished.dir.path()));
+            if shared.screen.is_single() || finished.kept {
+                format!("{warnings}evidence {evidence}\ninside   {inside}")
+            } else {
+                warnings
+            }
+        }
+        _ => {
+            let next = screen::Next {
+                repeat: verdict.repeat.clone(),
+                stop_before: stop_before(job, verdict),
+                look: Some(inside),
+            };
+            screen::failure(&finished.dir, verdict, &next, &[std::env::current_dir()?], shared.output.paint)
+        }
+    };
+    shared.screen.end(number, verdict, &lines);
+    Ok(())
+}
+
+/// The command that stops just before the step that failed.
+fn stop_before(job: &Job, verdict: &VerdictFile) -> Option<String> {
+    let place = verdict.reason.as_ref()?.place.as_ref()?;
+    let is_step = place.file == job.loaded.scenario.file && job.loaded.scenario.stop_before(place.line).is_ok();
+    is_step.then(|| format!("netsplit run {}:{}", place.file, place.line))
+}
+
+fn document(finished: &Finished) -> serde_json::Value {
+    let verdict = &finished.verdict;
+    json!({
+        "netsplit": 1,
+        "type": "run",
+        "id": verdict.run,
+        "test": verdict.test,
+        "provider": verdict.provider,
+        "verdict": verdict.verdict,
+        "seconds": verdict.seconds,
+        "seed": verdict.seed,
+        "dir": finished.dir.path(),
+        "kept": finished.kept,
+        "reason": verdict.reason,
+        "tests": verdict.tests,
+        "warnings": verdict.warnings,
+        "repeat": verdict.repeat,
+    })
+}
+
+/// Lines that the forge turns into notes beside the file.
+fn annotate(verdict: &VerdictFile, shared: &Shared) {
+    let is_bad = !matches!(verdict.verdict, Verdict::Passed | Verdict::Skipped);
+    let Some(reason) = verdict.reason.as_ref().filter(|_| is_bad && shared.annotations.get() < ANNOTATIONS_MAX) else { return };
+    shared.annotations.set(shared.annotations.get() + 1);
+    let escape = |text: &str| text.replace('%', "%25").replace('\r', "%0D").replace('\n', "%0A");
+    let place = reason.place.as_ref().map(|place| format!("file={},line={},", escape(&place.file), place.line));
+    let title = format!("{}: {}", verdict.verdict, verdict.test).replace([',', ':'], " ");
+    shared.screen.say(&format!("::error {}title={}::{}", place.unwrap_or_default(), escape(&title), escape(&reason.text)));
+}
+
+/// The last line, the JUnit file, the exit code.
+fn finish(shared: &Shared, took: Duration) -> anyhow::Result<ExitCode> {
+    let finished = shared.finished.borrow();
+    let verdicts: Vec<_> = finished.iter().map(|(_, verdict)| verdict.verdict).collect();
+    let code = shared.interrupt.exit_code().unwrap_or_else(|| Verdict::exit_code(&verdicts));
+    if let Some(path) = &shared.settings.junit {
+        let wrote = junit::document(&finished).and_then(|xml| std::fs::write(path, xml));
+        wrote.map_err(|error| Trouble::new(Reason::DiskFull, format!("`{}` was not written: {error}", path.display())))?;
+    }
+    let mut counts: BTreeMap<Verdict, usize> = BTreeMap::new();
+    for verdict in &verdicts {
+        *counts.entry(*verdict).or_default() += 1;
+    }
+    let count = |verdict| counts.get(&verdict).copied().unwrap_or(0);
+    if shared.format == Format::Json {
+        let counts: serde_json::Map<_, _> =
+            Verdict::ALL.iter().map(|verdict| (verdict.to_string(), json!(count(*verdict)))).collect();
+        shared.output.out(serde_json::to_string(&json!({
+            "netsplit": 1, "type": "summary", "verdicts": counts, "seconds": took.as_secs_f64(), "exit": code,
+        }))?);
+    } else if !shared.screen.is_single() {
+        let counts = Verdict::ALL.iter().map(|verdict| format!("{} {verdict}", count(*verdict)));
+        let counts: Vec<_> = counts.collect();
+        shared.output.out(format!("{} · {} · exit {code}", counts.join(" · "), Measured(took)));
+    }
+    Ok(ExitCode::from(code))
+}

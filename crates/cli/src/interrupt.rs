@@ -1,0 +1,66 @@
+//! ctrl-C once: open tests are cancelled, evidence is closed, hosts are reaped. Twice: out at once; the kernel reaps.
+//! SIGTERM and SIGHUP are one ctrl-C.
+
+use std::process;
+use std::time::Duration;
+
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::watch;
+
+use crate::output::Output;
+
+/// How long an interrupted run may take to end: continuous integration kills after 7 s.
+const END_MAX: Duration = Duration::from_secs(5);
+
+/// Tells when the run is to be interrupted.
+#[derive(Clone, Debug)]
+pub(crate) struct Interrupt {
+    /// The number of the signal, once one came.
+    came: watch::Receiver<Option<i32>>,
+}
+
+impl Interrupt {
+    /// Listens from now on. Must be called in a runtime.
+    pub(crate) fn listen(output: Output) -> std::io::Result<Self> {
+        let (tell, came) = watch::channel(None);
+        let kinds = [SignalKind::interrupt(), SignalKind::terminate(), SignalKind::hangup()];
+        let signals = kinds.map(|kind| signal(kind).map(|signal| (kind, signal)));
+        let [interrupt, terminate, hangup] = signals;
+        tokio::spawn(watch_signals([interrupt?, terminate?, hangup?], tell, output));
+        Ok(Self { came })
+    }
+
+    /// Resolves when the run is to be interrupted.
+    pub(crate) async fn wait(&self) {
+        let mut came = self.came.clone();
+        if came.wait_for(Option::is_some).await.is_err() {
+            std::future::pending::<()>().await;
+        }
+    }
+
+    /// The exit code of an interrupted process: 130 for ctrl-C; `None` when it was not interrupted.
+    pub(crate) fn exit_code(&self) -> Option<u8> {
+        let signal = *self.came.borrow();
+        signal.and_then(|signal| u8::try_from(128 + signal).ok())
+    }
+}
+
+#[expect(clippy::exit, reason = "the second ctrl-C means: now; the kernel reaps what is left")]
+async fn watch_signals(
+    [(int, mut interrupt), (term, mut terminate), (hup, mut hangup)]: [(SignalKind, Signal); 3],
+    tell: watch::Sender<Option<i32>>,
+    output: Output,
+) {
+    let mut next = async || {
+        tokio::select! {
+            _ = interrupt.recv() => int,
+            _ = terminate.recv() => term,
+            _ = hangup.recv() => hup,
+        }
+    };
+    let first = next().await.as_raw_value();
+    tell.send_replace(Some(first));
+    output.err("interrupted: ending the hosts, closing the evidence · again: at once");
+    let _second = tokio::time::timeout(END_MAX, next()).await;
+    process::exit(128 + first);
+}

@@ -1,0 +1,377 @@
+//! How runs get on, for people: one run in detail, several a line each; on a terminal a last line that changes.
+
+use std::collections::BTreeMap;
+use std::io::{IsTerminal, Write};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use netsplit::Verdict;
+use netsplit_model::units::{Measured, Wanted};
+use netsplit_model::{Event, Record, VerdictFile};
+use netsplit_report::clean;
+
+use crate::args::Progress;
+use crate::output::Output;
+
+/// How often the line that changes does.
+const REDRAW: Duration = Duration::from_millis(100);
+/// How often a run that goes on says so where no line can change: some systems kill what is silent.
+const SAY_EVERY: Duration = Duration::from_secs(30);
+/// Columns when nobody says how many there are.
+const COLUMNS: usize = 80;
+/// Characters of a nested test's name in a list.
+const NAME_WIDTH: usize = 34;
+
+/// What is shown. Clones are the same screen.
+#[derive(Clone)]
+pub(crate) struct Screen {
+    state: Arc<Mutex<State>>,
+}
+
+struct State {
+    output: Output,
+    /// Whether there is one run, told in detail.
+    single: bool,
+    quiet: bool,
+    /// Whether a line may change.
+    live: bool,
+    progress: Progress,
+    /// The changing line, as it stands there.
+    drawn: bool,
+    runs: BTreeMap<usize, View>,
+    total: usize,
+    done: usize,
+}
+
+/// What is known of one run.
+struct View {
+    name: String,
+    hosts: usize,
+    begun: Instant,
+    said: Instant,
+    ready: Vec<(String, String)>,
+    test: String,
+    steps: u32,
+    /// How many steps the present test has begun.
+    step: u32,
+    step_text: String,
+    step_began: Instant,
+    /// Open waits: pattern, where, deadline, since when.
+    waits: BTreeMap<u64, (String, String, Duration, Instant)>,
+    /// What a person did to power: killed and paused hosts.
+    power: BTreeMap<String, &'static str>,
+    faults: usize,
+}
+
+impl Screen {
+    pub(crate) fn new(output: Output, progress: Progress, total: usize, quiet: bool) -> Self {
+        let live = progress == Progress::Auto && std::io::stderr().is_terminal() && !netsplit::settings::is_dumb();
+        let state = State {
+            output,
+            single: total == 1,
+            quiet,
+            live,
+            progress,
+            drawn: false,
+            runs: BTreeMap::new(),
+            total,
+            done: 0,
+        };
+        Self { state: Arc::new(Mutex::new(state)) }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Redraws for as long as the runs go on.
+    pub(crate) async fn redraw(self) {
+        loop {
+            tokio::time::sleep(REDRAW).await;
+            let mut state = self.lock();
+            state.say_now_and_then();
+            state.draw();
+        }
+    }
+
+    /// A run begins.
+    pub(crate) fn begin(&self, number: usize, name: &str, hosts: usize) {
+        let now = Instant::now();
+        let view = View {
+            name: name.to_owned(),
+            hosts,
+            begun: now,
+            said: now,
+            ready: Vec::new(),
+            test: String::new(),
+            steps: 0,
+            step: 0,
+            step_text: String::new(),
+            step_began: now,
+            waits: BTreeMap::new(),
+            power: BTreeMap::new(),
+            faults: 0,
+        };
+        self.lock().runs.insert(number, view);
+    }
+
+    /// Something happened in a run.
+    pub(crate) fn event(&self, number: usize, record: &Record) {
+        let mut state = self.lock();
+        let single = state.single && !state.quiet;
+        let output = state.output;
+        let Some(view) = state.runs.get_mut(&number) else { return };
+        let line = view.take(record, output);
+        if let Some(line) = line.filter(|_| single) {
+            state.print(&line);
+        }
+    }
+
+    /// A run is over.
+    pub(crate) fn end(&self, number: usize, verdict: &VerdictFile, lines: &str) {
+        let mut state = self.lock();
+        let view = state.runs.remove(&number);
+        state.done += 1;
+        let faults = view.map_or(0, |view| view.faults);
+        let passed = verdict.verdict == Verdict::Passed;
+        if !(state.quiet && passed) {
+            let line = if state.single { single_end(verdict, faults, state.output) } else { many_end(verdict, state.output) };
+            state.print(&line);
+        }
+        if !lines.is_empty() {
+            state.print(lines.trim_end());
+        }
+    }
+
+    /// The first line of a run told in detail.
+    pub(crate) fn headline(&self, line: &str) {
+        let mut state = self.lock();
+        if state.single && !state.quiet {
+            state.print(line);
+        }
+    }
+
+    /// Whether there is one run, told in detail.
+    pub(crate) fn is_single(&self) -> bool {
+        self.lock().single
+    }
+
+    /// A run is over that somebody else tells of.
+    pub(crate) fn forget(&self, number: usize) {
+        let mut state = self.lock();
+        state.runs.remove(&number);
+        state.done += 1;
+    }
+
+    /// A line for people between the others.
+    pub(crate) fn say(&self, line: &str) {
+        self.lock().print(line);
+    }
+
+    /// What every run waits for, for whoever asks with SIGUSR1.
+    pub(crate) fn status(&self) {
+        let mut state = self.lock();
+        let lines: Vec<_> = state.runs.values().map(View::line).collect();
+        state.erase();
+        let output = state.output;
+        for line in lines {
+            output.err(format!("running  {line}"));
+        }
+    }
+
+    /// Takes the changing line away.
+    pub(crate) fn close(&self) {
+        self.lock().erase();
+    }
+}
+
+impl State {
+    fn print(&mut self, lines: &str) {
+        self.erase();
+        self.output.out(lines);
+        self.draw();
+    }
+
+    fn erase(&mut self) {
+        if self.drawn {
+            let mut stderr = std::io::stderr().lock();
+            let _gone = write!(stderr, "\r\x1b[K");
+            let _gone = stderr.flush();
+            self.drawn = false;
+        }
+    }
+
+    fn draw(&mut self) {
+        if !self.live || self.runs.is_empty() {
+            return;
+        }
+        let line = match self.runs.values().next() {
+            Some(view) if self.runs.len() == 1 && self.total == 1 => view.line(),
+            Some(view) => format!("{} of {} done · {} running · {} › {}", self.done, self.total, self.runs.len(), view.name, view.line()),
+            None => return,
+        };
+        let room = columns().saturating_sub(3);
+        let line: String = line.chars().take(room).collect();
+        let mut stderr = std::io::stderr().lock();
+        let _gone = write!(stderr, "\r\x1b[K▸ {line}");
+        let _gone = stderr.flush();
+        self.drawn = true;
+    }
+
+    fn say_now_and_then(&mut self) {
+        if self.live || self.progress == Progress::None {
+            return;
+        }
+        let output = self.output;
+        for view in self.runs.values_mut().filter(|view| view.said.elapsed() >= SAY_EVERY) {
+            view.said = Instant::now();
+            let time = Measured(view.begun.elapsed());
+            output.err(format!("{:<9}{time:>7}  {} › {}", "running", view.name, view.line()));
+        }
+    }
+}
+
+impl View {
+    /// Takes note of an event; gives a line to keep, if it is worth one.
+    fn take(&mut self, record: &Record, output: Output) -> Option<String> {
+        match &record.event {
+            Event::HostReady { host, address, .. } => {
+                self.power.remove(host.as_str());
+                if self.ready.len() >= self.hosts {
+                    return None; // it came up again
+                }
+                self.ready.push((host.to_string(), address.clone()));
+                return (self.ready.len() == self.hosts).then(|| self.hosts_ready(record.time(), output));
+            }
+            Event::TestBegan { name, steps, .. } => {
+                (self.test, self.steps, self.step) = (name.clone(), *steps, 0);
+                self.step_text.clear();
+            }
+            Event::TestEnded { verdict, reason, .. } => {
+                let more = match (verdict, reason) {
+                    (Verdict::Skipped, Some(reason)) => format!("skipped: {}", reason.text.lines().next().unwrap_or_default()),
+                    _ => steps(self.steps),
+                };
+                let word = if *verdict == Verdict::Passed { String::new() } else { format!("   {}", output.paint.verdict(*verdict)) };
+                return Some(timed(record.time(), &self.test, &more) + &word);
+            }
+            Event::StepBegan { step, text, .. } => {
+                if step.matches('.').count() == 1 {
+                    self.step += 1;
+                }
+                (self.step_text, self.step_began) = (text.clone(), Instant::now());
+            }
+            Event::WaitBegan { wait, pattern, on, within, never: false, .. } => {
+                let until = Duration::from_nanos(*within);
+                self.waits.insert(*wait, (pattern.clone(), shown_hosts(on), until, Instant::now()));
+            }
+            Event::WaitEnded { wait, .. } => {
+                self.waits.remove(wait);
+            }
+            Event::HostKilled { host } => {
+                self.faults += 1;
+                self.power.insert(host.to_string(), "killed");
+            }
+            Event::HostPaused { host } => {
+                self.faults += 1;
+                self.power.insert(host.to_string(), "paused");
+            }
+            Event::HostResumed { host } => {
+                self.power.remove(host.as_str());
+            }
+            _ => {}
+        }
+        None
+    }
+
+    fn hosts_ready(&mut self, time: Duration, output: Output) -> String {
+        self.ready.sort();
+        let mut shown: Vec<_> =
+            self.ready.iter().take(6).map(|(host, address)| format!("{} {address}", output.paint.host(host, host))).collect();
+        if self.ready.len() > 6 {
+            shown.push(format!("and {} more", self.ready.len() - 6));
+        }
+        timed(time, "hosts ready", &shown.join("   "))
+    }
+
+    /// What it is at, in one line.
+    fn line(&self) -> String {
+        if self.test.is_empty() {
+            return match self.ready.len() {
+                up if up < self.hosts => format!("hosts {up} of {} · {}", self.hosts, Measured(self.begun.elapsed())),
+                _ => format!("files and first steps · {}", Measured(self.begun.elapsed())),
+            };
+        }
+        let mut line = format!("{} · step {} of {}", self.test, self.step.max(1), self.steps);
+        match self.waits.values().next() {
+            Some((pattern, on, within, since)) => {
+                let time = Measured(since.elapsed());
+                line += &format!(" · waiting for `{}` on {on} · {time} of {}", clean(pattern), Wanted(*within));
+            }
+            None => line += &format!(" · {} · {}", clean(&self.step_text), Measured(self.step_began.elapsed())),
+        }
+        for (host, what) in &self.power {
+            line += &format!(" · {host} {what}");
+        }
+        line
+    }
+}
+
+fn shown_hosts(names: &[String]) -> String {
+    match names.len() {
+        0..=4 => names.join(", "),
+        count => format!("{count} hosts"),
+    }
+}
+
+fn steps(count: u32) -> String {
+    if count == 1 { "1 step".to_owned() } else { format!("{count} steps") }
+}
+
+/// A line of a run told in detail: when, what, more.
+fn timed(time: Duration, what: &str, more: &str) -> String {
+    let what: String = if what.chars().count() > NAME_WIDTH * 2 { what.chars().take(NAME_WIDTH * 2).collect() } else { what.to_owned() };
+    format!("{:>8}  {what:<NAME_WIDTH$} {more}", Measured(time).to_string()).trim_end().to_owned()
+}
+
+fn seconds(verdict: &VerdictFile) -> Measured {
+    Measured(Duration::from_secs_f64(verdict.seconds.max(0.0)))
+}
+
+fn single_end(verdict: &VerdictFile, faults: usize, output: Output) -> String {
+    if verdict.verdict != Verdict::Passed {
+        return many_end(verdict, output);
+    }
+    let count: u32 = verdict.tests.iter().map(|test| test.steps).sum();
+    let faults = match faults {
+        0 => String::new(),
+        1 => ", 1 fault".to_owned(),
+        count => format!(", {count} faults"),
+    };
+    let left = match &verdict.teardown {
+        Some(teardown) if !teardown.ok => ", teardown had errors",
+        _ => ", nothing left behind",
+    };
+    format!("{}{:>7}   {}{faults}{left}", output.paint.verdict_padded(verdict.verdict, 9), seconds(verdict).to_string(), steps(count))
+}
+
+fn many_end(verdict: &VerdictFile, output: Output) -> String {
+    let bad = verdict.tests.iter().find(|test| test.verdict == verdict.verdict && verdict.verdict != Verdict::Passed);
+    let name = match bad {
+        Some(test) => format!("{} › {}", verdict.test, test.name),
+        None => verdict.test.clone(),
+    };
+    let more = match (&verdict.reason, verdict.verdict) {
+        (Some(reason), Verdict::Skipped) => format!("   {}", reason.text.lines().next().unwrap_or_default()),
+        _ => String::new(),
+    };
+    format!("{}{:>7}  {name}{more}", output.paint.verdict_padded(verdict.verdict, 9), seconds(verdict).to_string())
+}
+
+/// How wide the terminal is.
+pub(crate) fn columns() -> usize {
+    rustix::termios::tcgetwinsize(rustix::stdio::stderr()).map_or(COLUMNS, |size| match size.ws_col {
+        0 => COLUMNS,
+        columns => columns.into(),
+    })
+}

@@ -1,0 +1,129 @@
+//! P2: standard input, output and error are byte-exact at every size at which a buffer has its edge, and up to 100 MiB.
+//! (A01, A09, and defect 4 of testbus: output over 1 MiB was cut, and only a log told)
+
+use conformance::{MIB, SIZES, fails, load, scratch};
+use netsplit::prelude::*;
+use netsplit::{Reason, Stream};
+use tokio::io::AsyncWriteExt;
+
+#[netsplit::test(hosts = 1)]
+async fn what_goes_in_comes_out(bed: Testbed) -> netsplit::Result {
+    let a = bed.host("a")?;
+    for size in SIZES.into_iter().chain(SIZES.into_iter().rev()) {
+        let bytes = load::noise(size);
+        let output = a.run("cat").stdin(bytes.clone()).await?;
+        load::assert_same(&output.stdout_bytes()?, &bytes, &format!("{size} on stdout"));
+        let output = a.run(sh("cat >&2")).stdin(bytes.clone()).await?;
+        load::assert_same(&output.stderr_bytes()?, &bytes, &format!("{size} on stderr"));
+        assert!(output.stdout().is_empty());
+    }
+    Ok(())
+}
+
+#[netsplit::test(hosts = 1)]
+async fn a_hundred_mebibytes_come_out_as_they_went_in(bed: Testbed) -> netsplit::Result {
+    let bytes = load::noise(100 * MIB);
+    let output = bed.host("a")?.run("cat").stdin(bytes.clone()).await?;
+    load::assert_same(&output.stdout_bytes()?, &bytes, "100 MiB");
+    Ok(())
+}
+
+#[netsplit::test(hosts = 1)]
+async fn a_hundred_mebibytes_on_one_line(bed: Testbed) -> netsplit::Result {
+    let script = "head -c 104857600 /dev/zero | tr '\\0' x";
+    let output = bed.host("a")?.run(sh(script)).await?;
+    let bytes = output.stdout_bytes()?;
+    assert!(bytes.len() == 100 * MIB && bytes.iter().all(|byte| *byte == b'x'), "{} bytes", bytes.len());
+    Ok(())
+}
+
+#[netsplit::test(hosts = 1)]
+async fn the_two_streams_are_kept_apart(bed: Testbed) -> netsplit::Result {
+    let script = "for n in $(seq 5000); do echo out $n; echo err $n >&2; done; printf 'no newline'";
+    let output = bed.host("a")?.run(sh(script)).await?;
+    let lines = |word: &str| (1..=5000).map(|n| format!("{word} {n}\n")).collect::<String>();
+    load::assert_same(&output.stdout_bytes()?, format!("{}no newline", lines("out")).as_bytes(), "stdout");
+    load::assert_same(&output.stderr_bytes()?, lines("err").as_bytes(), "stderr");
+    Ok(())
+}
+
+#[netsplit::test(hosts = 1)]
+async fn stdin_from_a_file(bed: Testbed) -> netsplit::Result {
+    let (a, folder) = (bed.host("a")?, scratch());
+    let (bytes, file) = (load::noise(3 * MIB + 1), folder.path().join("input"));
+    std::fs::write(&file, &bytes).expect("a file");
+    let output = a.run("cat").stdin_file(&file).await?;
+    load::assert_same(&output.stdout_bytes()?, &bytes, "a file");
+    let missing = a.run("cat").stdin_file(folder.path().join("missing")).await;
+    assert!(fails(missing, Reason::NoSuchFile).contains("missing"));
+    fails(a.run("cat").stdin_file(folder.path()).await, Reason::FileRefused);
+    Ok(())
+}
+
+#[netsplit::test(hosts = 1)]
+async fn stdin_from_a_stream(bed: Testbed) -> netsplit::Result {
+    let (mut write, read) = tokio::io::duplex(1000);
+    let bytes = load::noise(MIB + 1);
+    let copy = bytes.clone();
+    let writer = tokio::spawn(async move { write.write_all(&copy).await });
+    let output = bed.host("a")?.run("cat").stdin_stream(read).await?;
+    writer.await.expect("no panic").expect("all was read");
+    load::assert_same(&output.stdout_bytes()?, &bytes, "a stream");
+    Ok(())
+}
+
+#[netsplit::test(hosts = 1)]
+async fn stdin_that_stays_open_takes_more_until_it_is_closed(bed: Testbed) -> netsplit::Result {
+    let process = bed.host("a")?.start("cat").stdin_open().await?;
+    let mut all = Vec::new();
+    for size in SIZES {
+        let bytes = load::noise(size);
+        process.write(bytes.clone()).await?;
+        all.extend(bytes);
+    }
+    assert_eq!(process.outcome(), None);
+    process.close_stdin().await?;
+    assert!(process.wait().await?.is_success());
+    load::assert_same(&process.stdout()?, &all, "all writes");
+    assert!(process.write("more").await.is_err(), "nobody reads it any more");
+    Ok(())
+}
+
+#[netsplit::test(hosts = 1)]
+async fn without_stdin_there_is_nothing_to_read(bed: Testbed) -> netsplit::Result {
+    bed.host("a")?.run(sh("cat; readlink /proc/self/fd/0")).await?.expect_stdout("/dev/null")
+}
+
+#[netsplit::test(hosts = 1)]
+async fn a_process_that_does_not_read_its_input_is_not_held_up(bed: Testbed) -> netsplit::Result {
+    let (a, much) = (bed.host("a")?, load::noise(10 * MIB));
+    a.run("true").stdin(much.clone()).await?;
+    a.run("sleep 0.2").stdin(much.clone()).await?;
+    let output = a.run("head -c 10").stdin(much.clone()).await?;
+    load::assert_same(&output.stdout_bytes()?, &much[..10], "ten bytes");
+    // It closes its input early and goes on: what is written is dropped, and its own end is seen.
+    let output = a.run(sh("exec <&-; sleep 0.2; echo done")).stdin(much).await?;
+    output.expect_stdout("done")
+}
+
+/// A host's other work goes on while a process leaves 10 MiB unread.
+#[netsplit::test(hosts = 1)]
+async fn unread_input_blocks_nobody_else(bed: Testbed) -> netsplit::Result {
+    let a = bed.host("a")?;
+    let idle = a.start("sleep 1000").stdin(load::noise(10 * MIB)).await?;
+    for size in [0, 65_537, MIB + 1] {
+        let bytes = load::noise(size);
+        let output = a.run("cat").stdin(bytes.clone()).await?;
+        load::assert_same(&output.stdout_bytes()?, &bytes, "beside it");
+    }
+    assert_eq!(idle.kill().await?, Outcome::Signalled { signal: 9, core: false });
+    Ok(())
+}
+
+#[netsplit::test(hosts = 1)]
+async fn lines_know_their_stream(bed: Testbed) -> netsplit::Result {
+    let process = bed.host("a")?.start(sh("echo one; echo two >&2")).await?;
+    assert_eq!(process.wait_for("one").await?.stream(), Stream::Stdout);
+    assert_eq!(process.wait_for("two").await?.stream(), Stream::Stderr);
+    Ok(())
+}
