@@ -116,7 +116,12 @@ async fn unread_input_blocks_nobody_else(bed: Testbed) -> netsplit::Result {
         let output = a.run("cat").stdin(bytes.clone()).await?;
         load::assert_same(&output.stdout_bytes()?, &bytes, "beside it");
     }
-    assert_eq!(idle.kill().await?, Outcome::Signalled { signal: 9, core: false });
+    // Nor the process itself: what is told to it does not wait behind what it does not read.
+    let killed = tokio::time::timeout(secs(10), idle.kill()).await.expect("a kill that gets through")?;
+    assert_eq!(killed, Outcome::Signalled { signal: 9, core: false });
+    let late = a.run("sleep 1000").stdin(load::noise(10 * MIB)).within(millis(200));
+    let late = tokio::time::timeout(secs(5), late).await.expect("a deadline that is obeyed");
+    fails(late, Reason::CommandTimedOut);
     Ok(())
 }
 

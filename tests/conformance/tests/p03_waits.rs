@@ -1,0 +1,247 @@
+//! P3: a wait sees the first line ever written, a negative wait fails on it, a wait on a process that ends fails at once
+//! with its last lines. Waits on processes look from the first byte or behind the last match; waits on hosts and on the
+//! testbed from the last disturbance.
+
+use std::time::Instant;
+
+use conformance::programs::{self, flood_server};
+use conformance::{MIB, error_of, fails};
+use netsplit::prelude::*;
+use netsplit::{Reason, Stream};
+
+/// Until what it wrote is in the evidence.
+async fn has_written(process: &Process, bytes: usize) {
+    while process.stdout().map_or(0, |all| all.len()) < bytes {
+        tokio::time::sleep(millis(5)).await;
+    }
+}
+
+#[netsplit::test(hosts = 1)]
+async fn the_first_line_is_seen_however_late_the_wait(bed: Testbed) -> netsplit::Result {
+    let a = bed.host("a")?;
+    let running = a.start(sh("echo first; for n in $(seq 1000); do echo later $n; done; sleep 1000")).await?;
+    has_written(&running, 6 + 1000 * 7).await;
+    assert_eq!(running.wait_for("^first$").await?.text(), "first");
+    let ended = a.start(sh("echo first; exit 3")).await?;
+    ended.wait().await?;
+    assert_eq!(ended.wait_for("^first$").await?.text(), "first");
+    Ok(())
+}
+
+#[netsplit::test(hosts = 1)]
+async fn a_process_cursor_moves_behind_each_match(bed: Testbed) -> netsplit::Result {
+    let process = bed.host("a")?.start(sh("for n in 1 2 3; do echo x $n; echo y $n >&2; done")).await?;
+    process.wait().await?;
+    for number in ["1", "2", "3"] {
+        assert_eq!(process.wait_for(r"x (\d)").await?.get(1), Some(number));
+    }
+    // Each stream has its own: standard error was not passed.
+    assert_eq!(process.wait_for(r"y (\d)").await?.get(1), Some("1"));
+    fails(process.wait_for(r"x (\d)").await, Reason::EndedBeforeLine);
+    process.never("x").await?;
+    fails(process.never("y 2").await, Reason::ForbiddenLine);
+    Ok(())
+}
+
+/// Also while the lines come.
+#[netsplit::test(hosts = 1)]
+async fn no_line_is_passed_over_between_two_waits(bed: Testbed) -> netsplit::Result {
+    let process = bed.host("a")?.start(sh("for n in $(seq 2000); do echo line $n; done")).await?;
+    for number in 1..=2000 {
+        assert_eq!(process.wait_for(r"line (\d+)").await?.get(1), Some(&*number.to_string()));
+    }
+    Ok(())
+}
+
+#[netsplit::test(hosts = 2)]
+async fn a_line_says_what_matched_and_whose_it_was(bed: Testbed) -> netsplit::Result {
+    let b = bed.host("b")?;
+    let process = b.start(sh("echo 'term=7 leader=b (old)' >&2")).name("kvd").await?;
+    let line = process.wait_for(r"term=(?<term>\d+) leader=(\w+)(?<gone> never)?").await?;
+    assert_eq!((&line["term"], line.get(2), line.get(0)), ("7", Some("b"), Some("term=7 leader=b")));
+    assert_eq!((line.name("gone"), line.name("nobody"), line.get(9)), (None, None, None));
+    assert_eq!((line.text(), line.stream()), ("term=7 leader=b (old)", Stream::Stderr));
+    assert_eq!((line.host(), line.process().to_string()), (&b, "b/kvd".to_owned()));
+    assert!(line.at() <= bed.now());
+    Ok(())
+}
+
+#[netsplit::test(hosts = 1)]
+async fn a_negative_wait_fails_on_a_line_that_is_there_and_on_one_that_comes(bed: Testbed) -> netsplit::Result {
+    let a = bed.host("a")?;
+    let process = a.start(sh("echo panic: first; read go; echo panic: second; sleep 1000")).stdin_open().await?;
+    has_written(&process, 13).await;
+    let text = fails(process.never("panic").await, Reason::ForbiddenLine);
+    assert!(text.contains("panic: first") && text.contains("which must not come"), "{text}");
+    fails(a.never("panic").await, Reason::ForbiddenLine);
+    fails(bed.never("panic").await, Reason::ForbiddenLine);
+    process.never("other").await?;
+
+    process.wait_for("first").await?;
+    let (looked, told) = tokio::join!(process.never("panic").lasting(secs(30)), process.write("go\n"));
+    told?;
+    let text = fails(looked, Reason::ForbiddenLine);
+    assert!(text.contains("panic: second"), "{text}");
+    process.never("third").lasting(millis(100)).await
+}
+
+#[netsplit::test(hosts = 1)]
+async fn a_wait_on_a_process_that_ends_fails_at_once_with_its_last_lines(bed: Testbed) -> netsplit::Result {
+    let a = bed.host("a")?;
+    let script = "echo starting; sleep 0.2; echo 'bind: address in use' >&2; exit 7";
+    let begun = Instant::now();
+    let error = error_of(a.start(sh(script)).ready("ready").await);
+    assert_eq!(error.name(), Reason::EndedBeforeLine, "{error}");
+    assert_eq!(error.outcome(), Some(&Outcome::Exited { code: 7 }));
+    let text = error.to_string();
+    assert!(text.contains("exited 7 before a line like `ready`"), "{text}");
+    assert!(text.contains("bind: address in use") && text.contains("starting"), "{text}");
+    // Far from the 30 s that a start may take.
+    assert!(begun.elapsed() < secs(20), "it waited for its deadline");
+
+    let silent = a.start("true").await?;
+    silent.wait().await?;
+    let text = fails(silent.wait_for("anything").await, Reason::EndedBeforeLine);
+    assert!(text.contains("it wrote nothing"), "{text}");
+    let killed = a.start(sh("echo up; sleep 1000")).ready("up").await?;
+    let (waited, ended) = tokio::join!(killed.wait_for("down"), killed.kill());
+    ended?;
+    assert_eq!(error_of(waited).outcome(), Some(&Outcome::Signalled { signal: 9, core: false }));
+    Ok(())
+}
+
+#[netsplit::test(hosts = 1)]
+async fn a_wait_that_times_out_says_what_it_saw(bed: Testbed) -> netsplit::Result {
+    let a = bed.host("a")?;
+    a.start(sh("echo booting; sleep 1000")).ready("booting").await?;
+    let text = fails(a.wait_for("became leader").within(millis(50)).await, Reason::WaitTimedOut);
+    assert!(text.contains("no line like `became leader` on a within 50ms"), "{text}");
+    assert!(text.contains("looked from the begin of the run") && text.contains("booting"), "{text}");
+    let text = fails(a.wait_for("(").await, Reason::BadRegex);
+    assert!(text.contains("`(` is no regular expression"), "{text}");
+    Ok(())
+}
+
+#[netsplit::test(hosts = 3, needs = ["kill"])]
+async fn waits_on_hosts_look_from_the_last_disturbance(bed: Testbed) -> netsplit::Result {
+    let (a, c) = (bed.host("a")?, bed.host("c")?);
+    let script = "echo became leader; read again; echo became leader; sleep 1000";
+    let process = a.start(sh(script)).stdin_open().ready("leader").await?;
+    assert_eq!(bed.find("became leader").await?, a);
+    let before = bed.now();
+    c.kill().await?;
+    for text in [
+        fails(bed.wait_for("became leader").within(millis(50)).await, Reason::WaitTimedOut),
+        fails(a.wait_for("became leader").within(millis(50)).await, Reason::WaitTimedOut),
+        fails(bed.find("became leader").within(millis(50)).await, Reason::WaitTimedOut),
+    ] {
+        assert!(text.contains("when kill c began"), "{text}");
+    }
+    bed.never("became leader").await?;
+    // What is older is found when it is asked for.
+    assert_eq!(bed.wait_for("became leader").since_begin().await?.host(), &a);
+    fails(bed.wait_for("became leader").since(before).within(millis(50)).await, Reason::WaitTimedOut);
+    fails(bed.never("became leader").since_begin().await, Reason::ForbiddenLine);
+    let (found, told) = tokio::join!(bed.find("became leader"), process.write("again\n"));
+    told?;
+    assert_eq!(found?, a);
+    // A signal is a disturbance as well.
+    process.signal("WINCH").await?;
+    fails(bed.wait_for("became leader").within(millis(50)).await, Reason::WaitTimedOut);
+    Ok(())
+}
+
+#[netsplit::test(hosts = 3)]
+async fn find_gives_the_newest_and_a_wait_the_oldest(bed: Testbed) -> netsplit::Result {
+    let [a, b, c] = &bed.hosts()[..] else { panic!("three hosts") };
+    for (term, host) in [a, c, b].into_iter().enumerate() {
+        host.start(sh(format!("echo leader of term {term}; sleep 1000"))).ready("leader").await?;
+        tokio::time::sleep(millis(5)).await;
+    }
+    assert_eq!(&bed.find("leader").await?, b);
+    assert_eq!(&bed.find("leader").on_others(b).await?, c);
+    assert_eq!(&bed.find("leader").on([a, c]).await?, c);
+    assert_eq!(bed.wait_for("leader").await?.host(), a);
+    assert_eq!(bed.wait_for("leader").on_others(a).await?.host(), c);
+    assert_eq!(bed.find(r"term (\d)").line().await?.get(1), Some("2"));
+    assert_eq!(bed.wait_for("leader").on(&bed.role("host")?).await?.host(), a);
+    fails(bed.wait_for("leader of term 2").on([a, c]).within(millis(50)).await, Reason::WaitTimedOut);
+    Ok(())
+}
+
+#[netsplit::test(hosts = 1)]
+async fn a_prompt_is_a_line_before_it_ends(bed: Testbed) -> netsplit::Result {
+    let script = "printf 'login: '; read name; printf 'password for %s: ' \"$name\"; read word; echo welcome";
+    let process = bed.host("a")?.start(sh(script)).stdin_open().await?;
+    process.wait_for("login: $").await?;
+    process.write("anna\n").await?;
+    assert_eq!(process.wait_for(r"password for (\w+): $").await?.get(1), Some("anna"));
+    process.write("secret\n").await?;
+    // A prompt that was answered is not seen again with what follows on its line.
+    process.never("login|password").await?;
+    process.wait_for("welcome").await.map(drop)
+}
+
+#[netsplit::test(hosts = 1)]
+async fn lines_end_as_lines_do(bed: Testbed) -> netsplit::Result {
+    let process = bed.host("a")?.start(sh(r"printf 'one\r\n\ntwo\rtwo\nlast'; printf 'caf\303\251 \377\n' >&2")).await?;
+    process.wait().await?;
+    for (pattern, text) in [("^one$", "one"), ("^$", ""), ("^two", "two\rtwo"), ("^last$", "last")] {
+        assert_eq!(process.wait_for(pattern).await?.text(), text);
+    }
+    assert_eq!(process.wait_for("^café").await?.text(), "café \u{fffd}");
+    Ok(())
+}
+
+/// Reads and frames are 64 KiB: what is looked for may lie across their edge.
+#[netsplit::test(hosts = 1)]
+async fn a_match_may_lie_across_any_buffers_edge(bed: Testbed) -> netsplit::Result {
+    let a = bed.host("a")?;
+    for before in [4090, 65_530, 65_536, 131_066, 200_000] {
+        let text = format!("{}NEEDLE-in-the-hay{}\n", "x".repeat(before), "y".repeat(100_000));
+        let process = a.start("cat").stdin(text).await?;
+        let line = process.wait_for("x{100}(NEEDLE.*hay)y{100}").await?;
+        assert_eq!((line.get(1), line.text().len()), (Some("NEEDLE-in-the-hay"), before + 100_017));
+        // And as lines of their own.
+        let lines = format!("{}NEEDLE {before}\n", "0123456\n".repeat(before / 8));
+        a.start("cat").stdin(lines).await?.wait_for(format!("^NEEDLE {before}$")).await?;
+    }
+    Ok(())
+}
+
+/// A line is seen although a connection through the same agent is flooded and nobody reads it, and a process's input is
+/// not read either (A11).
+#[netsplit::test(hosts = 1, needs = ["connect"])]
+async fn a_slow_channel_holds_up_no_wait(bed: Testbed) -> netsplit::Result {
+    let a = bed.host("a")?;
+    a.start(flood_server).ready("listening").await?;
+    let unread = [a.connect(programs::PORT).await?, a.connect(programs::PORT).await?];
+    a.start("sleep 1000").stdin(vec![0; 4 * MIB]).await?;
+    let process = a.start(sh("while read line; do echo got $line; done")).stdin_open().await?;
+    for number in 0..50 {
+        process.write(format!("{number}\n")).await?;
+        process.wait_for(format!("^got {number}$")).within(secs(10)).await?;
+    }
+    drop(unread);
+    Ok(())
+}
+
+#[netsplit::test(hosts = 4)]
+async fn two_hundred_waits_at_once_each_get_their_line(bed: Testbed) -> netsplit::Result {
+    let mut waits = tokio::task::JoinSet::new();
+    for number in 0..200 {
+        let wait = bed.wait_for(format!(r"^line {number} of (\w)$"));
+        waits.spawn(async move { (number, wait.await) });
+    }
+    for host in bed.hosts() {
+        let first = host.index();
+        let script = format!("for n in $(seq {first} 4 199); do echo line $n of %{{host}}; done; sleep 1000");
+        host.start(sh(script)).await?;
+    }
+    while let Some(ended) = waits.join_next().await {
+        let (number, line) = ended.expect("no panic");
+        let line = line?;
+        assert_eq!((line.host().index(), line.get(1)), (number % 4, Some(&**line.host().name())));
+    }
+    Ok(())
+}

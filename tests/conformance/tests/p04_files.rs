@@ -1,0 +1,321 @@
+//! P4: files round-trip byte by byte at every size at which a buffer has its edge, with their modes; what a host has is
+//! not sent again; what cannot be is refused by name and leaves nothing half done. (A09, and defects 1 to 3 of testbus: only
+//! the last 4 KiB arrived, an empty upload did nothing, the second use of a file found it missing)
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::os::unix::fs::{PermissionsExt, symlink};
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use conformance::{MIB, SIZES, error_of, fails, load, log, run, scratch};
+use netsplit::Reason;
+use netsplit::prelude::*;
+
+#[netsplit::test(hosts = 1)]
+async fn files_round_trip_at_every_size(bed: Testbed) -> netsplit::Result {
+    let (a, folder) = (bed.host("a")?, scratch());
+    let file = folder.path().join("f");
+    // Up and down over one path: what was longer leaves no rest.
+    for size in SIZES.into_iter().chain(SIZES.into_iter().rev()) {
+        let bytes = load::noise(size);
+        fs::write(&file, &bytes).expect("a file");
+        a.put(&file, "/srv/f").await?;
+        load::assert_same(&a.get("/srv/f").await?.bytes()?, &bytes, &format!("put of {size}"));
+        a.write("/srv/w", bytes.clone()).await?;
+        load::assert_same(&a.get("/srv/w").to(folder.path().join("w")).await?.bytes()?, &bytes, "write");
+        a.run("stat -c %s /srv/f /srv/w").await?.expect_stdout(&format!("{size}\n{size}"))?;
+    }
+    Ok(())
+}
+
+#[netsplit::test(hosts = 2)]
+async fn a_hundred_mebibytes_there_across_and_back(bed: Testbed) -> netsplit::Result {
+    let (a, b, folder) = (bed.host("a")?, bed.host("b")?, scratch());
+    let (file, bytes) = (folder.path().join("big"), load::noise(100 * MIB));
+    fs::write(&file, &bytes).expect("a file");
+    a.put(&file, "/srv/big").await?;
+    a.copy_to(&b, "/srv/big").await?;
+    let back = b.get("/srv/big").to(folder.path().join("back")).await?;
+    load::assert_same(&back.bytes()?, &bytes, "100 MiB");
+    Ok(())
+}
+
+#[netsplit::test(hosts = 1)]
+async fn modes_are_kept(bed: Testbed) -> netsplit::Result {
+    let (a, folder) = (bed.host("a")?, scratch());
+    let file = folder.path().join("f");
+    for mode in [0o600, 0o644, 0o755, 0o700, 0o444, 0o555, 0o611, 0o750] {
+        fs::write(&file, format!("{mode}")).expect("a file");
+        fs::set_permissions(&file, fs::Permissions::from_mode(mode)).expect("a mode");
+        a.put(&file, "/srv/f").await?;
+        a.run("stat -c %a /srv/f").await?.expect_stdout(&format!("{mode:o}"))?;
+        assert_eq!(a.get("/srv/f").to(folder.path().join("back")).await?.mode()?, mode);
+        fs::remove_file(&file).expect("it was there");
+        a.write("/srv/w", "w").mode(mode).await?;
+        a.run("stat -c %a /srv/w").await?.expect_stdout(&format!("{mode:o}"))?;
+    }
+    fs::write(&file, "x").expect("a file");
+    a.put(&file, "/srv/f").mode(0o640).await?;
+    a.write("/srv/w", "w").await?;
+    a.run("stat -c %a /srv/f /srv/w").await?.expect_stdout("640\n644")
+}
+
+/// Everything below a folder: path, kind or mode, content.
+fn tree(root: &Path) -> BTreeMap<String, (String, Vec<u8>)> {
+    let mut all = BTreeMap::new();
+    let mut waiting = vec![root.to_owned()];
+    while let Some(path) = waiting.pop() {
+        let data = fs::symlink_metadata(&path).expect("it is there");
+        let mode = data.permissions().mode() & 0o7777;
+        let what = if data.is_symlink() {
+            (format!("link to {}", fs::read_link(&path).expect("a link").display()), Vec::new())
+        } else if data.is_dir() {
+            waiting.extend(fs::read_dir(&path).expect("a folder").map(|entry| entry.expect("an entry").path()));
+            (format!("folder {mode:o}"), Vec::new())
+        } else {
+            (format!("file {mode:o}"), fs::read(&path).expect("a file"))
+        };
+        all.insert(path.strip_prefix(root).expect("below").display().to_string(), what);
+    }
+    all
+}
+
+/// A tree with all that trees have.
+fn plant(root: &Path) {
+    for name in ["deep/er/and deeper", "empty", "ünï"] {
+        fs::create_dir_all(root.join(name)).expect("a folder");
+    }
+    fs::write(root.join("deep/er/and deeper/a file.txt"), load::noise(70_000)).expect("a file");
+    fs::write(root.join("ünï/☃ $HOME 'quoted' %{host}"), "snow").expect("a file");
+    fs::write(root.join("same"), load::noise(70_000)).expect("a file");
+    fs::write(root.join("nothing"), "").expect("a file");
+    fs::set_permissions(root.join("same"), fs::Permissions::from_mode(0o751)).expect("a mode");
+    fs::set_permissions(root.join("empty"), fs::Permissions::from_mode(0o711)).expect("a mode");
+    symlink("deep/er", root.join("link")).expect("a link");
+    symlink("/no/where", root.join("dangling")).expect("a link");
+}
+
+#[netsplit::test(hosts = 2)]
+async fn trees_round_trip(bed: Testbed) -> netsplit::Result {
+    let (a, b, folder) = (bed.host("a")?, bed.host("b")?, scratch());
+    let (planted, back) = (folder.path().join("planted"), folder.path().join("back"));
+    fs::create_dir(&planted).expect("a folder");
+    plant(&planted);
+    a.put(&planted, "/srv/new/tree").await?;
+    a.copy_to(&b, "/srv/new/tree").at_path("/opt/other tree").await?;
+    b.get("/opt/other tree").to(&back).await?;
+    assert_eq!(tree(&back), tree(&planted));
+    // A file that is there twice is sent once; from the other host it comes by itself.
+    assert_eq!(log::sent(&bed)[0], 70_000 + 4);
+    a.put(&planted, "/srv/new/tree").await?;
+    assert_eq!(log::sent(&bed)[2], 0, "all of it was there");
+    let fetched = b.get("/opt/other tree/ünï").await?;
+    assert!(fetched.path().starts_with(bed.evidence()), "it lies in the evidence");
+    assert_eq!(tree(fetched.path()), tree(&planted.join("ünï")));
+    Ok(())
+}
+
+#[netsplit::test(hosts = 1)]
+async fn a_thousand_small_files(bed: Testbed) -> netsplit::Result {
+    let (a, folder) = (bed.host("a")?, scratch());
+    let many = folder.path().join("many");
+    fs::create_dir(&many).expect("a folder");
+    for number in 0..5000 {
+        fs::write(many.join(number.to_string()), number.to_string()).expect("a file");
+    }
+    a.put(&many, "/srv/many").await?;
+    a.get("/srv/many").to(folder.path().join("back")).await?;
+    assert_eq!(tree(&folder.path().join("back")), tree(&many));
+    Ok(())
+}
+
+#[netsplit::test(hosts = 2)]
+async fn what_a_host_has_is_not_sent_again(bed: Testbed) -> netsplit::Result {
+    let (a, b, folder) = (bed.host("a")?, bed.host("b")?, scratch());
+    let (file, bytes) = (folder.path().join("f"), load::noise(2 * MIB));
+    fs::write(&file, &bytes).expect("a file");
+    let size = bytes.len() as u64;
+    a.put(&file, "/srv/f").await?;
+    a.put(&file, "/srv/f").await?;
+    a.put(&file, "/srv/elsewhere").await?;
+    b.put(&file, "/srv/f").await?;
+    assert_eq!(log::sent(&bed), [size, 0, 0, size]);
+    load::assert_same(&a.get("/srv/elsewhere").await?.bytes()?, &bytes, "the second use");
+    a.run("rm /srv/f").await?;
+    a.put(&file, "/srv/f").await?;
+    assert_eq!(log::sent(&bed)[4], 0, "it is still elsewhere");
+    load::assert_same(&a.get("/srv/f").await?.bytes()?, &bytes, "the third use");
+    Ok(())
+}
+
+#[netsplit::test(hosts = 1)]
+async fn what_was_overwritten_between_is_sent_again(bed: Testbed) -> netsplit::Result {
+    let (a, folder) = (bed.host("a")?, scratch());
+    let (file, bytes) = (folder.path().join("f"), load::noise(100_000));
+    fs::write(&file, &bytes).expect("a file");
+    a.put(&file, "/srv/f").await?;
+    // Of the same size, at the same place.
+    a.run(sh("printf x | dd of=/srv/f conv=notrunc bs=1 2>&1")).await?;
+    a.put(&file, "/srv/f").await?;
+    assert_eq!(log::sent(&bed), [100_000, 100_000]);
+    load::assert_same(&a.get("/srv/f").await?.bytes()?, &bytes, "put again");
+    // And here: the file has other content at the same path, size and mode.
+    let other: Vec<u8> = bytes.iter().rev().copied().collect();
+    fs::write(&file, &other).expect("a file");
+    a.put(&file, "/srv/f").await?;
+    load::assert_same(&a.get("/srv/f").await?.bytes()?, &other, "the new content");
+    Ok(())
+}
+
+#[netsplit::test(hosts = 1)]
+async fn an_existing_file_is_replaced_at_once(bed: Testbed) -> netsplit::Result {
+    let a = bed.host("a")?;
+    a.write("/srv/f", "old old old").await?;
+    let holds = a.start(sh("exec 3</srv/f; echo open; read go; cat <&3; cat /srv/f")).stdin_open();
+    let holds = holds.ready("open").await?;
+    a.write("/srv/f", "new").await?;
+    holds.write("go\n").await?;
+    holds.wait().await?;
+    // Who had it open reads what it was; nobody ever reads a mixture.
+    assert_eq!(String::from_utf8_lossy(&holds.stdout()?), "open\nold old oldnew");
+    // Also a program that runs.
+    a.run("cp /bin/sleep /srv/sleep").await?;
+    a.start("/srv/sleep 1000").await?;
+    a.write("/srv/sleep", "#!/bin/sh\necho replaced").mode(0o755).await?;
+    a.run("/srv/sleep").await?.expect_stdout("replaced")?;
+    a.run("find /srv -name '.netsplit*'").await?.expect_stdout("")
+}
+
+#[netsplit::test(hosts = 1)]
+async fn a_parent_that_is_missing_is_made(bed: Testbed) -> netsplit::Result {
+    let (a, folder) = (bed.host("a")?, scratch());
+    let file = folder.path().join("f.txt");
+    fs::write(&file, "x").expect("a file");
+    a.put(&file, "/srv/1/2/3/f").await?;
+    a.put(&file, "/srv/into/").await?;
+    a.write("/srv/w/1/2", "y").await?;
+    a.run("cat /srv/1/2/3/f /srv/into/f.txt /srv/w/1/2").await?.expect_stdout("xxy")
+}
+
+#[netsplit::test(hosts = 2)]
+async fn what_cannot_be_is_refused_by_name(bed: Testbed) -> netsplit::Result {
+    let (a, b, folder) = (bed.host("a")?, bed.host("b")?, scratch());
+    let file = folder.path().join("f");
+    fs::write(&file, "x").expect("a file");
+    let missing = fails(a.put(folder.path().join("missing"), "/srv/x").await, Reason::NoSuchFile);
+    assert!(missing.contains("missing` here"), "{missing}");
+    let missing = fails(a.get("/srv/missing").await, Reason::NoSuchFile);
+    assert!(missing.contains("`/srv/missing` on a: nothing is there"), "{missing}");
+    fails(a.copy_to(&b, "/srv/missing").await, Reason::NoSuchFile);
+    // A file over a folder, a folder over a file, a file below a file.
+    a.run("mkdir -p /srv/folder/full").await?;
+    fails(a.put(&file, "/srv/folder").await, Reason::FileRefused);
+    fails(a.write("/srv/folder/", "x").await, Reason::FileRefused);
+    a.write("/srv/file", "stays").await?;
+    fails(a.put(folder.path(), "/srv/file").await, Reason::FileRefused);
+    fails(a.write("/srv/file/below", "x").await, Reason::FileRefused);
+    a.run("cat /srv/file; find /srv -name '.netsplit*'").await.err();
+    a.run(sh("cat /srv/file; find /srv -name '.netsplit*'")).await?.expect_stdout("stays")?;
+    fails(a.get("/dev/null").await, Reason::FileRefused);
+    // Paths on a host begin at its root.
+    for path in ["srv/x", "./x", "", "~/x"] {
+        let text = fails(a.write(path, "x").await, Reason::BadValue);
+        assert!(text.contains("must begin with `/`") && text.contains("fix: `/"), "{text}");
+        fails(a.put(&file, path).await, Reason::BadValue);
+        fails(a.get(path).await, Reason::BadValue);
+    }
+    Ok(())
+}
+
+/// What a host is asked for stays in the place where it is to lie here.
+#[netsplit::test(hosts = 1)]
+async fn nothing_is_written_elsewhere_here(bed: Testbed) -> netsplit::Result {
+    let (a, folder) = (bed.host("a")?, scratch());
+    a.write("/srv/t/d/f", "escaped").await?;
+    let (out, other) = (folder.path().join("out"), folder.path().join("other"));
+    fs::create_dir(&out).expect("a folder");
+    fs::create_dir(&other).expect("a folder");
+    symlink(&other, out.join("d")).expect("a link");
+    let text = fails(a.get("/srv/t").to(&out).await, Reason::FileRefused);
+    assert!(text.contains("through a link"), "{text}");
+    assert_eq!(fs::read_dir(&other).expect("a folder").count(), 0);
+    // `..` in what is asked for does not lead out of the evidence.
+    let fetched = a.get("/../../../../../srv/t/d/f").await?;
+    assert_eq!(fetched.text()?, "escaped");
+    let path = fs::canonicalize(fetched.path()).expect("it is there");
+    let files = fs::canonicalize(bed.evidence()).expect("it is there").join("hosts/a/files");
+    assert!(path.starts_with(&files), "{} is not in {}", path.display(), files.display());
+    Ok(())
+}
+
+/// Its first bytes are other ones each time they are looked at.
+#[netsplit::test(hosts = 1)]
+async fn a_file_that_changes_while_it_is_copied_is_refused(bed: Testbed) -> netsplit::Result {
+    use std::os::unix::fs::FileExt;
+    let (a, folder) = (bed.host("a")?, scratch());
+    let path = folder.path().join("restless");
+    fs::write(&path, load::noise(16 * MIB)).expect("a file");
+    a.write("/srv/restless", "before").await?;
+    let stop = Arc::new(AtomicBool::new(false));
+    let (stopped, file) = (Arc::clone(&stop), fs::File::options().write(true).open(&path).expect("a file"));
+    let writer = std::thread::spawn(move || {
+        let mut number = 0_u64;
+        while !stopped.load(Ordering::Relaxed) {
+            number += 1;
+            file.write_all_at(&number.to_le_bytes(), 0).expect("a write");
+            std::thread::yield_now();
+        }
+    });
+    let put = a.put(&path, "/srv/restless").await;
+    stop.store(true, Ordering::Relaxed);
+    writer.join().expect("no panic");
+    let error = error_of(put);
+    assert_eq!(error.name(), Reason::FileChanged, "{error}");
+    a.run(sh("cat /srv/restless; find /srv -name '.netsplit*'")).await?.expect_stdout("before")?;
+    // What no longer changes can be put.
+    a.put(&path, "/srv/restless").await?;
+    a.run("stat -c %s /srv/restless").await?.expect_stdout(&(16 * MIB).to_string())
+}
+
+/// A log that grows has an end where it was when it was asked for.
+#[netsplit::test(hosts = 1)]
+async fn a_file_that_grows_is_fetched_up_to_where_it_was(bed: Testbed) -> netsplit::Result {
+    let a = bed.host("a")?;
+    let script = "n=0; while :; do n=$((n+1)); echo line $n >> /srv/log; [ $n -ne 1 ] || echo up; done";
+    a.start(sh(script)).ready("up").await?;
+    for _ in 0..10 {
+        let text = a.get("/srv/log").await?.text()?;
+        let whole = text.lines().take(text.matches('\n').count());
+        for (number, line) in whole.enumerate() {
+            assert_eq!(line, format!("line {}", number + 1));
+        }
+    }
+    Ok(())
+}
+
+/// A host whose disk is full says so, keeps nothing half, and works on.
+#[test]
+fn a_full_disk_is_named_and_leaves_the_host_usable() {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+    let done = runtime.block_on(run::with("full_disk", run::plans(2, Some(8 << 20)), async |bed| {
+        let a = bed.host("a")?;
+        a.write("/srv/fits", load::noise(4 * MIB)).await?;
+        let text = fails(a.write("/srv/f", load::noise(16 * MIB)).await, Reason::HostDiskFull);
+        assert!(text.contains("put `/srv/f` on a: no space is left there"), "{text}");
+        a.run(sh("ls -A /srv")).await?.expect_stdout("fits")?;
+        let filled = a.run("dd if=/dev/zero of=/srv/zeros bs=64k").exits(Exit::Nonzero).await?;
+        assert!(filled.stderr().contains("No space left"), "{}", filled.stderr());
+        fails(a.write("/srv/g", "x".repeat(100_000)).await, Reason::HostDiskFull);
+        // Commands, their output and fetching go on; the other host's disk is its own.
+        a.run("echo still here").await?.expect_stdout("still here")?;
+        load::assert_same(&a.get("/srv/fits").await?.bytes()?, &load::noise(4 * MIB), "what was there");
+        bed.host("b")?.write("/srv/f", load::noise(4 * MIB)).await?;
+        a.run("rm /srv/zeros").await?;
+        a.write("/srv/g", "x").await?;
+        a.restart().await?;
+        a.run("cat /srv/g").await?.expect_stdout("x")
+    }));
+    done.unwrap_or_else(|error| panic!("{error}"));
+}
