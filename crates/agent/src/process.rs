@@ -1,6 +1,7 @@
 //! One process from its start to the last byte of its streams.
 
 use std::os::fd::OwnedFd;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -9,7 +10,7 @@ use netsplit_wire::message::{Command, Ended, Happened, How, ProcessCommand, Proc
 use prost::Message;
 use rustix::process::{Pid, Signal, WaitStatus, kill_process_group};
 use tokio::net::unix::pipe;
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
@@ -22,8 +23,11 @@ use crate::tree;
 const FAR: Duration = Duration::from_secs(365 * 24 * 3600);
 /// How often a grace period looks whether it is over.
 const GRACE_LOOK: Duration = Duration::from_millis(10);
-/// Bytes for a standard input that wait for its process to read them; more stay with the client.
-const STDIN_QUEUE: usize = 2;
+/// What is kept of a standard input that its process does not read. Clients keep to less; only one that does not is made
+/// to wait, with all that it says to the process.
+const STDIN_KEPT_MAX: usize = 4 << 20;
+/// What a piece of it counts beside its bytes.
+const PIECE_COST: usize = 32;
 /// End of file, as typed at a terminal.
 const END_OF_TRANSMISSION: &[u8] = b"\x04";
 
@@ -60,7 +64,8 @@ struct Running {
     exited: watch::Sender<bool>,
     drained: mpsc::Receiver<()>,
     outputs: Vec<JoinHandle<()>>,
-    stdin: Option<mpsc::Sender<Bytes>>,
+    stdin: Option<Stdin>,
+    sender: Sender,
     terminal: Option<OwnedFd>,
     /// Why it was ended, if it was.
     because: Option<How>,
@@ -76,12 +81,12 @@ impl Running {
             Streams::Pipes { stdin: input, stdout, stderr } => {
                 outputs.push(carry(reader(stdout)?, tag::STDOUT));
                 outputs.push(carry(reader(stderr)?, tag::STDERR));
-                stdin = input.map(writer).transpose()?.map(|fd| feed(fd, false));
+                stdin = input.map(writer).transpose()?.map(|fd| feed(fd, false, sender.clone()));
             }
             Streams::Terminal { master } => {
                 outputs.push(carry(reader(master.try_clone()?)?, tag::STDOUT));
                 if start.stdin {
-                    stdin = Some(feed(writer(master.try_clone()?)?, true));
+                    stdin = Some(feed(writer(master.try_clone()?)?, true, sender.clone()));
                 }
                 terminal = Some(master);
             }
@@ -98,6 +103,7 @@ impl Running {
             drained,
             outputs,
             stdin,
+            sender: sender.clone(),
             terminal,
             because: None,
         })
@@ -161,10 +167,13 @@ impl Running {
     async fn obey(&mut self, received: Received) -> Option<()> {
         match received {
             Received::Data(tag::STDIN, bytes) => {
-                if let Some(stdin) = &self.stdin
-                    && stdin.send(bytes).await.is_err()
-                {
-                    self.stdin = None; // it closed its standard input: the rest is dropped
+                let count = bytes.len() as u64;
+                let is_kept = match &self.stdin {
+                    Some(stdin) => stdin.push(bytes).await,
+                    None => false,
+                };
+                if !is_kept {
+                    tell(&self.sender, Happened::Taken(count)).await;
                 }
             }
             Received::Message(message) => self.command(ProcessCommand::decode(message).ok()?.command?).await,
@@ -230,18 +239,44 @@ async fn lost(receiver: &mut Receiver) {
     }
 }
 
-/// Starts what writes to a standard input; dropping the sender closes it.
-fn feed(mut fd: pipe::Sender, is_terminal: bool) -> mpsc::Sender<Bytes> {
-    let (sender, mut bytes) = mpsc::channel(STDIN_QUEUE);
+/// The way into a standard input. Dropping it closes the input, once all was written.
+struct Stdin {
+    queue: mpsc::UnboundedSender<Bytes>,
+    room: Arc<Semaphore>,
+}
+
+impl Stdin {
+    /// Queues bytes. `false`: nobody reads them any more.
+    async fn push(&self, bytes: Bytes) -> bool {
+        let Ok(room) = self.room.acquire_many(cost(&bytes)).await else { return false };
+        // Given back when they are written.
+        room.forget();
+        self.queue.send(bytes).is_ok()
+    }
+}
+
+fn cost(bytes: &Bytes) -> u32 {
+    u32::try_from((bytes.len() + PIECE_COST).min(STDIN_KEPT_MAX)).unwrap_or(u32::MAX)
+}
+
+/// Starts what writes to a standard input, and tells the client how much it has written.
+fn feed(mut fd: pipe::Sender, is_terminal: bool, sender: Sender) -> Stdin {
+    let (queue, mut queued) = mpsc::unbounded_channel::<Bytes>();
+    let room = Arc::new(Semaphore::new(STDIN_KEPT_MAX));
+    let given_back = Arc::clone(&room);
     tokio::spawn(async move {
-        while let Some(bytes) = bytes.recv().await {
-            if write_in(&mut fd, bytes).await.is_err() {
-                return;
+        while let Some(bytes) = queued.recv().await {
+            let (count, cost) = (bytes.len() as u64, cost(&bytes));
+            let written = write_in(&mut fd, bytes).await;
+            given_back.add_permits(cost as usize);
+            tell(&sender, Happened::Taken(count)).await;
+            if written.is_err() {
+                return given_back.close();
             }
         }
         if is_terminal {
             let _closed = write_in(&mut fd, Bytes::from_static(END_OF_TRANSMISSION)).await;
         }
     });
-    sender
+    Stdin { queue, room }
 }

@@ -2,12 +2,12 @@
 //! on the user, and becomes the program. An errno on the failure pipe says why it did not.
 
 use std::env;
+use std::ffi::{CString, OsStr, OsString};
 use std::fmt::Write;
 use std::io;
 use std::os::fd::{BorrowedFd, RawFd};
-use std::os::unix::process::CommandExt;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::PathBuf;
-use std::process::Command;
 
 use rustix::process::{Gid, Uid, ioctl_tiocsctty, setsid};
 use rustix::thread::{set_thread_groups, set_thread_res_gid, set_thread_res_uid};
@@ -62,13 +62,45 @@ fn become_program(role: &str, failure: BorrowedFd<'_>, role_variable: &str) -> i
     if let Err(error) = prepare(failure, uid, gid, groups) {
         return error;
     }
-    let mut arguments = env::args_os();
-    let mut command = Command::new(program);
-    command.arg0(arguments.next().unwrap_or_default()).args(arguments);
-    if !inner_role.is_empty() {
-        command.env(role_variable, inner_role);
+    let variables = env::vars_os().map(|(name, value)| joined(&name, &value));
+    let role = (!inner_role.is_empty()).then(|| joined(role_variable.as_ref(), inner_role.as_ref()));
+    execute(program.as_ref(), env::args_os(), variables.chain(role))
+}
+
+fn joined(name: &OsStr, value: &OsStr) -> OsString {
+    let mut text = name.to_owned();
+    text.push("=");
+    text.push(value);
+    text
+}
+
+/// execve. Not std's `exec`, which is `execvp`: that gives a file without a format to /bin/sh, and a command without a
+/// terminal is told that it has none.
+fn execute(
+    program: &OsStr,
+    arguments: impl Iterator<Item = OsString>,
+    variables: impl Iterator<Item = OsString>,
+) -> io::Error {
+    let texts = |all: &mut dyn Iterator<Item = OsString>| {
+        all.map(|text| CString::new(text.into_vec())).collect::<Result<Vec<_>, _>>()
+    };
+    let (mut arguments, mut variables) = (arguments, variables);
+    let all = (CString::new(program.as_bytes()), texts(&mut arguments), texts(&mut variables));
+    let (Ok(program), Ok(arguments), Ok(variables)) = all else {
+        return io::ErrorKind::InvalidInput.into();
+    };
+    let pointers = |all: &[CString]| {
+        all.iter().map(|text| text.as_ptr()).chain([std::ptr::null()]).collect::<Vec<_>>()
+    };
+    let (arguments, variables) = (pointers(&arguments), pointers(&variables));
+    #[expect(unsafe_code, reason = "no safe function executes a file as it is, or resets a signal")]
+    // SAFETY: SIG_DFL is a valid disposition (we ignore the signal, a program must not inherit that). The path is a
+    // NUL-terminated string, both lists are of such strings and end with a null pointer, and all of it outlives the call.
+    unsafe {
+        libc::signal(libc::SIGPIPE, libc::SIG_DFL);
+        libc::execve(program.as_ptr(), arguments.as_ptr(), variables.as_ptr());
     }
-    command.exec()
+    io::Error::last_os_error()
 }
 
 fn prepare(failure: BorrowedFd<'_>, uid: &str, gid: &str, groups: &str) -> io::Result<()> {

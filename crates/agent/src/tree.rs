@@ -147,5 +147,6 @@ mod tests {
         while !is_empty(leader, "tree-test.1") {
             std::thread::yield_now();
         }
+        child.wait().unwrap();
     }
 }

@@ -134,7 +134,8 @@ impl Screen {
         state.done += 1;
         let faults = view.map_or(0, |view| view.faults);
         let passed = verdict.verdict == Verdict::Passed;
-        let shown_below = state.single && !lines.is_empty() && !passed;
+        let is_bad = !matches!(verdict.verdict, Verdict::Passed | Verdict::Skipped);
+        let shown_below = state.single && is_bad && !lines.is_empty();
         if !(state.quiet && passed) && !shown_below {
             let line = if state.single { single_end(verdict, faults, state.output) } else { many_end(verdict, state.output) };
             state.print(&line);

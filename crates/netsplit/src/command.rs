@@ -150,8 +150,11 @@ impl Spec {
     pub(crate) fn shown(&self) -> String {
         let mut text = match &self.words {
             Words::Text(text) => text.clone(),
-            Words::Exact(exact) | Words::Literal(exact) => words::join(exact.iter().map(String::as_str)),
-            Words::Script(script) => format!("sh: {}", script.trim().lines().next().unwrap_or_default()),
+            Words::Exact(exact) | Words::Literal(exact) => match &exact[..] {
+                [shell, flags, script, ..] if shell == SHELL[0] && flags == SHELL[1] => shown_script(script),
+                _ => words::join(exact.iter().map(String::as_str)),
+            },
+            Words::Script(script) => shown_script(script),
             Words::Program(name) => name.clone(),
         };
         if !self.args.is_empty() {
@@ -160,6 +163,16 @@ impl Spec {
         }
         shorten(&text, 120)
     }
+}
+
+/// What runs a script.
+const SHELL: [&str; 2] = ["/bin/sh", "-euc"];
+
+/// A script as messages show it: its first line.
+fn shown_script(script: &str) -> String {
+    let mut lines = script.trim().lines();
+    let first = lines.next().unwrap_or_default();
+    if lines.next().is_some() { format!("sh: {first} …") } else { format!("sh: {first}") }
 }
 
 /// Cuts a long text in its middle.
@@ -193,7 +206,7 @@ pub(crate) fn resolve(core: &Core, host: &HostName, spec: &Spec) -> Result<Resol
     let mut argv = match &spec.words {
         Words::Text(text) => split(text)?,
         Words::Exact(exact) | Words::Literal(exact) => exact.clone(),
-        Words::Script(script) => vec!["/bin/sh".into(), "-euc".into(), script.clone()],
+        Words::Script(script) => vec![SHELL[0].into(), SHELL[1].into(), script.clone()],
         Words::Program(name) => vec![name.clone()],
     };
     argv.extend(spec.args.iter().cloned());
@@ -225,6 +238,7 @@ fn split(text: &str) -> Result<Vec<String>> {
             format!("{error}, column {column} of `{}`", shorten(text, 120)),
         );
         match error {
+            words::WordsError::Empty => Trouble::new(Reason::CouldNotStart, error.to_string()),
             words::WordsError::Shell { .. } => {
                 trouble.fix("run it with sh(…), or put the character in quotes")
             }

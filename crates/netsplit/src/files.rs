@@ -7,7 +7,7 @@ use std::fs;
 use std::future::IntoFuture;
 use std::os::unix::fs::PermissionsExt;
 use std::panic::Location;
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -163,7 +163,7 @@ impl IntoFuture for Get {
             let to = self.to.map_or_else(
                 || {
                     let files = self.core.recorder.dir().files(&self.host);
-                    files.join(self.path.trim_start_matches('/'))
+                    files.join(below_root(&self.path))
                 },
                 |to| self.core.base.join(to),
             );
@@ -300,6 +300,21 @@ fn unreadable(path: &Path, error: &std::io::Error) -> Error {
         _ => (Reason::FileRefused, format!("{error}:")),
     };
     Error::new(name, format!("{what} `{}` here", path.display()))
+}
+
+/// What a path names below the root, where `..` leads nowhere.
+fn below_root(path: &str) -> PathBuf {
+    let mut below = PathBuf::new();
+    for part in Path::new(path).components() {
+        match part {
+            Component::Normal(name) => below.push(name),
+            Component::ParentDir => {
+                below.pop();
+            }
+            Component::RootDir | Component::CurDir | Component::Prefix(_) => {}
+        }
+    }
+    below
 }
 
 fn absolute(path: &str) -> Result {

@@ -2,6 +2,7 @@
 
 mod driver;
 mod start;
+mod stdin;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -17,7 +18,7 @@ use netsplit_link::Sender;
 use netsplit_model::{
     Event, HostName, NotStartedKind, Outcome, ProcessName, Reason, Stream, Trouble, signal, units::Wanted,
 };
-use netsplit_wire::message::{Command, ProcessCommand, Pty, tag};
+use netsplit_wire::message::{Command, ProcessCommand, Pty};
 use tokio::sync::watch;
 
 use crate::core::Core;
@@ -25,6 +26,7 @@ use crate::error::{Error, Result};
 use crate::place;
 use crate::recorder::Scope;
 use crate::wait::{Never, Wait};
+use stdin::Stdin;
 
 pub use start::{Exit, Output, Run, Start};
 
@@ -51,6 +53,7 @@ pub(crate) struct Shared {
     pub(crate) shown: String,
     pub(crate) progress: watch::Receiver<Progress>,
     sender: Sender,
+    stdin: Stdin,
     /// Where the next wait begins, for each stream.
     cursor: Mutex<BTreeMap<Stream, u64>>,
     /// Whether its end was ordered because nobody waits for it any more.
@@ -123,9 +126,9 @@ impl Process {
             if process.outcome().is_none() {
                 let number = if at_once { signal::KILL } else { signal::TERM };
                 process.shared.signalled(number);
-                // A host that went meanwhile ends the process as well.
-                let _gone = process.command(Command::End(at_once)).await;
             }
+            // A host that went meanwhile ends the process as well. What a process left behind is ended too.
+            let _gone = process.command(Command::End(at_once)).await;
             let limit = core.settings.deadlines.grace + core.settings.deadlines.wait;
             let ended = process.ended(limit).await.ok_or_else(|| process.still_running(limit));
             core.noted(ended, place::of(at))
@@ -160,7 +163,7 @@ impl Process {
     pub fn write<B: Into<Bytes>>(&self, bytes: B) -> impl Future<Output = Result> + use<B> {
         let (process, bytes, at) = (self.clone(), bytes.into(), Location::caller());
         async move {
-            let sent = process.shared.sender.send(tag::STDIN, bytes).await;
+            let sent = process.shared.stdin.write(bytes).await;
             process.shared.core.noted(sent.map_err(|_| process.gone()), place::of(at))
         }
     }

@@ -161,7 +161,7 @@ impl Recorder {
                 .collect();
             (inner.dir.clone(), streams)
         };
-        streams.sort_by(|a, b| b.0.cmp(&a.0));
+        streams.sort_by_key(|(last_at, ..)| std::cmp::Reverse(*last_at));
         let lines = streams.into_iter().flat_map(|(at, process, stream)| {
             let lines = netsplit_report::last_lines(&dir.stream(&process, stream), each).unwrap_or_default();
             lines.into_iter().map(move |text| LastLine {
@@ -199,7 +199,7 @@ impl Inner {
         });
         let written = line.map_err(io::Error::from).and_then(|line| self.log.write_all(&line));
         if let Err(error) = written {
-            self.broken.get_or_insert(format!("events.jsonl: {error}"));
+            self.broken.get_or_insert_with(|| format!("events.jsonl: {error}"));
         }
         for listener in &mut self.listeners {
             listener(&record);
@@ -219,7 +219,7 @@ impl Inner {
             let made =
                 fs::create_dir_all(self.dir.host(process.host())).and_then(|()| StreamLog::create(&path));
             let log = made.unwrap_or_else(|error| {
-                self.broken.get_or_insert(format!("{}: {error}", path.display()));
+                self.broken.get_or_insert_with(|| format!("{}: {error}", path.display()));
                 StreamLog::lost()
             });
             self.streams.insert(key.clone(), log);
@@ -227,7 +227,7 @@ impl Inner {
         let Some(log) = self.streams.get_mut(&key) else { return false };
         let offset = log.length();
         if let Err(error) = log.append(t, bytes) {
-            self.broken.get_or_insert(format!("{process}.{stream}: {error}"));
+            self.broken.get_or_insert_with(|| format!("{process}.{stream}: {error}"));
         }
         let event = Event::Output { process: process.clone(), stream, offset, bytes: bytes.len() as u64 };
         self.write(event, t);

@@ -257,7 +257,8 @@ impl Wait {
         drop(watch);
         let result = match result {
             Ok(Ok(WatchEnd::Found(found))) => {
-                if let Some(process) = &self.process {
+                // What must not come was not waited for: the next wait still sees it.
+                if let Some(process) = self.process.as_ref().filter(|_| !self.never) {
                     process.shared.advance(found.stream, found.end);
                 }
                 Ok(found)

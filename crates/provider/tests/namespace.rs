@@ -18,7 +18,7 @@ async fn run(link: &Link, argv: &[&str]) -> (String, i32) {
         match channel.receiver.receive().await {
             Received::Data(tag::STDOUT | tag::STDERR, bytes) => output.extend_from_slice(&bytes),
             Received::Message(message) => match ProcessEvent::decode(message).unwrap().event.unwrap() {
-                Happened::Started(_) => {}
+                Happened::Started(_) | Happened::Taken(_) => {}
                 Happened::Ended(ended) => {
                     return (String::from_utf8_lossy(&output).into_owned() + &ended.text, ended.number);
                 }

@@ -21,6 +21,9 @@ pub const FRAME_COST: u64 = 32;
 pub const QUEUE_MAX: usize = 256 << 10;
 /// Bytes sent and not acknowledged. They are kept for a resume; a full pipe of 1 MiB covers 10 Gbit/s at 0.8 ms.
 pub const UNACKED_MAX: usize = 1 << 20;
+/// Bytes of a standard input that a client has under way at most: what else it says to the process, and how the process
+/// ends, must not wait behind what the process does not read.
+pub const STDIN_WINDOW: u64 = 256 << 10;
 /// Received bytes after which an acknowledgement is due at once.
 pub const ACK_BYTES: usize = 128 << 10;
 /// How long an acknowledgement may wait for company.

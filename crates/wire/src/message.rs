@@ -3,7 +3,7 @@
 //!
 //! | request | then the client sends | the agent sends |
 //! | --- | --- | --- |
-//! | [`Start`] | [`ProcessCommand`]s, `STDIN` bytes | [`ProcessEvent`]s, `STDOUT` and `STDERR` bytes; FIN when no stream is open |
+//! | [`Start`] | [`ProcessCommand`]s, `STDIN` bytes, at most `limits::STDIN_WINDOW` beyond those taken | [`ProcessEvent`]s, `STDOUT` and `STDERR` bytes; FIN when no stream is open |
 //! | [`Put`] | more of it until `last`; then, after `Needs`, the needed files' bytes one after the other | [`PutReply`]s |
 //! | [`Get`] | | [`GetReply`]s, each file's bytes behind its `Entry` |
 //! | [`Dial`] | `BYTES`, FIN | [`DialReply`], then `BYTES`, FIN |
@@ -142,7 +142,7 @@ pub enum Command {
 #[derive(Clone, PartialEq, Message)]
 pub struct ProcessEvent {
     /// What happened.
-    #[prost(oneof = "Happened", tags = "1, 2")]
+    #[prost(oneof = "Happened", tags = "1, 2, 3")]
     pub event: Option<Happened>,
 }
 
@@ -155,6 +155,9 @@ pub enum Happened {
     /// It ended; all that it wrote was sent before this.
     #[prost(message, tag = "2")]
     Ended(Ended),
+    /// So many more bytes of `STDIN` are no longer in the agent's hands: written, or dropped with nobody to read them.
+    #[prost(uint64, tag = "3")]
+    Taken(u64),
 }
 
 /// How a process ended.

@@ -241,7 +241,7 @@ async fn two_hundred_waits_at_once_each_get_their_line(bed: Testbed) -> netsplit
     while let Some(ended) = waits.join_next().await {
         let (number, line) = ended.expect("no panic");
         let line = line?;
-        assert_eq!((line.host().index(), line.get(1)), (number % 4, Some(&**line.host().name())));
+        assert_eq!((line.host().index(), line.get(1)), (number % 4, Some(line.host().name().as_str())));
     }
     Ok(())
 }

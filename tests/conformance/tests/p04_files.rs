@@ -118,7 +118,7 @@ async fn trees_round_trip(bed: Testbed) -> netsplit::Result {
 }
 
 #[netsplit::test(hosts = 1)]
-async fn a_thousand_small_files(bed: Testbed) -> netsplit::Result {
+async fn thousands_of_small_files(bed: Testbed) -> netsplit::Result {
     let (a, folder) = (bed.host("a")?, scratch());
     let many = folder.path().join("many");
     fs::create_dir(&many).expect("a folder");
@@ -216,7 +216,6 @@ async fn what_cannot_be_is_refused_by_name(bed: Testbed) -> netsplit::Result {
     a.write("/srv/file", "stays").await?;
     fails(a.put(folder.path(), "/srv/file").await, Reason::FileRefused);
     fails(a.write("/srv/file/below", "x").await, Reason::FileRefused);
-    a.run("cat /srv/file; find /srv -name '.netsplit*'").await.err();
     a.run(sh("cat /srv/file; find /srv -name '.netsplit*'")).await?.expect_stdout("stays")?;
     fails(a.get("/dev/null").await, Reason::FileRefused);
     // Paths on a host begin at its root.

@@ -216,15 +216,31 @@ async fn do_run(state: &State<'_>, test: &Test, run: &Run, place: &Place) -> Ste
             Box::pin(async move { repeated(run.eventually, once).await }) as Boxed<'_, StepResult>
         })
         .collect();
-    let results = join_all(runs).await;
-    let agreed: Vec<_> = hosts.iter().zip(&results).filter(|(_, result)| result.is_ok()).map(|(host, _)| host.to_string()).collect();
-    let failure = results.into_iter().find_map(Result::err);
-    failure.map_or(Ok(()), |mut trouble| {
-        if !agreed.is_empty() {
-            trouble.text = format!("{}; {} did as expected", trouble.text, agreed.join(", "));
+    one_failure(&hosts, join_all(runs).await)
+}
+
+/// What happened on several hosts as one failure: the first, with who else failed in the same way and who did not.
+fn one_failure(hosts: &[Host], results: Vec<StepResult>) -> StepResult {
+    let (mut agreed, mut failed) = (Vec::new(), Vec::new());
+    for (host, result) in hosts.iter().zip(results) {
+        match result {
+            Ok(()) => agreed.push(host.to_string()),
+            Err(trouble) => failed.push((host.to_string(), trouble)),
         }
-        Err(trouble)
-    })
+    }
+    let without = |host: &str, trouble: &Trouble| trouble.text.replacen(&format!(" on {host}"), " on …", 1);
+    let Some((first, _)) = failed.first().cloned() else { return Ok(()) };
+    let alike: Vec<_> = failed
+        .iter()
+        .filter(|(host, trouble)| without(host, trouble) == without(&failed[0].0, &failed[0].1))
+        .map(|(host, _)| host.clone())
+        .collect();
+    let mut trouble = failed.swap_remove(0).1;
+    trouble.text = trouble.text.replacen(&format!(" on {first}"), &format!(" on {}", alike.join(", ")), 1);
+    if !agreed.is_empty() {
+        trouble.text = format!("{}; {} did as expected", trouble.text, agreed.join(", "));
+    }
+    Err(trouble)
 }
 
 /// Tries until it succeeds, for so long; the failure says how often.
@@ -322,7 +338,7 @@ pub(super) fn here_failed(shown: &str, outcome: &Outcome, stderr: &str) -> Troub
 async fn do_start(state: &State<'_>, test: &Test, start: &Start) -> StepResult {
     let hosts = state.hosts(&start.on)?;
     let starts = hosts.iter().map(|host| Box::pin(start_on(state, test, start, host)) as Boxed<'_, StepResult>);
-    join(starts.collect()).await
+    one_failure(&hosts, join_all(starts.collect()).await)
 }
 
 async fn start_on(state: &State<'_>, test: &Test, start: &Start, host: &Host) -> StepResult {

@@ -1,24 +1,19 @@
 //! What follows one process on the engine: its output into the evidence, its end to whoever waits.
 
-use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use bytes::Bytes;
-use netsplit_link::{Received, Receiver, Sender};
+use netsplit_link::{Received, Receiver};
 use netsplit_model::{Event, NotStarted, NotStartedKind, Outcome, ProcessName, Stream};
-use netsplit_wire::message::{Command, Ended, Happened, How, ProcessCommand, ProcessEvent, tag};
+use netsplit_wire::message::{Ended, Happened, How, ProcessEvent, tag};
 use prost::Message;
-use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio::sync::watch;
 
 use super::Progress;
-use crate::command::Input;
 use crate::core::Core;
 
-/// Bytes of an input read at a time.
-const READ_MAX: usize = 64 << 10;
 /// What an agent may take longer than a process's own deadline to end it, beside the grace.
 const AGENT_MAX: Duration = Duration::from_secs(10);
 
@@ -28,15 +23,20 @@ pub(super) struct Driver {
     pub(super) name: ProcessName,
     pub(super) receiver: Receiver,
     pub(super) progress: watch::Sender<Progress>,
-    /// After this the agent itself counts as stuck.
+    /// What the command may take; the agent ends it then.
     pub(super) deadline: Option<Duration>,
+    /// Between TERM and KILL.
+    pub(super) grace: Duration,
     pub(super) cancelled: Arc<AtomicBool>,
+    /// Bytes of standard input that the host has passed on.
+    pub(super) taken: watch::Sender<u64>,
 }
 
 impl Driver {
     /// Follows the process to the last byte of its streams.
     pub(super) async fn run(mut self) {
-        let limit = self.deadline.map(|deadline| deadline + AGENT_MAX);
+        // After this the agent itself counts as stuck.
+        let limit = self.deadline.map(|deadline| deadline + self.grace + AGENT_MAX);
         let end = self.until_ended();
         let outcome = match limit {
             None => end.await,
@@ -58,6 +58,8 @@ impl Driver {
                 Some(Ok(Happened::Started(_))) => {
                     self.progress.send_replace(Progress::Running);
                 }
+                // `receive` keeps these to itself.
+                Some(Ok(Happened::Taken(_))) => {}
                 Some(Ok(Happened::Ended(ended))) => return Some(outcome(&ended, self.deadline)),
                 Some(Err(why)) => {
                     let core = self.core.upgrade()?;
@@ -79,6 +81,10 @@ impl Driver {
                 Received::Data(..) => {}
                 Received::Message(message) => {
                     let event = ProcessEvent::decode(message).ok().and_then(|event| event.event);
+                    if let Some(Happened::Taken(count)) = event {
+                        self.taken.send_modify(|taken| *taken += count);
+                        continue;
+                    }
                     return event.map(Ok);
                 }
                 Received::Finished | Received::Reset => return None,
@@ -141,42 +147,4 @@ fn outcome(ended: &Ended, deadline: Option<Duration>) -> Outcome {
 
 fn millis(time: Duration) -> u64 {
     u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
-}
-
-/// Feeds a standard input to its end; stops when the process is gone.
-pub(super) async fn feed(input: Input, sender: Sender) {
-    let done = match input {
-        Input::None | Input::Open => return,
-        Input::Bytes(bytes) => sender.send(tag::STDIN, bytes).await.is_ok(),
-        Input::Stream(stream) => carry(stream, &sender).await,
-        Input::File(path) => carry_file(path, &sender).await,
-    };
-    if done {
-        let end = ProcessCommand::from(Command::StdinEnd(true));
-        let _gone = sender.send_message(&end).await;
-    }
-}
-
-async fn carry(mut stream: impl AsyncRead + Unpin, sender: &Sender) -> bool {
-    loop {
-        let mut bytes = Vec::with_capacity(READ_MAX);
-        match stream.read_buf(&mut bytes).await {
-            Ok(0) | Err(_) => return true,
-            Ok(_) if sender.send(tag::STDIN, bytes.into()).await.is_err() => return false,
-            Ok(_) => {}
-        }
-    }
-}
-
-async fn carry_file(path: PathBuf, sender: &Sender) -> bool {
-    use std::io::Read;
-    let Ok(mut file) = std::fs::File::open(path) else { return true };
-    loop {
-        let mut bytes = Vec::with_capacity(READ_MAX);
-        match (&mut file).take(READ_MAX as u64).read_to_end(&mut bytes) {
-            Ok(0) | Err(_) => return true,
-            Ok(_) if sender.send(tag::STDIN, bytes.into()).await.is_err() => return false,
-            Ok(_) => {}
-        }
-    }
 }

@@ -10,12 +10,17 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use netsplit_link::{Channel, Priority};
-use netsplit_model::{Event, HostName, NotStarted, Outcome, Reason, Stream, Trouble, units::Wanted};
+use netsplit_model::{
+    Event, HostName, NotStarted, NotStartedKind, Outcome, Reason, Stream, Trouble, units::Wanted,
+};
+use netsplit_wire::limits;
 use netsplit_wire::message::{Body, Pty, Request, Start as StartMessage, Variable};
+use prost::Message;
 use tokio::io::AsyncRead;
 use tokio::sync::watch;
 
-use super::driver::{Driver, feed};
+use super::driver::Driver;
+use super::stdin::Stdin;
 use super::{BoxFuture, Process, Progress, Shared, is_missing_program};
 use crate::command::{Input, Resolved, Spec, Words, resolve};
 use crate::core::{Core, lost};
@@ -273,9 +278,11 @@ impl Start {
         let resolved = resolve(&core, &host, &spec)?;
         let link = core.link(&host)?;
         let argv = bring(&core, &host, &resolved).await?;
-        let name = core.new_process(&host, &resolved.name);
         let shown = spec.shown();
+        check_input(&spec.input)?;
+        let name = core.new_process(&host, &resolved.name);
         let message = message(&core, &host, &spec, &resolved, argv, name.to_string());
+        check_length(&message, &shown, &host)?;
         core.recorder.event(Event::ProcessStarted {
             process: name.clone(),
             argv: message.argv.clone(),
@@ -286,6 +293,7 @@ impl Start {
         receiver.widen();
         sender.send_message(&Request::from(Body::Start(message))).await.map_err(why)?;
         let (progress, watch) = watch::channel(Progress::Starting);
+        let (taken, has_taken) = watch::channel(0);
         let deadline = spec.within.map(|time| core.scaled(time));
         let cancelled = Arc::new(AtomicBool::new(false));
         let driver = Driver {
@@ -293,14 +301,17 @@ impl Start {
             name: name.clone(),
             receiver,
             progress,
-            deadline: deadline.map(|deadline| deadline + core.settings.deadlines.grace),
+            deadline,
+            grace: core.settings.deadlines.grace,
             cancelled: Arc::clone(&cancelled),
+            taken,
         };
         core.engine.spawn(driver.run());
-        core.engine.spawn(feed(spec.input, sender.clone()));
+        let stdin = Stdin::new(sender.clone(), has_taken);
+        core.engine.spawn(stdin.clone().feed(spec.input));
         let cursor = Mutex::new(BTreeMap::new());
         Ok(Process {
-            shared: Arc::new(Shared { core, name, shown, progress: watch, sender, cursor, cancelled }),
+            shared: Arc::new(Shared { core, name, shown, progress: watch, sender, stdin, cursor, cancelled }),
         })
     }
 }
@@ -314,6 +325,34 @@ fn check_needs(core: &Core, spec: &Spec) -> Result {
         core.need(Users)?;
     }
     if matches!(spec.words, Words::Program(_)) { Ok(()) } else { core.need(Programs) }
+}
+
+/// A file that is to be read must be there before anything starts.
+fn check_input(input: &Input) -> Result {
+    let Input::File(path) = input else { return Ok(()) };
+    match std::fs::metadata(path) {
+        Ok(data) if !data.is_dir() => Ok(()),
+        Ok(_) => {
+            let text = format!("standard input: `{}` is a folder", path.display());
+            Err(Error::new(Reason::FileRefused, text))
+        }
+        Err(error) => {
+            let text = format!("standard input: no file `{}` here: {error}", path.display());
+            Err(Error::new(Reason::NoSuchFile, text))
+        }
+    }
+}
+
+/// More than a message holds is more than any kernel takes: the host would say the same.
+fn check_length(message: &StartMessage, shown: &str, host: &HostName) -> Result {
+    // What wraps it takes a few bytes.
+    if message.encoded_len() + 64 <= limits::MESSAGE_MAX {
+        return Ok(());
+    }
+    let text = format!("`{}` has too many or too long arguments and variables", message.argv[0]);
+    let reason = NotStarted { kind: NotStartedKind::Other, text };
+    let trouble = could_not_start(&reason, shown, host);
+    Err(Error::from(trouble).with_outcome(Outcome::CouldNotStart(reason)))
 }
 
 /// Brings the user's program to the host, once by content, and names it as the host does.
@@ -353,8 +392,8 @@ fn message(
 /// The message for what could not start.
 pub(super) fn could_not_start(reason: &NotStarted, shown: &str, host: &HostName) -> Trouble {
     let name = if is_missing_program(reason.kind) { Reason::NoSuchProgram } else { Reason::CouldNotStart };
-    let trouble = Trouble::new(name, format!("`{shown}` on {host} could not start: {}", reason.text));
     if is_missing_program(reason.kind) {
+        let trouble = Trouble::new(name, reason.text.replacen(" (PATH", &format!(" on {host} (PATH"), 1));
         let program = shown.split_whitespace().next().unwrap_or(shown);
         return match package_of(program) {
             Some(package) => trouble
@@ -362,7 +401,7 @@ pub(super) fn could_not_start(reason: &NotStarted, shown: &str, host: &HostName)
             None => trouble.guess(format!("install it here, or name a file of yours: \"./{program} …\"")),
         };
     }
-    trouble
+    Trouble::new(name, format!("`{shown}` on {host} could not start: {}", reason.text))
 }
 
 /// The Debian package of programs that people often test, where its name is another.

@@ -136,12 +136,18 @@ impl Recorder {
         inner.next_watch += 1;
         let Past { found, searched, .. } = past;
         let mut watch = Watch { spec, searched, told: Some(told) };
-        match found {
-            Some(found) => watch.tell(WatchEnd::Found(Box::new(found))),
-            None if ended => watch.tell(WatchEnd::ProcessEnded),
-            None => {}
+        if let Some(found) = found {
+            watch.tell(WatchEnd::Found(Box::new(found)));
         }
+        let scope = watch.spec.scope.clone();
         inner.watches.insert(id, watch);
+        if let (true, Scope::Process(process)) = (ended, scope) {
+            // Its last line may have no end, and gets none any more.
+            for stream in Stream::ALL {
+                inner.match_unfinished(&process, stream);
+            }
+            inner.end_watches_of(&process);
+        }
         drop(inner);
         // A prompt that stands there since long becomes a line as well.
         self.unfinished.notify_one();

@@ -231,6 +231,7 @@ fn build_fresh(root: &Path) -> Result<(), StepError> {
     Ok(())
 }
 
+#[expect(clippy::disallowed_methods, reason = "a process of one thread, which becomes the host's")]
 fn move_into(root: &Path) -> Result<(), StepError> {
     std::env::set_current_dir(root).step("chdir")?;
     // The old root goes on top of the new one and is then dropped: no folder for it is needed.

@@ -96,6 +96,7 @@ pub(super) fn exit_now(status: i32) -> ! {
 /// Takes `name` out of the environment.
 ///
 /// Only before `main`, while this process has one thread.
+#[expect(clippy::disallowed_methods, reason = "nobody reads at the same time")]
 pub(super) fn remove_variable(name: &str) {
     // SAFETY: called from the constructor, where nobody reads the environment at the same time; a process in which
     // another constructor has started threads refuses to become a keeper, and the other roles have none.

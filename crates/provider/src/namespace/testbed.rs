@@ -72,6 +72,7 @@ impl Testbed {
     fn over(socket: OwnedFd) -> io::Result<Self> {
         let socket = Arc::new(asynchronous(socket)?);
         let pending: Pending = Arc::new(Mutex::new(Some(HashMap::new())));
+        #[expect(clippy::disallowed_methods, reason = "one death for each time that a host came up")]
         let (tell, events) = mpsc::unbounded_channel();
         tokio::spawn(listen(Arc::clone(&socket), Arc::clone(&pending), tell));
         Ok(Self {

@@ -1,0 +1,2 @@
+//! The figures.
+fn main() {}

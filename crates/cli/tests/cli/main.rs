@@ -1,0 +1,6 @@
+//! The command line as a user has it: the built program, run in a folder of its own.
+
+mod run;
+mod signals;
+mod support;
+mod testbeds;

@@ -1,0 +1,225 @@
+//! `netsplit run`: verdicts, exit codes, output for people and machines, the run's directory.
+
+
+use std::fs;
+
+use crate::support::Project;
+
+#[test]
+fn every_verdict_has_its_exit_code() {
+    let project = Project::new();
+    project.scenario("passes.toml", "{ run = \"true\", on = \"a\" }");
+    project.run(&["run", "passes.toml"]).expect(0).says("passed").says("nothing left behind");
+    assert_eq!(project.verdict()["verdict"], "passed");
+
+    project.scenario("fails.toml", "{ run = \"sh -c 'echo why >&2; exit 3'\", on = \"a\" }");
+    let failed = project.run(&["run", "fails.toml"]);
+    failed.expect(1).says("exited 3").says("[unexpected-exit]").says("fails.toml:5:3").says("stderr  why");
+    failed.says("repeat   netsplit run fails.toml --seed").says("netsplit run fails.toml:5   stops just before it");
+    assert_eq!(project.verdict()["reason"]["name"], "unexpected-exit");
+
+    project.scenario("infra.toml", "{ run = \"no-such-program-here\", on = \"a\" }");
+    project.run(&["run", "infra.toml"]).expect(3).says("infra").says("no program `no-such-program-here` on a (PATH=");
+
+    project.write("skips.toml", "hosts.n = 1\nneeds = \"clock\"\n[[test]]\nname = \"x\"\nsteps = [{ run = \"true\", on = \"n\" }]");
+    let skipped = project.run(&["run", "skips.toml"]);
+    skipped.expect(4).says("skipped").says("needs `clock`");
+    let required = project.command(&["run", "skips.toml"]).env("NETSPLIT_REQUIRE", "clock").output().unwrap();
+    assert_eq!(required.status.code(), Some(1), "what is required may not be skipped");
+
+    project.run(&["run", "passes.toml", "fails.toml", "infra.toml", "skips.toml"]).expect(1).says(
+        "1 passed · 1 failed · 1 infra · 0 unknown · 1 skipped",
+    );
+}
+
+#[test]
+fn a_mistake_in_one_file_keeps_all_from_running() {
+    let project = Project::new();
+    project.scenario("good.toml", "{ run = \"true\", on = \"a\" }");
+    project.scenario("bad.toml", "{ run = \"true\", onn = \"a\" },\n{ kil = \"a\" }");
+    let ran = project.run(&["run", "good.toml", "bad.toml"]);
+    ran.expect(2).complains("did you mean `on`?").complains("did you mean `kill`?").complains("in 1 file, nothing was run");
+    assert!(!project.path().join(".netsplit").exists());
+}
+
+#[test]
+fn what_is_typed_wrong_is_said_with_the_remedy() {
+    let project = Project::new();
+    project.run(&["run", "nowhere.toml"]).expect(2).complains("no file or folder `nowhere.toml`");
+    project.write("empty/x.txt", "");
+    project.run(&["run", "empty"]).expect(2).complains("no scenario in `empty`").complains("netsplit new");
+    project.run(&["run", "-p", "docker", "empty"]).expect(2).complains("no provider `docker` in this version");
+    project.run(&["run", "-p", "namspace", "empty"]).expect(2).complains("did you mean `namespace`?");
+    project.scenario("x.toml", "{ run = \"true\", on = \"a\" }");
+    project.run(&["run", "x.toml", "--keep", "sometimes"]).expect(2).complains("`never`, `failed` or `always`");
+    project.run(&["run", "x.toml:99"]).expect(2).complains("no step begins on line 99");
+    project.run(&["run", "x.toml", "-f", "other"]).expect(4).complains("no test matches");
+    project.write("script.sh", "#!/bin/sh\n");
+    project.run(&["run", "script.sh"]).expect(2).complains("`bed` verbs");
+}
+
+#[test]
+fn folders_filters_lists_and_repeats() {
+    let project = Project::new();
+    project.scenario("tests/one.toml", "{ run = \"true\", on = \"a\" }");
+    project.scenario("tests/deep/two.toml", "{ run = \"true\", on = \"a\" }");
+    project.write("tests/part.toml", "hosts.n = 1\n");
+    let listed = project.run(&["run", "--list"]);
+    assert_eq!(listed.expect(0).out(), "two\tnamespace\ttests/deep/two.toml\none\tnamespace\ttests/one.toml\n");
+    assert_eq!(project.run(&["run", "--list", "-f", "-two"]).out(), "one\tnamespace\ttests/one.toml\n");
+    project.run(&["run", "tests", "-f", "one", "--repeat", "3", "-j", "3"]).expect(0).says("3 passed");
+}
+
+#[test]
+fn a_matrix_is_cases_with_names() {
+    let project = Project::new();
+    let text = "hosts.n = 1\nmatrix.color = [\"red\", \"green\"]\n[[test]]\nname = \"x\"\n\
+                steps = [{ run = \"echo %{color}\", on = \"n\", stdout = \"red\" }]";
+    project.write("m.toml", text);
+    let ran = project.run(&["run", "m.toml", "-j", "2"]);
+    ran.expect(1).says("m[color=red]").says("m[color=green]").says("wanted   red").says("said     green");
+    ran.says("netsplit run m.toml -f");
+    project.run(&["run", "m.toml", "-s", "color=red"]).expect(0);
+}
+
+#[test]
+fn machines_read_json() {
+    let project = Project::new();
+    project.scenario("fails.toml", "{ run = \"false\", on = \"a\" }");
+    let ran = project.run(&["run", "fails.toml", "--format", "json"]);
+    let lines: Vec<serde_json::Value> = ran.expect(1).out().lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!(lines.len(), 2, "{}", ran.out());
+    assert_eq!((&lines[0]["type"], &lines[0]["verdict"]), (&"run".into(), &"failed".into()));
+    assert_eq!(lines[0]["reason"]["name"], "unexpected-exit");
+    assert_eq!((&lines[1]["type"], &lines[1]["exit"]), (&"summary".into(), &1.into()));
+}
+
+#[test]
+fn the_forge_reads_annotations() {
+    let project = Project::new();
+    project.scenario("fails.toml", "{ run = \"false\", on = \"a\" }");
+    let output = project.command(&["run", "fails.toml"]).env("GITHUB_ACTIONS", "true").output().unwrap();
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert!(text.contains("::error file=fails.toml,line=5,title=failed  fails::`false` on a exited 1"), "{text}");
+}
+
+#[test]
+fn the_directory_holds_everything_and_the_log_has_no_gaps() {
+    let project = Project::new();
+    project.scenario("x.toml", "{ run = \"sh -c 'printf abc; printf err >&2'\", on = \"a\" },\n{ note = \"hello\" }");
+    project.run(&["run", "x.toml", "--seed", "7"]).expect(0);
+    let dir = project.last();
+    assert_eq!(fs::read(dir.join("hosts/a/sh.1.stdout")).unwrap(), b"abc");
+    assert_eq!(fs::read(dir.join("hosts/a/sh.1.stderr")).unwrap(), b"err");
+    assert!(dir.join("scenario/x.toml").is_file());
+    let run: serde_json::Value = serde_json::from_slice(&fs::read(dir.join("run.json")).unwrap()).unwrap();
+    assert_eq!((&run["seed"], &run["settings"]["seed"][1]), (&7.into(), &"flag".into()));
+    let events = project.events();
+    for (number, event) in events.iter().enumerate() {
+        assert_eq!(event["n"], number, "{event}");
+    }
+    assert!(events.windows(2).all(|pair| pair[0]["t"].as_u64() <= pair[1]["t"].as_u64()), "time goes on");
+    let kinds: Vec<_> = events.iter().map(|event| event["kind"].as_str().unwrap()).collect();
+    assert_eq!(kinds.first(), Some(&"run.began"));
+    assert_eq!(kinds.last(), Some(&"teardown.ended"));
+    let at = |kind| kinds.iter().position(|known| *known == kind).unwrap();
+    assert!(at("output") < at("process.ended"));
+    assert!(at("verdict.given") < at("teardown.ended"), "the verdict stands before teardown");
+    assert_eq!(fs::read_to_string(project.path().join(".netsplit/.gitignore")).unwrap(), "*\n");
+}
+
+#[test]
+fn junit_keeps_failure_error_and_skipped_apart() {
+    let project = Project::new();
+    let three = "hosts.n = [\"a\"]\n[[test]]\nname = \"good & <odd>\"\nsteps = [{ run = \"true\", on = \"a\" }]\n\
+                 [[test]]\nname = \"bad\"\nsteps = [{ run = \"printf 'a\\u001b[31mb\\n'; exit 1\", on = \"a\" }]\n\
+                 [[test]]\nname = \"later\"\nsteps = [{ run = \"true\", on = \"a\" }]\n";
+    project.write("three.toml", &three.replace("run = \"printf", "sh = \"printf"));
+    project.scenario("infra.toml", "{ run = \"no-such-program\", on = \"a\" }");
+    project.run(&["run", "three.toml", "infra.toml", "--junit", "all.xml"]).expect(1);
+    let text = fs::read_to_string(project.path().join("all.xml")).unwrap();
+    for part in [
+        "<failure message=",
+        "type=\"unexpected-exit\"",
+        "<error message=",
+        "type=\"infra: no-such-program\"",
+        "<skipped message=\"`bad` failed before it\"",
+        "good &amp; &lt;odd&gt;",
+        "name=\"seed\"",
+    ] {
+        assert!(text.contains(part), "no `{part}` in\n{text}");
+    }
+    assert!(!text.contains('\u{1b}'), "no control character reaches the file");
+    check_with_schema(&project.path().join("all.xml"));
+    assert!(project.last().join("junit.xml").is_file());
+}
+
+/// With a real validator where there is one.
+fn check_with_schema(file: &std::path::Path) {
+    let schema = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/cli/junit.xsd");
+    match std::process::Command::new("xmllint").args(["--noout", "--schema", schema]).arg(file).output() {
+        Ok(output) => assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr)),
+        Err(error) => println!("skipped: the schema needs `xmllint`: {error}"),
+    }
+}
+
+#[test]
+fn two_runs_at_once_do_not_touch_each_other() {
+    let project = Project::new();
+    let steps = "{ run = \"sh -c 'echo %{run} > /tmp/mine; sleep 0.5; cat /tmp/mine'\", on = \"a\", stdout = \"%{run}\" }";
+    project.scenario("x.toml", steps);
+    let both = [project.start(&["run", "x.toml"]), project.start(&["run", "x.toml"])];
+    for one in both {
+        one.end().0.expect(0);
+    }
+    let listed = project.run(&["runs"]);
+    assert_eq!(listed.expect(0).out().lines().count(), 2, "{}", listed.out());
+}
+
+#[test]
+fn cleanup_runs_always_and_decides_nothing() {
+    let project = Project::new();
+    let text = "hosts.n = [\"a\"]\ncleanup = [{ run = \"false\", on = \"a\" }]\n[[test]]\nname = \"x\"\n\
+                steps = [{ run = \"true\", on = \"a\" }]\ncleanup = [{ run = \"touch /tmp/cleaned\", on = \"a\" }]\n\
+                [[test]]\nname = \"y\"\nsteps = [{ run = \"ls /tmp/cleaned\", on = \"a\" }]\n";
+    project.write("x.toml", text);
+    project.run(&["run", "x.toml"]).expect(0).says("warning: cleanup: `false` on a exited 1");
+}
+
+#[test]
+fn a_watch_ends_the_test_at_once() {
+    let project = Project::new();
+    let text = "hosts.n = [\"a\"]\nwatch.never = [\"panic\"]\n[[test]]\nname = \"x\"\n\
+                steps = [{ sh = \"echo panic; sleep 100\", on = \"a\" }]\n";
+    project.write("x.toml", text);
+    let (ran, took) = project.start(&["run", "x.toml"]).end();
+    ran.expect(1).says("[forbidden-line]").says("x.toml:2:");
+    assert!(took.as_secs() < 30, "{took:?}");
+}
+
+#[test]
+fn a_build_that_fails_is_no_failure_of_the_system() {
+    let project = Project::new();
+    let text = "hosts.n = [\"a\"]\ncommands.kvd = { run = \"./kvd\", build = \"sh -c 'echo no compiler >&2; exit 1'\" }\n\
+                [[test]]\nname = \"x\"\nsteps = [{ run = \"kvd\", on = \"a\" }]\n";
+    project.write("x.toml", text);
+    project.run(&["run", "x.toml"]).expect(3).says("[build-failed]").says("no compiler");
+}
+
+#[test]
+fn every_deadline_scales_with_patience() {
+    let project = Project::new();
+    project.scenario("x.toml", "{ run = \"sleep 1\", on = \"a\", within = \"100ms\" }");
+    project.run(&["run", "x.toml"]).expect(1).says("[command-timed-out]").says("100ms");
+    project.run(&["run", "x.toml", "--patience", "100"]).expect(0);
+}
+
+#[test]
+fn a_reader_that_has_enough_is_no_error() {
+    let project = Project::new();
+    project.scenario("x.toml", "{ run = \"true\", on = \"a\" }");
+    let mut command = project.command(&["run", "x.toml"]);
+    let mut child = command.spawn().unwrap();
+    drop((child.stdout.take(), child.stderr.take()));
+    assert_eq!(child.wait().unwrap().code(), Some(0));
+}

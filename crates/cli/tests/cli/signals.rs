@@ -1,0 +1,115 @@
+//! ctrl-C once and twice, the terminal gone, kill -9: what is left is evidence, and nothing else.
+
+
+use std::process::Command;
+use std::time::Duration;
+
+use rustix::pty::OpenptFlags;
+
+use crate::support::{LONG, Project, Started, nothing_left, wait};
+
+/// A run whose host does something for ever, with a daemon beside it, marked by a variable.
+fn busy(mark: &str) -> Project {
+    let project = Project::new();
+    let text = format!(
+        "hosts.n = [\"a\", \"b\"]\nenv.{mark} = \"1\"\n[[test]]\nname = \"first\"\nsteps = [{{ run = \"true\", on = \"n\" }}]\n\
+         [[test]]\nname = \"busy\"\nsteps = [{{ sh = \"setsid sleep 1000 & echo now busy; sleep 1000\", on = \"n\" }}]\n"
+    );
+    project.write("busy.toml", &text);
+    project
+}
+
+fn start(project: &Project) -> Started {
+    let started = project.start(&["run", "busy.toml"]);
+    project.wait_for_event("\"kind\":\"output\"");
+    started
+}
+
+#[test]
+fn once_ends_in_order() {
+    let project = busy("NS_TEST_ONCE");
+    let started = start(&project);
+    started.signal("INT");
+    let (ran, took) = started.end();
+    ran.expect(130).says("unknown").says("[interrupted]");
+    assert!(took < Duration::from_secs(5), "{took:?}");
+    let verdict = project.verdict();
+    assert_eq!((&verdict["verdict"], &verdict["reason"]["name"]), (&"unknown".into(), &"interrupted".into()));
+    assert_eq!(verdict["tests"][0]["verdict"], "passed");
+    assert_eq!(verdict["tests"][1]["verdict"], "unknown");
+    assert_eq!(verdict["teardown"]["ok"], true);
+    nothing_left("NS_TEST_ONCE=1");
+}
+
+#[test]
+fn term_is_one_ctrl_c() {
+    let project = busy("NS_TEST_TERM");
+    let started = start(&project);
+    started.signal("TERM");
+    started.end().0.expect(143);
+    assert_eq!(project.verdict()["verdict"], "unknown");
+    nothing_left("NS_TEST_TERM=1");
+}
+
+#[test]
+fn twice_ends_at_once() {
+    let project = busy("NS_TEST_TWICE");
+    let started = start(&project);
+    // A stopped keeper would hold up an orderly end for ever.
+    started.signal("INT");
+    started.signal("INT");
+    started.signal("TERM");
+    let (ran, took) = started.end();
+    assert!([130, 143].contains(&ran.code()), "{}", ran.code());
+    assert!(took < Duration::from_secs(2), "{took:?}");
+    nothing_left("NS_TEST_TWICE=1");
+}
+
+#[test]
+fn a_killed_runner_leaves_its_evidence_and_nothing_else() {
+    let project = busy("NS_TEST_KILL");
+    let started = start(&project);
+    started.signal("KILL");
+    started.end();
+    nothing_left("NS_TEST_KILL=1");
+    let events = project.events();
+    assert!(events.iter().any(|event| event["kind"] == "output"), "all up to that moment is there");
+    let output = std::fs::read_to_string(project.last().join("hosts/a/sh.1.stdout")).unwrap();
+    assert_eq!(output, "now busy\n");
+    assert!(!project.last().join("verdict.json").exists());
+    project.run(&["runs"]).expect(0).says("unknown");
+    project.run(&["logs", "last", "a"]).expect(0).says("now busy");
+    project.run(&["enter", "last", "a"]).expect(2).complains("is gone");
+}
+
+#[test]
+fn the_terminal_goes_away() {
+    let project = busy("NS_TEST_HUP");
+    let master = rustix::pty::openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC).unwrap();
+    rustix::pty::grantpt(&master).unwrap();
+    rustix::pty::unlockpt(&master).unwrap();
+    let name = rustix::pty::ptsname(&master, Vec::new()).unwrap();
+    let open = || std::fs::File::options().read(true).write(true).open(name.to_str().unwrap()).unwrap();
+    let inner = project.command(&["run", "busy.toml"]);
+    let mut command = Command::new("setsid");
+    command.args(["--ctty", "--wait"]).arg(inner.get_program()).args(inner.get_args()).current_dir(project.path());
+    let mut child = command.stdin(open()).stdout(open()).stderr(open()).spawn().unwrap();
+    project.wait_for_event("\"kind\":\"output\"");
+    drop(master);
+    wait(&mut child, LONG);
+    nothing_left("NS_TEST_HUP=1");
+    assert_eq!(project.verdict()["reason"]["name"], "interrupted");
+}
+
+#[test]
+fn who_asks_is_told_what_is_waited_for() {
+    let project = Project::new();
+    project.scenario("x.toml", "{ run = \"true\", on = \"a\" },\n{ wait_for = \"never comes\", on = \"a\", within = \"30s\" }");
+    let started = project.start(&["run", "x.toml"]);
+    project.wait_for_event("wait.began");
+    started.signal("USR1");
+    std::thread::sleep(Duration::from_millis(300));
+    started.signal("INT");
+    let (ran, _) = started.end();
+    ran.complains("waiting for `never comes` on a");
+}

@@ -1,0 +1,110 @@
+//! Kept and running testbeds: enter, logs, runs, clean.
+
+
+use std::io::Write;
+use std::process::Stdio;
+
+use crate::support::{Project, nothing_left};
+
+#[test]
+fn a_kept_testbed_can_be_entered_and_ends_with_clean() {
+    let project = Project::new();
+    let text = "hosts.n = [\"a\", \"b\"]\nenv.NS_TEST_KEEP = \"1\"\n[[test]]\nname = \"x\"\nsteps = [\n\
+                { start = \"sh -c 'while sleep 0.1; do echo tick; done'\", on = \"a\", name = \"ticker\" },\n\
+                { sh = \"echo made > /root/made\", on = \"a\" },\n{ run = \"false\", on = \"b\" },\n]\n";
+    project.write("x.toml", text);
+    project.run(&["run", "x.toml", "--keep", "failed"]).expect(1).says("kept: netsplit enter");
+    project.run(&["runs"]).expect(0).says("kept: netsplit enter");
+    let entered = project.run(&["enter", "last", "a", "--", "sh", "-c", "cat /root/made; hostname; exit 7"]);
+    assert_eq!(entered.expect(7).out(), "made\na\n");
+    project.run(&["enter", "a", "--", "pgrep", "-f", "sleep 0.1"]).expect(0);
+    project.run(&["enter", "last", "x"]).expect(2).complains("no host `x`").complains("hosts: a b");
+    project.run(&["enter", "last", "a", "--", "no-such-program"]).expect(241).complains("no program `no-such-program`");
+    let mut command = project.command(&["enter", "last", "b", "--", "cat"]);
+    let mut child = command.stdin(Stdio::piped()).spawn().unwrap();
+    child.stdin.take().unwrap().write_all(b"\0binary\xff").unwrap();
+    assert_eq!(child.wait_with_output().unwrap().stdout, b"\0binary\xff");
+    project.run(&["clean", "--dry-run"]).expect(0).says("would end the testbed");
+    project.run(&["clean"]).expect(0).says("ended the testbed");
+    nothing_left("NS_TEST_KEEP=1");
+    project.run(&["runs"]).expect(0).says("failed");
+    project.run(&["clean", "--all"]).expect(0);
+    assert_eq!(project.run(&["runs"]).out(), "");
+}
+
+#[test]
+fn a_running_testbed_can_be_entered_and_followed() {
+    let project = Project::new();
+    project.scenario("x.toml", "{ sh = \"echo begun; while ! test -e /tmp/go; do sleep 0.05; done; echo done\", on = \"a\" }");
+    let started = project.start(&["run", "x.toml"]);
+    project.wait_for_event("\"kind\":\"output\"");
+    project.run(&["runs"]).expect(0).says("running");
+    let follower = project.start(&["logs", "--follow"]);
+    project.run(&["enter", "last", "a", "--", "touch", "/tmp/go"]).expect(0);
+    started.end().0.expect(0);
+    let (followed, _) = follower.end();
+    let text = followed.expect(0).out();
+    assert!(text.contains("stdout  begun") && text.contains("stdout  done"), "{text}");
+}
+
+#[test]
+fn logs_are_merged_filtered_and_for_machines() {
+    let project = Project::new();
+    project.write(
+        "x.toml",
+        "hosts.n = [\"a\", \"b\"]\n[[test]]\nname = \"x\"\nsteps = [\n{ run = \"echo one\", on = \"a\" },\n\
+         { sh = \"echo two >&2\", on = \"b\" },\n{ run = \"printf three\", on = \"a\" },\n]\n",
+    );
+    project.run(&["run", "x.toml"]).expect(0);
+    let all = project.run(&["logs"]).expect(0).out();
+    let lines: Vec<_> = all.lines().map(|line| line.split_whitespace().skip(1).collect::<Vec<_>>().join(" ")).collect();
+    assert_eq!(lines, ["a/echo stdout one", "b/sh stderr two", "a/printf stdout three"]);
+    assert_eq!(project.run(&["logs", "last", "b"]).out().lines().count(), 1);
+    assert_eq!(project.run(&["logs", "a/echo"]).out().lines().count(), 1, "the run may be left out");
+    assert_eq!(project.run(&["logs", "--grep", "t[hw]"]).out().lines().count(), 2);
+    project.run(&["logs", "last", "c"]).expect(2).complains("no host or process `c`");
+    project.run(&["logs", "zzzz"]).expect(2).complains("no run `zzzz`").complains("netsplit runs");
+    let json = project.run(&["logs", "--json"]).out();
+    let first: serde_json::Value = serde_json::from_str(json.lines().next().unwrap()).unwrap();
+    assert_eq!((&first["process"], &first["line"]), (&"a/echo.1".into(), &"one".into()));
+}
+
+#[test]
+fn a_new_scenario_runs_as_it_is() {
+    let project = Project::new();
+    let made = project.run(&["new", "sub/quorum.toml", "--hosts", "3", "--", "sleep", "1000"]);
+    made.expect(0).says("wrote sub/quorum.toml").says("2 lines say TODO").complains("next: netsplit run");
+    project.run(&["lint", "sub/quorum.toml"]).expect(0).says("no mistake").says("needs kill");
+    project.run(&["run", "sub/quorum.toml"]).expect(0);
+    project.run(&["new", "sub/quorum.toml"]).expect(2).complains("was left alone");
+    project.run(&["new", "sub/quorum.yaml"]).expect(2).complains("does not end in .toml");
+}
+
+#[test]
+fn it_stops_before_a_line() {
+    let project = Project::new();
+    project.scenario("x.toml", "{ run = \"touch /tmp/one\", on = \"a\" },\n{ run = \"touch /tmp/two\", on = \"a\" }");
+    let ran = project.run(&["run", "x.toml:6", "--keep", "always"]);
+    ran.expect(5).complains("stopped before: ").says("stopped before line 6, as asked");
+    assert_eq!(project.run(&["enter", "last", "a", "--", "ls", "/tmp"]).out(), "one\n");
+    project.run(&["clean"]).expect(0);
+}
+
+#[test]
+fn doctor_explain_and_what_is_generated() {
+    let project = Project::new();
+    project.run(&["doctor", "--require", "namespace"]).expect(0).says("namespace  can run");
+    project.run(&["doctor", "--json"]).expect(0).says("\"can\":true");
+    project.run(&["doctor", "--settings"]).expect(0).says("deadlines.run").says("default");
+    project.run(&["doctor", "nothing"]).expect(2).complains("no provider `nothing`");
+    project.run(&["explain", "wait-timed-out"]).expect(0).says("## wait-timed-out");
+    project.run(&["explain", "wait-timedout"]).expect(2).complains("did you mean `wait-timed-out`?");
+    for of in ["scenario", "events", "verdict"] {
+        serde_json::from_str::<serde_json::Value>(&project.run(&["schema", of]).expect(0).out()).unwrap();
+    }
+    for shell in ["bash", "zsh", "fish"] {
+        project.run(&["completions", shell]).expect(0).says("netsplit");
+    }
+    project.run(&["man", "man"]).expect(0);
+    assert!(project.path().join("man/netsplit-run.1").is_file());
+}

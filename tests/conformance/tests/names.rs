@@ -1,0 +1,106 @@
+//! Hosts are found by name, reach each other over IPv4 and IPv6, and are told apart by their names.
+
+use conformance::programs::{echo_client, echo_server};
+use conformance::{fails, run};
+use netsplit::Reason;
+use netsplit::model::NameError;
+use netsplit::prelude::*;
+use tokio::task::JoinSet;
+
+/// Has every host talk to every other.
+async fn all_talk(bed: &Testbed, each: usize) -> netsplit::Result {
+    let hosts = bed.hosts();
+    for host in &hosts {
+        host.start(echo_server).ready("listening on 7000").await?;
+    }
+    let mut all: JoinSet<netsplit::Result> = JoinSet::new();
+    for (number, host) in hosts.iter().enumerate() {
+        for step in 1..=each {
+            let (host, other) = (host.clone(), hosts[(number + step) % hosts.len()].clone());
+            all.spawn(async move {
+                let said = host.run(echo_client).args([other.name().as_str(), "hello"]).read().await?;
+                let mut lines: Vec<_> = said.lines().collect();
+                lines.sort_unstable();
+                assert_eq!(lines, [format!("4: {host} says hello"), format!("6: {host} says hello")], "{other}");
+                Ok(())
+            });
+        }
+    }
+    while let Some(ended) = all.join_next().await {
+        ended.expect("no panic")?;
+    }
+    Ok(())
+}
+
+#[netsplit::test(hosts(server = 2, client = ["alice", "bob"]))]
+async fn hosts_reach_each_other_by_name(bed: Testbed) -> netsplit::Result {
+    let names: Vec<_> = bed.hosts().iter().map(|host| host.name().to_string()).collect();
+    assert_eq!(names, ["server0", "server1", "alice", "bob"]);
+    all_talk(&bed, 3).await?;
+    // Who is seen to call is who calls.
+    let server = bed.host("server0")?;
+    for host in bed.hosts() {
+        let pattern = format!("connected ({}|{})$", host.address().replace('.', r"\."), host.address6());
+        if host != server {
+            server.wait_for(pattern).await?;
+        }
+    }
+    Ok(())
+}
+
+/// Foreign programs find them as well, and themselves.
+#[netsplit::test(hosts = 3)]
+async fn names_are_known_to_any_program(bed: Testbed) -> netsplit::Result {
+    for host in bed.hosts() {
+        for other in bed.hosts() {
+            for (family, address) in [("ahostsv4", other.address()), ("ahostsv6", other.address6())] {
+                let script = format!("getent {family} {other} | cut -d' ' -f1 | head -1");
+                host.run(sh(script)).await?.expect_stdout(&address)?;
+            }
+        }
+        host.run("getent hosts localhost").await?;
+        host.run("cat /etc/hostname").await?.expect_stdout(host.name().as_str())?;
+        host.run("getent hosts no-such-host").exits(2).await?;
+    }
+    assert_eq!(bed.addresses(7000), "a:7000,b:7000,c:7000");
+    Ok(())
+}
+
+#[netsplit::test(hosts = 60)]
+async fn sixty_hosts_come_up_and_talk(bed: Testbed) -> netsplit::Result {
+    all_talk(&bed, 1).await
+}
+
+#[netsplit::test(hosts(member = 3, client = ["alice"]))]
+async fn hosts_are_selected_by_name_and_role(bed: Testbed) -> netsplit::Result {
+    let names = |selector: &str| -> netsplit::Result<String> {
+        let hosts = bed.select(selector)?;
+        Ok(hosts.iter().map(|host| host.name().to_string()).collect::<Vec<_>>().join(" "))
+    };
+    assert_eq!(names("all")?, "member0 member1 member2 alice");
+    assert_eq!(names("member,-member1")?, "member0 member2");
+    assert_eq!(names("client")?, "alice");
+    let text = fails(bed.host("alise"), Reason::UnknownHost);
+    assert!(text.contains("did you mean `alice`?"), "{text}");
+    fails(bed.role("members").map(drop), Reason::UnknownHost);
+    fails(bed.select("member9").map(drop), Reason::UnknownHost);
+    Ok(())
+}
+
+#[test]
+fn a_name_is_given_once() {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+    let mut plans = run::plans(3, None);
+    plans[2].name = plans[0].name.clone();
+    let text = fails(runtime.block_on(run::with("twice", plans, async |_| Ok(()))), Reason::DuplicateName);
+    assert!(text.contains("host `a` is named twice") && text.contains("fix: "), "{text}");
+}
+
+#[test]
+fn a_bad_name_is_none() {
+    for bad in ["", "A", "-a", "a-", "1a", "a_b", "a.b", "all", "here", "localhost", &"a".repeat(64)] {
+        let error: Result<netsplit::HostName, NameError> = netsplit::HostName::new(bad);
+        let text = error.expect_err(bad).to_string();
+        assert!(!text.is_empty() && !text.ends_with('.'), "{text}");
+    }
+}

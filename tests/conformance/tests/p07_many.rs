@@ -1,0 +1,55 @@
+//! P7: many commands, one after the other and at once, and much output of many. (A08: testbus's stress test was 128 in
+//! sequence)
+
+use conformance::MIB;
+use netsplit::prelude::*;
+use tokio::task::JoinSet;
+
+#[netsplit::test(hosts = 1)]
+async fn commands_in_sequence(bed: Testbed) -> netsplit::Result {
+    let a = bed.host("a")?;
+    for number in 0..128 {
+        a.run(["echo".to_owned(), number.to_string()]).await?.expect_stdout(&number.to_string())?;
+    }
+    // And nothing of them is left there: not even zombies.
+    a.run(sh("set -- /proc/[0-9]*; [ $# -eq 2 ]")).eventually(secs(5)).await.map(drop)
+}
+
+#[netsplit::test(hosts = 4)]
+async fn a_thousand_at_once(bed: Testbed) -> netsplit::Result {
+    let mut all: JoinSet<netsplit::Result> = JoinSet::new();
+    for number in 0..1000 {
+        let host = bed.hosts()[number % 4].clone();
+        all.spawn(async move {
+            let script = format!("echo {number} on %{{host}}; exit {}", number % 3);
+            let output = host.run(sh(script)).exits(Exit::Any).await?;
+            output.expect_stdout(&format!("{number} on {host}"))?;
+            assert_eq!(output.code().map(i64::from), Some(number as i64 % 3));
+            Ok(())
+        });
+    }
+    while let Some(ended) = all.join_next().await {
+        ended.expect("no panic")?;
+    }
+    Ok(())
+}
+
+#[netsplit::test(hosts = 2)]
+async fn much_output_of_many_at_once(bed: Testbed) -> netsplit::Result {
+    let mut all: JoinSet<netsplit::Result> = JoinSet::new();
+    for number in 0..20 {
+        let host = bed.hosts()[number % 2].clone();
+        all.spawn(async move {
+            let letter = char::from(b'a' + u8::try_from(number).expect("a letter"));
+            let script = format!("head -c {} /dev/zero | tr '\\0' {letter}", 10 * MIB);
+            let bytes = host.run(sh(script)).await?.stdout_bytes()?;
+            assert_eq!(bytes.len(), 10 * MIB);
+            assert!(bytes.iter().all(|byte| char::from(*byte) == letter), "another's bytes");
+            Ok(())
+        });
+    }
+    while let Some(ended) = all.join_next().await {
+        ended.expect("no panic")?;
+    }
+    Ok(())
+}

@@ -1,0 +1,181 @@
+//! P11: kill, pause and restart of a host, with its generation. A disk survives a kill; processes, /tmp and connections
+//! do not; names and addresses stay. A paused host loses nothing.
+
+use conformance::programs::{PORT, echo_client, echo_server, ticker};
+use conformance::{error_of, fails};
+use netsplit::Reason;
+use netsplit::prelude::*;
+
+#[netsplit::test(hosts = 2, needs = ["kill"])]
+async fn a_disk_survives_and_memory_does_not(bed: Testbed) -> netsplit::Result {
+    let (a, b) = (bed.host("a")?, bed.host("b")?);
+    let script = "echo data > /srv/data; echo log > /var/log/x; echo home > ~/x; echo opt > /opt/x; echo etc > /etc/x
+        echo tmp > /tmp/x; echo run > /run/x; echo shm > /dev/shm/x; setsid --fork sleep 1000; echo all";
+    let addresses = (a.address(), a.address6());
+    a.start(sh(format!("{script}; sleep 1000"))).ready("all").await?;
+    assert_eq!(a.generation(), 1);
+    a.kill().await?;
+    a.restart().await?;
+    assert_eq!((a.generation(), a.address(), a.address6()), (2, addresses.0, addresses.1));
+    a.run("cat /srv/data /var/log/x /root/x /opt/x /etc/x").await?.expect_stdout("data\nlog\nhome\nopt\netc")?;
+    for gone in ["/tmp/x", "/run/x", "/dev/shm/x"] {
+        a.run(["test", "!", "-e", gone]).await?;
+    }
+    a.run(sh("! pgrep -x sleep")).await?;
+    // A host that runs is killed first; its programs find it as it was.
+    a.restart().await?;
+    assert_eq!((a.generation(), b.generation()), (3, 1));
+    a.run("hostname").await?.expect_stdout("a")?;
+    a.run("cat /srv/data").await?.expect_stdout("data")?;
+    a.run(sh("getent ahostsv4 b | cut -d' ' -f1 | head -1")).await?.expect_stdout(&b.address())
+}
+
+#[netsplit::test(hosts = 2, needs = ["kill"])]
+async fn a_killed_host_is_down_until_it_is_restarted(bed: Testbed) -> netsplit::Result {
+    let (a, b) = (bed.host("a")?, bed.host("b")?);
+    let (process, other) = (a.start("sleep 1000").await?, b.start("sleep 1000").await?);
+    a.kill().await?;
+    let outcome = process.wait().await?;
+    assert_eq!(outcome, Outcome::AgentLost { reason: "the host was killed by the test".into() });
+    assert_eq!(outcome.exit_code(), 243);
+    for text in [
+        fails(a.run("true").await, Reason::HostDown),
+        fails(a.start("true").await, Reason::HostDown),
+        fails(a.write("/srv/x", "x").await, Reason::HostDown),
+        fails(a.get("/srv/x").await, Reason::HostDown),
+        fails(a.connect(PORT).await, Reason::HostDown),
+    ] {
+        assert!(text.contains("host a is down: the test killed it"), "{text}");
+        assert!(text.contains("fix: start it again first: a.restart()"), "{text}");
+    }
+    fails(a.kill().await, Reason::HostDown);
+    fails(a.pause().await, Reason::HostDown);
+    fails(a.resume().await, Reason::HostDown);
+    assert_eq!(other.outcome(), None);
+    // What was written before is still to be waited for, and what ran on it is over.
+    assert_eq!(error_of(process.wait_for("x").await).name(), Reason::HostDown);
+    a.restart().await?;
+    a.run("true").await?;
+    assert_eq!(process.outcome(), Some(outcome), "nothing that ran on it runs again");
+    Ok(())
+}
+
+/// A command that is under way when its host is killed is told so, and not left waiting.
+#[netsplit::test(hosts = 1, needs = ["kill"])]
+async fn a_command_under_way_ends_with_its_host(bed: Testbed) -> netsplit::Result {
+    let a = bed.host("a")?;
+    let begun = bed.now();
+    let (ran, killed) = tokio::join!(a.run(sh("echo up; sleep 1000")), async {
+        a.wait_for("up").await?;
+        a.kill().await
+    });
+    killed?;
+    let error = error_of(ran);
+    assert_eq!(error.name(), Reason::HostDown, "{error}");
+    assert!(matches!(error.outcome(), Some(Outcome::AgentLost { .. })), "{error}");
+    assert!(bed.now() - begun < secs(20));
+    Ok(())
+}
+
+#[netsplit::test(hosts = 2, needs = ["kill"])]
+async fn others_reach_a_restarted_host_at_once(bed: Testbed) -> netsplit::Result {
+    let (a, b) = (bed.host("a")?, bed.host("b")?);
+    for _ in 0..5 {
+        a.start(echo_server).ready("listening").await?;
+        // IPv4 and IPv6, each named; the neighbours' tables still hold who it was.
+        let said = b.run(echo_client).args(["a", "hello"]).within(secs(5)).read().await?;
+        let mut lines: Vec<_> = said.lines().collect();
+        lines.sort_unstable();
+        assert_eq!(lines, ["4: b says hello", "6: b says hello"]);
+        a.restart().await?;
+    }
+    Ok(())
+}
+
+#[netsplit::test(hosts = 2, needs = ["pause"])]
+async fn a_paused_host_goes_on_where_it_was(bed: Testbed) -> netsplit::Result {
+    let (a, b) = (bed.host("a")?, bed.host("b")?);
+    a.start(echo_server).ready("listening").await?;
+    let ticking = b.start(ticker).arg("a").ready("tick 5").await?;
+    a.pause().await?;
+    fails(a.pause().await, Reason::HostDown);
+    // What was on its way may still arrive; then nothing does.
+    tokio::time::sleep(millis(100)).await;
+    let before = ticking.stdout()?;
+    tokio::time::sleep(millis(300)).await;
+    assert_eq!(ticking.stdout()?, before, "its echo came from a paused host");
+    a.resume().await?;
+    fails(a.resume().await, Reason::HostDown);
+    // The connection is the same one: its numbers go on without a gap.
+    bed.wait_for("tick").on(&b).await?;
+    let next = String::from_utf8_lossy(&before).lines().count() + 10;
+    ticking.wait_for(format!("^tick {next}$")).await?;
+    assert_eq!((ticking.outcome(), a.generation()), (None, 1));
+    Ok(())
+}
+
+#[netsplit::test(hosts = 1, needs = ["pause"])]
+async fn a_command_meets_a_paused_host_at_its_deadline(bed: Testbed) -> netsplit::Result {
+    let a = bed.host("a")?;
+    let clock = a.start(sh("while :; do echo tick; sleep 0.01; done")).ready("tick").await?;
+    a.pause().await?;
+    let (waited, resumed) = tokio::join!(a.run("true").within(secs(30)), async {
+        tokio::time::sleep(millis(200)).await;
+        a.resume().await
+    });
+    resumed?;
+    waited?;
+    bed.wait_for("tick").await?;
+    clock.kill().await?;
+    Ok(())
+}
+
+/// A wait on a paused host ends at its deadline, and a kill of it does not wait for it to answer.
+#[netsplit::test(hosts = 1, needs = ["pause", "kill"])]
+async fn a_paused_host_can_be_killed(bed: Testbed) -> netsplit::Result {
+    let a = bed.host("a")?;
+    let process = a.start("sleep 1000").await?;
+    a.pause().await?;
+    fails(process.wait().within(millis(50)).await, Reason::CommandTimedOut);
+    fails(a.wait_for("x").within(millis(50)).await, Reason::WaitTimedOut);
+    a.kill().await?;
+    assert!(matches!(process.wait().await?, Outcome::AgentLost { .. }));
+    a.restart().await?;
+    a.pause().await?;
+    a.restart().await?;
+    a.run("true").await?;
+    assert_eq!(a.generation(), 3);
+    Ok(())
+}
+
+/// What the test had stopped itself stays stopped.
+#[netsplit::test(hosts = 1, needs = ["pause"])]
+async fn a_resume_wakes_only_what_the_pause_stopped(bed: Testbed) -> netsplit::Result {
+    let a = bed.host("a")?;
+    let stopped = a.start(sh("while :; do echo stopped; sleep 0.01; done")).ready("stopped").await?;
+    let running = a.start(sh("while :; do echo running; sleep 0.01; done")).ready("running").await?;
+    stopped.signal("STOP").await?;
+    a.pause().await?;
+    a.resume().await?;
+    bed.wait_for("^running$").await?;
+    tokio::time::sleep(millis(100)).await;
+    a.never("^stopped$").await?;
+    stopped.signal("CONT").await?;
+    bed.wait_for("^stopped$").await?;
+    assert_eq!((stopped.outcome(), running.outcome()), (None, None));
+    Ok(())
+}
+
+#[netsplit::test(hosts = 3, needs = ["kill", "pause"])]
+async fn all_hosts_at_once(bed: Testbed) -> netsplit::Result {
+    for _ in 0..3 {
+        let (first, second, third) = (bed.host("a")?, bed.host("b")?, bed.host("c")?);
+        let all = tokio::join!(first.restart(), second.restart(), third.pause());
+        all.0.and(all.1).and(all.2)?;
+        let all = tokio::join!(first.run("true"), second.run("true"), third.resume());
+        all.0.and(all.1)?;
+        all.2?;
+    }
+    assert_eq!(bed.host("a")?.generation(), 4);
+    Ok(())
+}

@@ -1,0 +1,107 @@
+//! P12: an agent that is killed in the middle of a command, from outside: the command is agent-lost at once and not a
+//! failure of what was tested, its children are gone, other hosts notice nothing, and the host can be used again.
+//! (A10, and defect 9 of testbus: its client hung for ever and the child lived on)
+//!
+//! Only the machine itself can kill a namespace host's agent, so this looks for processes of this machine; on a provider
+//! whose hosts are elsewhere it is a skip.
+
+use std::process::Command;
+use std::{env, fs};
+
+use conformance::{census, error_of, fails, scratch};
+use netsplit::model::{Event, Verdict, VerdictFile};
+use netsplit::prelude::*;
+use netsplit::{Error, Reason};
+
+/// How the test below is to end: it passes, or ends with the loss in one of the ways in which tests end.
+const END: &str = "CONFORMANCE_END";
+
+/// Kills the agent of the host that `process` runs on.
+async fn kill_agent(bed: &Testbed, process: &Process) -> netsplit::Result {
+    let own = census::marked(bed.run_id(), &process.name().to_string());
+    let agent = own.and_then(census::process).map(|process| process.parent);
+    match agent {
+        Some(agent) => census::kill(agent),
+        None => return Err(Error::new(Reason::MissingCapability, "its hosts' agents are not on this machine")),
+    }
+    Ok(())
+}
+
+#[netsplit::test(hosts = 2)]
+async fn a_killed_agent_loses_its_commands_and_nothing_else(bed: Testbed) -> netsplit::Result {
+    let (a, b) = (bed.host("a")?, bed.host("b")?);
+    let other = b.start("sleep 1000").await?;
+    a.write("/srv/disk", "stays").await?;
+    let script = "setsid --fork sleep 1000; sleep 1000 & echo last words; wait";
+    let process = a.start(sh(script)).ready("last words").await?;
+    let children = census::marked(bed.run_id(), &process.name().to_string());
+    kill_agent(&bed, &process).await?;
+    let killed = bed.now();
+
+    let outcome = process.wait().await?;
+    let Outcome::AgentLost { reason } = &outcome else { panic!("{outcome:?}") };
+    assert!(reason.contains("the host was lost: its agent "), "{reason}");
+    assert_eq!(outcome.exit_code(), 243);
+    assert!(bed.now() - killed < secs(10), "a second is promised");
+    let lost = error_of(a.run("true").await);
+    assert_eq!((lost.name(), lost.verdict()), (Reason::HostLost, Verdict::Infra), "{lost}");
+    assert!(lost.to_string().contains("try: a.restart() brings it back"), "{lost}");
+    fails(process.wait_for("more").await, Reason::HostLost);
+
+    let is_gone = || children.and_then(census::process).is_none();
+    eventually(secs(10), async || if is_gone() { Ok(()) } else { Err("a child lives on") }).await.expect("gone");
+    let events = conformance::log::events(&bed);
+    let lost_in_log = events.iter().filter(|record| matches!(record.event, Event::HostLost { .. })).count();
+    assert_eq!(lost_in_log, 1);
+
+    assert_eq!(other.outcome(), None);
+    b.run("true").await?;
+    match env::var(END).as_deref() {
+        Ok("error") => return Err(lost),
+        Ok("panic") => panic!("the value is not what it was"),
+        Ok("own") => return a.run("false").await.map(drop),
+        _ => {}
+    }
+    a.restart().await?;
+    a.run("cat /srv/disk").await?.expect_stdout("stays")?;
+    assert_eq!((a.generation(), process.outcome()), (2, Some(outcome)));
+    Ok(())
+}
+
+/// A command that is under way as `run` is told the same, and does not hang.
+#[netsplit::test(hosts = 1)]
+async fn a_run_under_way_is_told(bed: Testbed) -> netsplit::Result {
+    let a = bed.host("a")?;
+    let marker = a.start("sleep 1000").await?;
+    let (ran, killed) = tokio::join!(a.run(sh("echo up; sleep 1000")), async {
+        a.wait_for("up").await?;
+        kill_agent(&bed, &marker).await
+    });
+    killed?;
+    let error = error_of(ran);
+    assert_eq!((error.name(), error.verdict()), (Reason::HostLost, Verdict::Infra), "{error}");
+    a.restart().await
+}
+
+/// However the test ends because of it, the verdict is `infra`: it comes from what happened, not from the error's type.
+#[test]
+fn the_verdict_of_a_lost_host_is_infra() {
+    for end in ["error", "panic", "own"] {
+        let folder = scratch();
+        let output = Command::new(env::current_exe().expect("this binary"))
+            .args(["a_killed_agent_loses_its_commands_and_nothing_else::namespace", "--exact"])
+            .env("NETSPLIT_DIR", folder.path())
+            .env(END, end)
+            .output()
+            .expect("a child");
+        let shown = String::from_utf8_lossy(&output.stdout);
+        let verdict = folder.path().join("last/verdict.json");
+        let text = fs::read_to_string(&verdict).unwrap_or_else(|error| panic!("{error}: {shown}"));
+        let verdict: VerdictFile = serde_json::from_str(&text).expect("a verdict");
+        let reason = verdict.reason.expect("a reason");
+        assert_eq!((verdict.verdict, reason.name), (Verdict::Infra, Reason::HostLost), "{end}: {shown}");
+        assert!(reason.text.contains("host a was lost"), "{end}: {}", reason.text);
+        assert!(verdict.teardown.expect("a teardown").ok);
+        assert!(!output.status.success() && shown.contains("infra"), "{end}: {shown}");
+    }
+}

@@ -1,0 +1,143 @@
+//! `#[netsplit::program]`: an async function of the test is a command like any other.
+
+use std::time::Duration as StdDuration;
+
+use conformance::error_of;
+use netsplit::prelude::*;
+use netsplit::{Reason, machine};
+
+#[netsplit::program]
+async fn nothing() {}
+
+#[netsplit::program]
+async fn code(arguments: Vec<String>) -> u8 {
+    arguments[0].parse().expect("a code")
+}
+
+#[netsplit::program]
+async fn fallible(arguments: Vec<String>) -> Result<(), String> {
+    if arguments.is_empty() { Ok(()) } else { Err(format!("no {}", arguments.join(", "))) }
+}
+
+#[netsplit::program]
+async fn fallible_code() -> std::io::Result<u8> {
+    Ok(7)
+}
+
+#[netsplit::program]
+async fn panics() {
+    panic!("the disk is on fire");
+}
+
+#[netsplit::program]
+async fn describes(machine: Machine, arguments: Vec<String>) {
+    conformance::programs::say(&format!("{} {arguments:?} {}", machine.name(), machine.address()));
+}
+
+#[netsplit::program]
+async fn knows(known: Machine) {
+    assert_eq!(machine().map(|machine| machine.name().to_owned()).as_deref(), Some(known.name()));
+}
+
+/// Threads of its own, each blocked while the others go on.
+#[netsplit::program(flavor = "multi_thread")]
+async fn threads() {
+    let meet = std::sync::Arc::new(std::sync::Barrier::new(2));
+    let other = std::sync::Arc::clone(&meet);
+    let waits = tokio::spawn(async move { other.wait() });
+    meet.wait();
+    waits.await.expect("no panic");
+    tokio::task::spawn_blocking(|| std::thread::sleep(StdDuration::from_millis(1))).await.expect("no panic");
+    tokio::time::sleep(StdDuration::from_millis(1)).await;
+    conformance::programs::say("met");
+}
+
+/// Leaves a task behind that blocks for ever.
+#[netsplit::program]
+async fn leaves_a_thread() {
+    tokio::task::spawn_blocking(|| std::thread::sleep(StdDuration::from_secs(1000)));
+}
+
+/// Reads its standard input as any program does.
+#[netsplit::program]
+async fn shouts() -> std::io::Result<()> {
+    for line in std::io::stdin().lines() {
+        conformance::programs::say(&line?.to_uppercase());
+    }
+    Ok(())
+}
+
+#[netsplit::test(hosts = 1)]
+async fn its_exit_code_is_what_it_returns(bed: Testbed) -> netsplit::Result {
+    let a = bed.host("a")?;
+    a.run(nothing).await?;
+    for number in [0, 1, 42, 255] {
+        a.run(code).arg(number.to_string()).exits(number).await?;
+    }
+    a.run(fallible).await?;
+    let failed = a.run(fallible).args(["milk", "bread"]).exits(1).await?;
+    failed.expect_stderr("Error: \"no milk, bread\"")?;
+    a.run(fallible_code).exits(7).await?;
+    a.run(leaves_a_thread).within(secs(20)).await.map(drop)
+}
+
+#[netsplit::test(hosts = 1)]
+async fn a_panic_is_an_exit_of_101_with_its_message(bed: Testbed) -> netsplit::Result {
+    let error = error_of(bed.host("a")?.run(panics).await);
+    assert_eq!(error.outcome(), Some(&Outcome::Exited { code: 101 }));
+    assert_eq!(error.name(), Reason::UnexpectedExit);
+    assert!(error.to_string().contains("the disk is on fire"), "{error}");
+    Ok(())
+}
+
+#[netsplit::test(hosts = 2)]
+async fn it_has_words_and_knows_its_machine(bed: Testbed) -> netsplit::Result {
+    let b = bed.host("b")?;
+    let words = ["two words", "", "--flag=%{host}", "ü"];
+    let wanted = format!("b [\"two words\", \"\", \"--flag=b\", \"ü\"] {}", b.address());
+    b.run(describes).args(words).await?.expect_stdout(&wanted)?;
+    b.run(knows).await?;
+    b.run(describes).env("NETSPLIT_HOST", "other").await?.expect_stdout(&format!("other [] {}", b.address()))?;
+    assert!(machine().is_none(), "a test runs on no host");
+    Ok(())
+}
+
+#[netsplit::test(hosts = 1)]
+async fn it_may_have_threads_input_and_a_terminal(bed: Testbed) -> netsplit::Result {
+    let a = bed.host("a")?;
+    a.run(threads).await?.expect_stdout("met")?;
+    a.run(shouts).stdin("one\ntwo\n").await?.expect_stdout("ONE\nTWO")?;
+    let process = a.start(shouts).pty().stdin_open().await?;
+    process.write("hello\n").await?;
+    process.wait_for("HELLO").await?;
+    process.close_stdin().await?;
+    assert!(process.wait().await?.is_success());
+    assert_eq!(process.name().to_string(), "a/shouts.2");
+    Ok(())
+}
+
+#[netsplit::test(hosts = 1)]
+async fn it_ends_as_any_process_does(bed: Testbed) -> netsplit::Result {
+    let a = bed.host("a")?;
+    let process = a.start(shouts).stdin_open().await?;
+    process.signal("TERM").await?;
+    assert_eq!(process.wait().await?, Outcome::Signalled { signal: 15, core: false });
+    let error = error_of(a.run(shouts).stdin_stream(tokio::io::empty().chain(Never)).within(millis(100)).await);
+    assert_eq!(error.name(), Reason::CommandTimedOut);
+    Ok(())
+}
+
+use tokio::io::AsyncReadExt;
+
+/// A stream that never says anything.
+struct Never;
+
+impl tokio::io::AsyncRead for Never {
+    fn poll_read(
+        self: std::pin::Pin<&mut Self>,
+        _: &mut std::task::Context<'_>,
+        _: &mut tokio::io::ReadBuf<'_>,
+    ) -> std::task::Poll<std::io::Result<()>> {
+        std::task::Poll::Pending
+    }
+}
