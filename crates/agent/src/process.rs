@@ -241,7 +241,7 @@ async fn lost(receiver: &mut Receiver) {
 
 /// The way into a standard input. Dropping it closes the input, once all was written.
 struct Stdin {
-    queue: mpsc::UnboundedSender<Bytes>,
+    queue: mpsc::Sender<Bytes>,
     room: Arc<Semaphore>,
 }
 
@@ -251,7 +251,7 @@ impl Stdin {
         let Ok(room) = self.room.acquire_many(cost(&bytes)).await else { return false };
         // Given back when they are written.
         room.forget();
-        self.queue.send(bytes).is_ok()
+        self.queue.send(bytes).await.is_ok()
     }
 }
 
@@ -261,7 +261,8 @@ fn cost(bytes: &Bytes) -> u32 {
 
 /// Starts what writes to a standard input, and tells the client how much it has written.
 fn feed(mut fd: pipe::Sender, is_terminal: bool, sender: Sender) -> Stdin {
-    let (queue, mut queued) = mpsc::unbounded_channel::<Bytes>();
+    // As many pieces as there is room for: `room` is what makes a client wait.
+    let (queue, mut queued) = mpsc::channel::<Bytes>(STDIN_KEPT_MAX / PIECE_COST);
     let room = Arc::new(Semaphore::new(STDIN_KEPT_MAX));
     let given_back = Arc::clone(&room);
     tokio::spawn(async move {

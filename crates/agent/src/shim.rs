@@ -89,9 +89,8 @@ fn execute(
     let (Ok(program), Ok(arguments), Ok(variables)) = all else {
         return io::ErrorKind::InvalidInput.into();
     };
-    let pointers = |all: &[CString]| {
-        all.iter().map(|text| text.as_ptr()).chain([std::ptr::null()]).collect::<Vec<_>>()
-    };
+    let pointers =
+        |all: &[CString]| all.iter().map(|text| text.as_ptr()).chain([std::ptr::null()]).collect::<Vec<_>>();
     let (arguments, variables) = (pointers(&arguments), pointers(&variables));
     #[expect(unsafe_code, reason = "no safe function executes a file as it is, or resets a signal")]
     // SAFETY: SIG_DFL is a valid disposition (we ignore the signal, a program must not inherit that). The path is a

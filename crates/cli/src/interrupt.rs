@@ -60,7 +60,9 @@ async fn watch_signals(
     };
     let first = next().await.as_raw_value();
     tell.send_replace(Some(first));
-    output.err("interrupted: ending the hosts, closing the evidence · again: at once");
+    // The line that changes stands there.
+    let erase = if std::io::IsTerminal::is_terminal(&std::io::stderr()) { "\r\x1b[K" } else { "" };
+    output.err(format!("{erase}interrupted: ending the hosts, closing the evidence · again: at once"));
     let _second = tokio::time::timeout(END_MAX, next()).await;
     process::exit(128 + first);
 }

@@ -22,6 +22,9 @@ const COLUMNS: usize = 80;
 /// Characters of a nested test's name in a list.
 const NAME_WIDTH: usize = 34;
 
+/// Characters of a step's text in the line that changes.
+const STEP_WIDTH: usize = 36;
+
 /// What is shown. Clones are the same screen.
 #[derive(Clone)]
 pub(crate) struct Screen {
@@ -128,7 +131,7 @@ impl Screen {
     }
 
     /// A run is over.
-    pub(crate) fn end(&self, number: usize, verdict: &VerdictFile, lines: &str) {
+    pub(crate) fn end(&self, number: usize, verdict: &VerdictFile, kept: bool, lines: &str) {
         let mut state = self.lock();
         let view = state.runs.remove(&number);
         state.done += 1;
@@ -137,7 +140,7 @@ impl Screen {
         let is_bad = !matches!(verdict.verdict, Verdict::Passed | Verdict::Skipped);
         let shown_below = state.single && is_bad && !lines.is_empty();
         if !(state.quiet && passed) && !shown_below {
-            let line = if state.single { single_end(verdict, faults, state.output) } else { many_end(verdict, state.output) };
+            let line = if state.single { single_end(verdict, faults, kept, state.output) } else { many_end(verdict, state.output) };
             state.print(&line);
         }
         if !lines.is_empty() {
@@ -308,15 +311,26 @@ impl View {
         match self.waits.values().next() {
             Some((pattern, on, within, since)) => {
                 let time = Measured(since.elapsed());
-                line += &format!(" · waiting for `{}` on {on} · {time} of {}", clean(pattern), Wanted(*within));
+                line += &format!(" · waiting for `{}` on {on} · {time} of {}", middle(&clean(pattern)), Wanted(*within));
             }
-            None => line += &format!(" · {} · {}", clean(&self.step_text), Measured(self.step_began.elapsed())),
+            None => line += &format!(" · {} · {}", middle(&clean(&self.step_text)), Measured(self.step_began.elapsed())),
         }
         for (host, what) in &self.power {
             line += &format!(" · {host} {what}");
         }
         line
     }
+}
+
+/// A text cut in its middle, so that what stands behind it is seen.
+fn middle(text: &str) -> String {
+    let count = text.chars().count();
+    if count <= STEP_WIDTH {
+        return text.to_owned();
+    }
+    let head: String = text.chars().take(STEP_WIDTH / 2).collect();
+    let tail: String = text.chars().skip(count - STEP_WIDTH / 2 + 1).collect();
+    format!("{head}…{tail}")
 }
 
 fn shown_hosts(names: &[String]) -> String {
@@ -340,7 +354,7 @@ fn seconds(verdict: &VerdictFile) -> Measured {
     Measured(Duration::from_secs_f64(verdict.seconds.max(0.0)))
 }
 
-fn single_end(verdict: &VerdictFile, faults: usize, output: Output) -> String {
+fn single_end(verdict: &VerdictFile, faults: usize, kept: bool, output: Output) -> String {
     if verdict.verdict != Verdict::Passed {
         return many_end(verdict, output);
     }
@@ -351,6 +365,7 @@ fn single_end(verdict: &VerdictFile, faults: usize, output: Output) -> String {
         count => format!(", {count} faults"),
     };
     let left = match &verdict.teardown {
+        _ if kept => ", kept",
         Some(teardown) if !teardown.ok => ", teardown had errors",
         _ => ", nothing left behind",
     };

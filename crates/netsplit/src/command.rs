@@ -22,6 +22,8 @@ pub enum Words {
     Literal(Vec<String>),
     /// A script for `/bin/sh -eu`.
     Script(String),
+    /// An executable file of this machine, brought to the host by content.
+    Local(PathBuf),
     /// A program of the test itself.
     Program(String),
 }
@@ -35,6 +37,12 @@ pub trait IntoWords {
 /// A script for `/bin/sh -eu`, for what needs pipes, redirections or several commands.
 pub fn sh(script: impl Into<String>) -> Words {
     Words::Script(script.into())
+}
+
+/// An executable file of this machine, brought to the host by content: `local(env!("CARGO_BIN_EXE_kvd"))`. A relative
+/// path begins in the package's folder.
+pub fn local(file: impl Into<PathBuf>) -> Words {
+    Words::Local(file.into())
 }
 
 impl IntoWords for Words {
@@ -155,6 +163,7 @@ impl Spec {
                 _ => words::join(exact.iter().map(String::as_str)),
             },
             Words::Script(script) => shown_script(script),
+            Words::Local(file) => file_name(file),
             Words::Program(name) => name.clone(),
         };
         if !self.args.is_empty() {
@@ -173,6 +182,10 @@ fn shown_script(script: &str) -> String {
     let mut lines = script.trim().lines();
     let first = lines.next().unwrap_or_default();
     if lines.next().is_some() { format!("sh: {first} …") } else { format!("sh: {first}") }
+}
+
+fn file_name(file: &Path) -> String {
+    file.file_name().unwrap_or(file.as_os_str()).to_string_lossy().into_owned()
 }
 
 /// Cuts a long text in its middle.
@@ -207,6 +220,7 @@ pub(crate) fn resolve(core: &Core, host: &HostName, spec: &Spec) -> Result<Resol
         Words::Text(text) => split(text)?,
         Words::Exact(exact) | Words::Literal(exact) => exact.clone(),
         Words::Script(script) => vec![SHELL[0].into(), SHELL[1].into(), script.clone()],
+        Words::Local(file) => vec![file_name(file)],
         Words::Program(name) => vec![name.clone()],
     };
     argv.extend(spec.args.iter().cloned());
@@ -222,8 +236,12 @@ pub(crate) fn resolve(core: &Core, host: &HostName, spec: &Spec) -> Result<Resol
         _ => base_name,
     };
     let name = spec.name.clone().unwrap_or(name);
-    let bring = (program.is_empty() && first.contains('/') && !first.starts_with('/'))
-        .then(|| core.base.join(&first));
+    let base = spec.base.as_ref().unwrap_or(&core.base);
+    let is_ours = program.is_empty() && first.contains('/') && !first.starts_with('/');
+    let bring = match &spec.words {
+        Words::Local(file) => Some(base.join(file)),
+        _ => is_ours.then(|| base.join(first.strip_prefix("./").unwrap_or(&first))),
+    };
     if let Some(file) = &bring {
         check_file(file, &first)?;
     }

@@ -45,7 +45,7 @@ pub use netsplit_model as model;
 pub use netsplit_model::{Capability, HostName, Outcome, Reason, Stream, Verdict};
 
 pub use crate::{
-    command::{IntoWords, Words, sh},
+    command::{IntoWords, Words, local, sh},
     connect::{Forward, HostStream},
     error::{Error, Result},
     files::{CopyTo, Fetched, Get, Put, Write},
@@ -62,7 +62,7 @@ pub mod prelude {
     pub use std::time::Duration;
 
     pub use crate::{
-        Capability, Exit, Host, Line, Machine, Outcome, Process, Testbed, eventually, millis, secs, sh,
+        Capability, Exit, Host, Line, Machine, Outcome, Process, Testbed, eventually, local, millis, secs, sh,
         wait_all, wait_any,
     };
 }

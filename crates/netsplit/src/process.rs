@@ -216,7 +216,7 @@ impl Process {
     }
 
     /// How it ended, unless it runs for longer than `limit`.
-    async fn ended(&self, limit: Duration) -> Option<Outcome> {
+    pub(crate) async fn ended(&self, limit: Duration) -> Option<Outcome> {
         let mut progress = self.shared.progress.clone();
         let ended = progress.wait_for(|progress| matches!(progress, Progress::Ended(_)));
         match tokio::time::timeout(limit, ended).await {

@@ -20,6 +20,8 @@ use crate::place;
 use crate::process::{BoxFuture, Process};
 use crate::recorder::{Found, Scope, Since, WatchEnd, WatchSpec};
 
+/// How long the outcome of a process may take after its last line.
+const OUTCOME_MAX: Duration = Duration::from_secs(5);
 /// Lines shown of what was seen instead.
 const SAW_MAX: usize = 6;
 
@@ -263,7 +265,7 @@ impl Wait {
                 }
                 Ok(found)
             }
-            Ok(Ok(WatchEnd::ProcessEnded)) => Err(self.process_ended(searched)),
+            Ok(Ok(WatchEnd::ProcessEnded)) => Err(self.process_ended(searched).await),
             Ok(Err(_)) => Err(Error::new(Reason::Interrupted, "the run is over")),
             Err(_) => Err(self.timed_out(within, begun, because, searched)),
         };
@@ -278,11 +280,12 @@ impl Wait {
         result.map(|found| Line::new(core, &found, &pattern))
     }
 
-    fn process_ended(&self, searched: u64) -> Error {
+    async fn process_ended(&self, searched: u64) -> Error {
         let Some(process) = &self.process else {
             return Error::new(Reason::Bug, "a host's wait ended with a process");
         };
-        let outcome = process.outcome().unwrap_or(Outcome::Cancelled);
+        // The evidence is told first, and waits with it; the outcome is on its way.
+        let outcome = process.ended(OUTCOME_MAX).await.unwrap_or(Outcome::Cancelled);
         if let Outcome::AgentLost { .. } | Outcome::CouldNotStart(_) = outcome {
             return process.unwanted(&outcome);
         }

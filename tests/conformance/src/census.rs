@@ -178,7 +178,11 @@ impl Machine {
         let groups = Path::new("/sys/fs/cgroup");
         let near = [groups.to_owned(), groups.join("unified")];
         let groups = near.iter().flat_map(|parent| {
-            names(parent).into_iter().filter(|name| is_stale(name)).map(|name| parent.join(name)).collect::<Vec<_>>()
+            names(parent)
+                .into_iter()
+                .filter(|name| is_stale(name))
+                .map(|name| parent.join(name))
+                .collect::<Vec<_>>()
         });
         let temporary = names(&std::env::temp_dir()).into_iter().filter(|name| name.contains("netsplit"));
         Self {

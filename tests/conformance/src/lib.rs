@@ -14,8 +14,7 @@ use std::path::Path;
 use netsplit::{Error, Outcome, Reason, model::NotStartedKind};
 
 /// Sizes at which buffers of every layer have their edges, up and down (A09): pages, pipes, frames, windows.
-pub const SIZES: [usize; 11] =
-    [0, 1, 4095, 4096, 4097, 65_535, 65_536, 65_537, MIB - 1, MIB, MIB + 1];
+pub const SIZES: [usize; 11] = [0, 1, 4095, 4096, 4097, 65_535, 65_536, 65_537, MIB - 1, MIB, MIB + 1];
 
 /// A mebibyte.
 pub const MIB: usize = 1 << 20;

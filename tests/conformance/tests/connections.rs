@@ -119,7 +119,10 @@ async fn a_connection_ends_with_its_host(bed: Testbed) -> netsplit::Result {
     outside.write_all(b"x").await.expect("a write");
     outside.read_exact(&mut [0]).await.expect("its echo");
     a.kill().await?;
-    assert!(stream.read_to_end(&mut Vec::new()).await.is_err(), "a reset, and not an end as if all were said");
+    assert!(
+        stream.read_to_end(&mut Vec::new()).await.is_err(),
+        "a reset, and not an end as if all were said"
+    );
     let _reset_or_end = outside.read_to_end(&mut Vec::new()).await;
     a.restart().await?;
     a.start(echo_server).ready("listening").await?;

@@ -20,9 +20,10 @@ fn runner(words: &[&str]) {
         .env("NETSPLIT_DIR", folder.path())
         .output()
         .expect("the runner");
-    let said = format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    let said =
+        format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
     assert!(output.status.success(), "{words:?}: {}\n{said}", output.status);
-    println!("{said}");
+    conformance::programs::say(&said);
 }
 
 /// Kills `victim` of running testbeds at random moments, and counts after each.

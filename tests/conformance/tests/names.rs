@@ -21,7 +21,11 @@ async fn all_talk(bed: &Testbed, each: usize) -> netsplit::Result {
                 let said = host.run(echo_client).args([other.name().as_str(), "hello"]).read().await?;
                 let mut lines: Vec<_> = said.lines().collect();
                 lines.sort_unstable();
-                assert_eq!(lines, [format!("4: {host} says hello"), format!("6: {host} says hello")], "{other}");
+                assert_eq!(
+                    lines,
+                    [format!("4: {host} says hello"), format!("6: {host} says hello")],
+                    "{other}"
+                );
                 Ok(())
             });
         }

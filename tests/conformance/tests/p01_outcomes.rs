@@ -111,7 +111,10 @@ async fn a_missing_program_is_the_testbeds_fault_and_names_its_package(bed: Test
     let error = error_of(bed.host("a")?.run("nats-server -js").env("PATH", "/nowhere").await);
     assert_eq!(error.verdict(), Verdict::Infra);
     let text = error.to_string();
-    assert!(text.contains("(PATH=/nowhere)") && text.contains("fix: sudo apt-get install nats-server"), "{text}");
+    assert!(
+        text.contains("(PATH=/nowhere)") && text.contains("fix: sudo apt-get install nats-server"),
+        "{text}"
+    );
     Ok(())
 }
 
@@ -190,12 +193,19 @@ async fn a_relative_program_is_brought_from_here(bed: Testbed) -> netsplit::Resu
 async fn a_deadline_ends_a_command_as_timed_out(bed: Testbed) -> netsplit::Result {
     let a = bed.host("a")?;
     // With a child, with one that ignores TERM, and with one that ends politely.
-    for script in ["sleep 1000 & wait", "trap '' TERM; while :; do sleep 0.1; done", "trap 'exit 0' TERM; sleep 1000 & wait"] {
+    for script in [
+        "sleep 1000 & wait",
+        "trap '' TERM; while :; do sleep 0.1; done",
+        "trap 'exit 0' TERM; sleep 1000 & wait",
+    ] {
         let error = error_of(a.run(sh(script)).within(millis(300)).await);
         assert_eq!(error.name(), Reason::CommandTimedOut, "{script}: {error}");
         let outcome = error.outcome().expect("an outcome");
         let after = 300.0 * patience();
-        assert!(matches!(outcome, Outcome::TimedOut { after_ms } if *after_ms as f64 == after), "{outcome:?}");
+        assert!(
+            matches!(outcome, Outcome::TimedOut { after_ms } if *after_ms as f64 == after),
+            "{outcome:?}"
+        );
         assert_eq!(outcome.exit_code(), 242);
         a.run(sh("! pgrep -x sleep")).eventually(secs(5)).await?;
     }

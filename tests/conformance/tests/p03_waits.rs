@@ -67,9 +67,12 @@ async fn a_line_says_what_matched_and_whose_it_was(bed: Testbed) -> netsplit::Re
 }
 
 #[netsplit::test(hosts = 1)]
-async fn a_negative_wait_fails_on_a_line_that_is_there_and_on_one_that_comes(bed: Testbed) -> netsplit::Result {
+async fn a_negative_wait_fails_on_a_line_that_is_there_and_on_one_that_comes(
+    bed: Testbed,
+) -> netsplit::Result {
     let a = bed.host("a")?;
-    let process = a.start(sh("echo panic: first; read go; echo panic: second; sleep 1000")).stdin_open().await?;
+    let process =
+        a.start(sh("echo panic: first; read go; echo panic: second; sleep 1000")).stdin_open().await?;
     has_written(&process, 13).await;
     let text = fails(process.never("panic").await, Reason::ForbiddenLine);
     assert!(text.contains("panic: first") && text.contains("which must not come"), "{text}");
@@ -184,7 +187,10 @@ async fn a_prompt_is_a_line_before_it_ends(bed: Testbed) -> netsplit::Result {
 
 #[netsplit::test(hosts = 1)]
 async fn lines_end_as_lines_do(bed: Testbed) -> netsplit::Result {
-    let process = bed.host("a")?.start(sh(r"printf 'one\r\n\ntwo\rtwo\nlast'; printf 'caf\303\251 \377\n' >&2")).await?;
+    let process = bed
+        .host("a")?
+        .start(sh(r"printf 'one\r\n\ntwo\rtwo\nlast'; printf 'caf\303\251 \377\n' >&2"))
+        .await?;
     process.wait().await?;
     for (pattern, text) in [("^one$", "one"), ("^$", ""), ("^two", "two\rtwo"), ("^last$", "last")] {
         assert_eq!(process.wait_for(pattern).await?.text(), text);

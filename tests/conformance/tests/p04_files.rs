@@ -72,7 +72,8 @@ fn tree(root: &Path) -> BTreeMap<String, (String, Vec<u8>)> {
         let what = if data.is_symlink() {
             (format!("link to {}", fs::read_link(&path).expect("a link").display()), Vec::new())
         } else if data.is_dir() {
-            waiting.extend(fs::read_dir(&path).expect("a folder").map(|entry| entry.expect("an entry").path()));
+            waiting
+                .extend(fs::read_dir(&path).expect("a folder").map(|entry| entry.expect("an entry").path()));
             (format!("folder {mode:o}"), Vec::new())
         } else {
             (format!("file {mode:o}"), fs::read(&path).expect("a file"))

@@ -109,10 +109,14 @@ async fn ending_one_tree_leaves_the_others(bed: Testbed) -> netsplit::Result {
 #[netsplit::test(hosts = 1)]
 async fn who_ignores_term_is_killed_after_the_grace(bed: Testbed) -> netsplit::Result {
     let a = bed.host("a")?;
-    let stubborn = a.start(sh("set +e; trap 'echo no' TERM; echo up; while :; do sleep 0.05; done")).ready("up").await?;
+    let stubborn =
+        a.start(sh("set +e; trap 'echo no' TERM; echo up; while :; do sleep 0.05; done")).ready("up").await?;
     assert_eq!(stubborn.stop().await?, Outcome::Signalled { signal: 9, core: false });
     stubborn.wait_for("^no$").await?;
-    let polite = a.start(sh("set +e; trap 'echo bye; exit 5' TERM; echo up; while :; do sleep 0.05; done")).ready("up").await?;
+    let polite = a
+        .start(sh("set +e; trap 'echo bye; exit 5' TERM; echo up; while :; do sleep 0.05; done"))
+        .ready("up")
+        .await?;
     assert_eq!(polite.stop().await?, Outcome::Exited { code: 5 });
     polite.wait_for("^bye$").await?;
     Ok(())
@@ -178,7 +182,9 @@ async fn a_dropped_run_ends_the_whole_tree(bed: Testbed) -> netsplit::Result {
             matches!(record.event, Event::ProcessEnded { process, outcome: Outcome::Cancelled, .. } if process.name() == "family")
         })
     };
-    eventually(secs(5), async || if cancelled() { Ok(()) } else { Err("not cancelled") }).await.expect("an event");
+    eventually(secs(5), async || if cancelled() { Ok(()) } else { Err("not cancelled") })
+        .await
+        .expect("an event");
     Ok(())
 }
 

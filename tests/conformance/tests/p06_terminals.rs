@@ -11,7 +11,10 @@ async fn it_is_a_terminal_and_its_own_session(bed: Testbed) -> netsplit::Result 
     let name = a.run("tty").pty().read().await?;
     assert!(name.starts_with("/dev/pts/"), "{name}");
     a.run("tty").exits(1).await?.expect_stdout("not a tty")?;
-    a.run(sh("test -t 0 && test -t 1 && test -t 2 && : </dev/tty && echo all")).pty().await?.expect_stdout("all\r\n")?;
+    a.run(sh("test -t 0 && test -t 1 && test -t 2 && : </dev/tty && echo all"))
+        .pty()
+        .await?
+        .expect_stdout("all\r\n")?;
     // pid, group, session, foreground group: all its own.
     let ids = a.run(sh("set -- $(cat /proc/$$/stat); echo $1 $5 $6 $8")).pty().read().await?;
     let ids: Vec<_> = ids.split(' ').collect();

@@ -45,7 +45,9 @@ async fn the_effective_view_says_where_each_value_comes_from(bed: Testbed) -> ne
     bed.set_env("THREE", "3");
     bed.remove_env("ONE");
     let view = a.environment();
-    let origin = |name: &str| view.iter().find(|(known, ..)| known == name).map(|(_, value, from)| (&**value, &**from));
+    let origin = |name: &str| {
+        view.iter().find(|(known, ..)| known == name).map(|(_, value, from)| (&**value, &**from))
+    };
     assert_eq!(origin("ONE"), None);
     assert_eq!(origin("TWO"), Some(("2", "run")));
     assert_eq!(origin("THREE"), Some(("3", "the cluster forms")));
@@ -66,15 +68,15 @@ async fn a_process_knows_where_it_runs(bed: Testbed) -> netsplit::Result {
         let said = host.run(sh(script)).read().await?;
         let (name, role, index) = (host.name(), host.role(), host.index());
         let (run, seed) = (bed.run_id(), bed.seed());
-        assert_eq!(said, format!("{name} {role} {index} {} {} {run} {seed}", host.address(), host.address6()));
+        assert_eq!(
+            said,
+            format!("{name} {role} {index} {} {} {run} {seed}", host.address(), host.address6())
+        );
         host.run("hostname").await?.expect_stdout(name.as_str())?;
         let words = ["echo", "%{host} %{role} %{index} %{count} %{address} %{address6} %{run} %{seed}"];
         let count = if role.as_str() == "client" { 2 } else { 1 };
-        let wanted = format!(
-            "{name} {role} {index} {count} {} {} {run} {seed}",
-            host.address(),
-            host.address6()
-        );
+        let wanted =
+            format!("{name} {role} {index} {count} {} {} {run} {seed}", host.address(), host.address6());
         host.run(words).await?.expect_stdout(&wanted)?;
     }
     assert_eq!(bed.role("client")?.len(), 2);
@@ -94,7 +96,11 @@ async fn nothing_of_the_runners_environment_leaks(bed: Testbed) -> netsplit::Res
     }
     assert!(seen.contains("PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"), "{seen}");
     a.run("env").env("PATH", "/usr/bin").read().await?;
-    a.run(sh("echo $PATH $HOME")).env("PATH", "/bin:/usr/bin").env("HOME", "/srv").await?.expect_stdout("/bin:/usr/bin /srv")
+    a.run(sh("echo $PATH $HOME"))
+        .env("PATH", "/bin:/usr/bin")
+        .env("HOME", "/srv")
+        .await?
+        .expect_stdout("/bin:/usr/bin /srv")
 }
 
 #[netsplit::test(hosts = 1)]
@@ -121,7 +127,9 @@ async fn templates_are_filled_in(bed: Testbed) -> netsplit::Result {
     assert_eq!(bed.var("port").as_deref(), Some("7000"));
     a.run("echo %{host}:%{port} 100%% 5% %s %d%c").await?.expect_stdout("a:7000 100% 5% %s %d%c")?;
     // A value is one word, and never read as anything.
-    a.run(["printf", "%s|", "%{words}", "-%{words}-"]).await?.expect_stdout("two words; $HOME|-two words; $HOME-|")?;
+    a.run(["printf", "%s|", "%{words}", "-%{words}-"])
+        .await?
+        .expect_stdout("two words; $HOME|-two words; $HOME-|")?;
     a.run("printf %s. %{words}").await?.expect_stdout("two words; $HOME.")?;
     a.run(sh("date +%Y | wc -c; echo %{port}")).await?.expect_stdout("5\n7000")
 }
@@ -147,5 +155,8 @@ async fn the_role_of_our_own_processes_is_not_inherited(bed: Testbed) -> netspli
     let a = bed.host("a")?;
     a.run(sh("env | grep BECOME || echo none")).await?.expect_stdout("none")?;
     a.run(sh("env | grep BECOME || echo none")).pty().await?.expect_stdout("none\r\n")?;
-    a.run(sh("env | grep BECOME || echo none")).env("NETSPLIT_BECOME", "keeper:1").await?.expect_stdout("none")
+    a.run(sh("env | grep BECOME || echo none"))
+        .env("NETSPLIT_BECOME", "keeper:1")
+        .await?
+        .expect_stdout("none")
 }

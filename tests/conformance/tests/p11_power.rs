@@ -9,7 +9,8 @@ use netsplit::prelude::*;
 #[netsplit::test(hosts = 2, needs = ["kill"])]
 async fn a_disk_survives_and_memory_does_not(bed: Testbed) -> netsplit::Result {
     let (a, b) = (bed.host("a")?, bed.host("b")?);
-    let script = "echo data > /srv/data; echo log > /var/log/x; echo home > ~/x; echo opt > /opt/x; echo etc > /etc/x
+    let script =
+        "echo data > /srv/data; echo log > /var/log/x; echo home > ~/x; echo opt > /opt/x; echo etc > /etc/x
         echo tmp > /tmp/x; echo run > /run/x; echo shm > /dev/shm/x; setsid --fork sleep 1000; echo all";
     let addresses = (a.address(), a.address6());
     a.start(sh(format!("{script}; sleep 1000"))).ready("all").await?;
@@ -17,7 +18,9 @@ async fn a_disk_survives_and_memory_does_not(bed: Testbed) -> netsplit::Result {
     a.kill().await?;
     a.restart().await?;
     assert_eq!((a.generation(), a.address(), a.address6()), (2, addresses.0, addresses.1));
-    a.run("cat /srv/data /var/log/x /root/x /opt/x /etc/x").await?.expect_stdout("data\nlog\nhome\nopt\netc")?;
+    a.run("cat /srv/data /var/log/x /root/x /opt/x /etc/x")
+        .await?
+        .expect_stdout("data\nlog\nhome\nopt\netc")?;
     for gone in ["/tmp/x", "/run/x", "/dev/shm/x"] {
         a.run(["test", "!", "-e", gone]).await?;
     }
@@ -102,10 +105,14 @@ async fn a_paused_host_goes_on_where_it_was(bed: Testbed) -> netsplit::Result {
     // What was on its way may still arrive; then nothing does.
     tokio::time::sleep(millis(100)).await;
     let before = ticking.stdout()?;
+    // One that begins meanwhile waits as well.
+    let late = b.start(echo_client).args(["a", "meanwhile"]).await?;
     tokio::time::sleep(millis(300)).await;
+    assert_eq!(late.outcome(), None);
     assert_eq!(ticking.stdout()?, before, "its echo came from a paused host");
     a.resume().await?;
     fails(a.resume().await, Reason::HostDown);
+    late.wait_for("b says meanwhile").await?;
     // The connection is the same one: its numbers go on without a gap.
     bed.wait_for("tick").on(&b).await?;
     let next = String::from_utf8_lossy(&before).lines().count() + 10;

@@ -22,7 +22,9 @@ async fn kill_agent(bed: &Testbed, process: &Process) -> netsplit::Result {
     let agent = own.and_then(census::process).map(|process| process.parent);
     match agent {
         Some(agent) => census::kill(agent),
-        None => return Err(Error::new(Reason::MissingCapability, "its hosts' agents are not on this machine")),
+        None => {
+            return Err(Error::new(Reason::MissingCapability, "its hosts' agents are not on this machine"));
+        }
     }
     Ok(())
 }
@@ -49,7 +51,9 @@ async fn a_killed_agent_loses_its_commands_and_nothing_else(bed: Testbed) -> net
     fails(process.wait_for("more").await, Reason::HostLost);
 
     let is_gone = || children.and_then(census::process).is_none();
-    eventually(secs(10), async || if is_gone() { Ok(()) } else { Err("a child lives on") }).await.expect("gone");
+    eventually(secs(10), async || if is_gone() { Ok(()) } else { Err("a child lives on") })
+        .await
+        .expect("gone");
     let events = conformance::log::events(&bed);
     let lost_in_log = events.iter().filter(|record| matches!(record.event, Event::HostLost { .. })).count();
     assert_eq!(lost_in_log, 1);

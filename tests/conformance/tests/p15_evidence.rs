@@ -18,6 +18,15 @@ async fn what_was_written_before_an_exit_is_there_with_it(bed: Testbed) -> netsp
         process.wait().await?;
         load::assert_same(&process.stdout()?, &load::noise(size), "at the exit");
     }
+    // A last write that is a whole pipe, of several processes at once: the reader is far behind at the exit.
+    for _ in 0..5 {
+        let zeros = || a.start("dd if=/dev/zero bs=1M count=4 status=none");
+        let all = [zeros().await?, zeros().await?, zeros().await?, zeros().await?];
+        for process in &all {
+            process.wait().await?;
+            assert_eq!(process.stdout()?.len(), 4 * MIB);
+        }
+    }
     for _ in 0..50 {
         let process = a.start(sh("echo out; echo err >&2; kill -9 $$")).await?;
         process.wait().await?;
@@ -39,7 +48,10 @@ async fn what_a_child_writes_after_the_exit_is_kept(bed: Testbed) -> netsplit::R
     a.wait_for("^late$").await?;
     a.run(sh("echo go > /srv/more")).await?;
     a.wait_for("^later$").await?;
-    assert_eq!((process.stdout()?, process.stderr()?), (b"early\nlate\nlater\n".to_vec(), b"late\n".to_vec()));
+    assert_eq!(
+        (process.stdout()?, process.stderr()?),
+        (b"early\nlate\nlater\n".to_vec(), b"late\n".to_vec())
+    );
     assert_eq!(process.outcome(), Some(Outcome::Exited { code: 0 }));
     Ok(())
 }
@@ -62,7 +74,8 @@ async fn the_log_is_whole_and_agrees_with_the_streams(bed: Testbed) -> netsplit:
     let mut all = Vec::new();
     for host in [&a, &b, &c] {
         for _ in 0..5 {
-            let script = "for n in $(seq 200); do echo out $n; echo err $n >&2; done; head -c 300000 /dev/zero";
+            let script =
+                "for n in $(seq 200); do echo out $n; echo err $n >&2; done; head -c 300000 /dev/zero";
             all.push(host.start(sh(script)).await?);
         }
     }

@@ -97,7 +97,10 @@ async fn it_has_words_and_knows_its_machine(bed: Testbed) -> netsplit::Result {
     let wanted = format!("b [\"two words\", \"\", \"--flag=b\", \"ü\"] {}", b.address());
     b.run(describes).args(words).await?.expect_stdout(&wanted)?;
     b.run(knows).await?;
-    b.run(describes).env("NETSPLIT_HOST", "other").await?.expect_stdout(&format!("other [] {}", b.address()))?;
+    b.run(describes)
+        .env("NETSPLIT_HOST", "other")
+        .await?
+        .expect_stdout(&format!("other [] {}", b.address()))?;
     assert!(machine().is_none(), "a test runs on no host");
     Ok(())
 }
@@ -122,7 +125,8 @@ async fn it_ends_as_any_process_does(bed: Testbed) -> netsplit::Result {
     let process = a.start(shouts).stdin_open().await?;
     process.signal("TERM").await?;
     assert_eq!(process.wait().await?, Outcome::Signalled { signal: 15, core: false });
-    let error = error_of(a.run(shouts).stdin_stream(tokio::io::empty().chain(Never)).within(millis(100)).await);
+    let error =
+        error_of(a.run(shouts).stdin_stream(tokio::io::empty().chain(Never)).within(millis(100)).await);
     assert_eq!(error.name(), Reason::CommandTimedOut);
     Ok(())
 }

@@ -27,7 +27,10 @@ fn under(rule: &str) -> (bool, String) {
 fn refused(rule: &str, says: &[&str]) {
     let (made, text) = under(rule);
     assert!(!made, "{rule}: it came up");
-    assert!(text.starts_with("user namespaces give no rights here, so `namespace` hosts cannot be made"), "{text}");
+    assert!(
+        text.starts_with("user namespaces give no rights here, so `namespace` hosts cannot be made"),
+        "{text}"
+    );
     assert!(text.contains("[userns-restricted]"), "{text}");
     for what in says.iter().chain(&["\nor   run as root, which needs no user namespace"]) {
         assert!(text.contains(what), "{what}: {text}");

@@ -359,7 +359,7 @@ fn show(number: usize, job: &Job, finished: &Finished, shared: &Shared) -> anyho
             screen::failure(&finished.dir, verdict, &next, &[std::env::current_dir()?], shared.output.paint)
         }
     };
-    shared.screen.end(number, verdict, &lines);
+    shared.screen.end(number, verdict, finished.kept, &lines);
     Ok(())
 }
 

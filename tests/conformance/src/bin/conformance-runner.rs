@@ -17,7 +17,9 @@ use std::time::Duration;
 use conformance::{census, run};
 use netsplit::prelude::*;
 use netsplit::{Error, Reason, Result};
-use seccompiler::{SeccompAction, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompFilter, SeccompRule};
+use seccompiler::{
+    SeccompAction, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompFilter, SeccompRule,
+};
 
 /// How long everything may take to go: a second is promised, and the machine may be busy with others.
 const GONE_MAX: Duration = Duration::from_secs(8);
@@ -111,12 +113,8 @@ fn filter(calls: &[(i64, Option<()>)], errno: u32) -> Result {
     const NEWUSER: u64 = 0x1000_0000;
     let rules = |only_users: Option<()>| -> Result<Vec<SeccompRule>> {
         let Some(()) = only_users else { return Ok(Vec::new()) };
-        let asks = SeccompCondition::new(
-            0,
-            SeccompCmpArgLen::Qword,
-            SeccompCmpOp::MaskedEq(NEWUSER),
-            NEWUSER,
-        );
+        let asks =
+            SeccompCondition::new(0, SeccompCmpArgLen::Qword, SeccompCmpOp::MaskedEq(NEWUSER), NEWUSER);
         Ok(vec![SeccompRule::new(vec![asks.map_err(wrong)?]).map_err(wrong)?])
     };
     let rules: BTreeMap<_, _> =
