@@ -92,6 +92,7 @@ async fn nonstarters(bed: Testbed) -> netsplit::Result {
         (vec!["/tmp/orphan"], NotExecutable, "wants `/no/such/interpreter`"),
         (vec![""], Other, "the command is empty"),
         (vec!["true", &long], Other, "too long arguments"),
+        (vec!["echo", "no\0word"], Other, "nul byte"),
     ];
     for (words, kind, says) in nonstarters {
         for text in [
