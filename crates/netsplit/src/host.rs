@@ -269,9 +269,12 @@ impl Host {
 
     async fn do_restart(&self) -> Result {
         self.core.need(Capability::Kill)?;
-        let runs = self.core.with_host(self.name(), |host| matches!(host.power, Power::Up | Power::Paused));
-        if runs {
-            self.do_kill().await?;
+        let power = self.core.with_host(self.name(), |host| host.power.clone());
+        match power {
+            Power::Up | Power::Paused => self.do_kill().await?,
+            // Its connection ended; it may still be on its way out, and comes up only when it is gone.
+            Power::Lost(_) => drop(self.change(PowerChange::Kill).await),
+            Power::Killed => {}
         }
         let (core, info) = (Arc::clone(&self.core), Arc::clone(&self.info));
         run_on(&self.core.engine, async move {

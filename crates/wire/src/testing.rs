@@ -61,6 +61,96 @@ impl Op {
     }
 }
 
+/// Arbitrary bytes come in at either end, in one piece or byte by byte: they are taken or refused, and both ways agree.
+/// This is what a stranger can do to us.
+///
+/// # Panics
+/// When the mux does, or when it depends on how the bytes were cut.
+pub fn receive_arbitrary(bytes: &[u8]) {
+    let now = Instant::now();
+    let hello = read_hello(&mut BytesMut::from(bytes));
+    let mut greeted = greeting();
+    greeted.extend_from_slice(bytes);
+    for is_initiator in [true, false] {
+        // As it comes, and behind a hello that is right.
+        for input in [bytes, &greeted] {
+            let whole = receive_all(is_initiator, now, input, input.len().max(1));
+            let cut = receive_all(is_initiator, now, input, 1);
+            // Which of two faults is found first may depend on it; whether there is one may not.
+            assert_eq!(whole.is_some(), cut.is_some(), "cut otherwise: {whole:?} and {cut:?}");
+        }
+    }
+    if let Ok(Some(hello)) = hello {
+        let mut mux = Mux::acceptor(config("agent"), hello.clone(), now);
+        mux.detach();
+        let _refused = mux.resume(hello, now);
+        let _sent = mux.transmit(now, &mut Outbox::new(), 1 << 16);
+    }
+}
+
+/// What an initiator sends first.
+fn greeting() -> BytesMut {
+    let now = Instant::now();
+    let mut mux = Mux::initiator(config("client"), SessionId([7; 16]));
+    mux.attach(now);
+    let mut out = Outbox::new();
+    mux.transmit(now, &mut out, 1 << 10);
+    let length = out.len();
+    BytesMut::from(&out.copy_to_bytes(length)[..])
+}
+
+/// Gives one end `bytes` in pieces of `piece`, reads all that comes of them, and says how it ended.
+fn receive_all(is_initiator: bool, now: Instant, bytes: &[u8], piece: usize) -> Option<ProtocolError> {
+    let mut input = BytesMut::new();
+    let mut mux = None;
+    if is_initiator {
+        let mut end = Mux::initiator(config("client"), SessionId([7; 16]));
+        end.attach(now);
+        mux = Some(end);
+    }
+    for piece in bytes.chunks(piece) {
+        input.extend_from_slice(piece);
+        if mux.is_none() {
+            match read_hello(&mut input) {
+                Ok(None) => continue,
+                Ok(Some(hello)) => mux = Some(Mux::acceptor(config("agent"), hello, now)),
+                Err(error) => return Some(error),
+            }
+        }
+        let Some(mux) = &mut mux else { continue };
+        if let Err(error) = mux.receive(now, &mut input) {
+            return Some(error);
+        }
+    }
+    // Only now: what we have sent decides which acknowledgements can be.
+    if let Some(mux) = &mut mux {
+        assert!(mux.deadline().is_some(), "a link that waits for nothing, not even for life");
+        while let Some(event) = mux.poll_event() {
+            if let Event::Readable(id) = event {
+                while mux.receive_from(id).is_some() {}
+            }
+        }
+        let _sent = mux.transmit(now, &mut Outbox::new(), 1 << 16);
+    }
+    None
+}
+
+/// A fuzzer's bytes as operations on two ends that are joined: nothing is lost, doubled or invented.
+///
+/// # Panics
+/// When something is.
+pub fn operate(mut bytes: &[u8]) {
+    let mut pair = Pair::new();
+    // Enough to fill every window; more only takes longer.
+    for _ in 0..400 {
+        let Some(op) = Op::from_bytes(&mut bytes) else { break };
+        pair.apply(op).unwrap_or_else(|error| panic!("{op:?}: {error}"));
+        pair.check(false);
+    }
+    pair.settle().unwrap_or_else(|error| panic!("at the end: {error}"));
+    pair.check(true);
+}
+
 /// Both ends and the bytes between them. `false` is the initiator.
 #[derive(Debug)]
 pub struct Pair {

@@ -1,6 +1,8 @@
 //! P2: standard input, output and error are byte-exact at every size at which a buffer has its edge, and up to 100 MiB.
 //! (A01, A09, and defect 4 of testbus: output over 1 MiB was cut, and only a log told)
 
+use std::path::Path;
+
 use conformance::{MIB, SIZES, fails, load, scratch};
 use netsplit::prelude::*;
 use netsplit::{Reason, Stream};
@@ -56,7 +58,10 @@ async fn stdin_from_a_file(bed: Testbed) -> netsplit::Result {
     load::assert_same(&output.stdout_bytes()?, &bytes, "a file");
     let missing = a.run("cat").stdin_file(folder.path().join("missing")).await;
     assert!(fails(missing, Reason::NoSuchFile).contains("missing"));
-    fails(a.run("cat").stdin_file(folder.path()).await, Reason::FileRefused);
+    for no_file in [folder.path(), Path::new("/dev/zero")] {
+        let text = fails(a.run("cat").stdin_file(no_file).await, Reason::FileRefused);
+        assert!(text.contains("is not a file"), "{text}");
+    }
     Ok(())
 }
 

@@ -46,8 +46,8 @@ async fn a_process_cursor_moves_behind_each_match(bed: Testbed) -> netsplit::Res
 /// Also while the lines come.
 #[netsplit::test(hosts = 1)]
 async fn no_line_is_passed_over_between_two_waits(bed: Testbed) -> netsplit::Result {
-    let process = bed.host("a")?.start(sh("for n in $(seq 2000); do echo line $n; done")).await?;
-    for number in 1..=2000 {
+    let process = bed.host("a")?.start(sh("for n in $(seq 500); do echo line $n; done")).await?;
+    for number in 1..=500 {
         assert_eq!(process.wait_for(r"line (\d+)").await?.get(1), Some(&*number.to_string()));
     }
     Ok(())
@@ -106,10 +106,13 @@ async fn a_wait_on_a_process_that_ends_fails_at_once_with_its_last_lines(bed: Te
     silent.wait().await?;
     let text = fails(silent.wait_for("anything").await, Reason::EndedBeforeLine);
     assert!(text.contains("it wrote nothing"), "{text}");
-    let killed = a.start(sh("echo up; sleep 1000")).ready("up").await?;
-    let (waited, ended) = tokio::join!(killed.wait_for("down"), killed.kill());
-    ended?;
-    assert_eq!(error_of(waited).outcome(), Some(&Outcome::Signalled { signal: 9, core: false }));
+    // However the word of its end and its last line meet.
+    for _ in 0..30 {
+        let killed = a.start(sh("echo up; sleep 1000")).ready("up").await?;
+        let (waited, ended) = tokio::join!(killed.wait_for("down"), killed.kill());
+        ended?;
+        assert_eq!(error_of(waited).outcome(), Some(&Outcome::Signalled { signal: 9, core: false }));
+    }
     Ok(())
 }
 
@@ -207,7 +210,9 @@ async fn a_match_may_lie_across_any_buffers_edge(bed: Testbed) -> netsplit::Resu
         let text = format!("{}NEEDLE-in-the-hay{}\n", "x".repeat(before), "y".repeat(100_000));
         let process = a.start("cat").stdin(text).await?;
         let line = process.wait_for("x{100}(NEEDLE.*hay)y{100}").await?;
-        assert_eq!((line.get(1), line.text().len()), (Some("NEEDLE-in-the-hay"), before + 100_017));
+        assert_eq!(line.get(1), Some("NEEDLE-in-the-hay"));
+        // On a slow day its end is still to come: a line that nothing follows for a while counts as one.
+        assert!(line.text().len() >= before + 117, "{}", line.text().len());
         // And as lines of their own.
         let lines = format!("{}NEEDLE {before}\n", "0123456\n".repeat(before / 8));
         a.start("cat").stdin(lines).await?.wait_for(format!("^NEEDLE {before}$")).await?;

@@ -123,7 +123,7 @@ async fn thousands_of_small_files(bed: Testbed) -> netsplit::Result {
     let (a, folder) = (bed.host("a")?, scratch());
     let many = folder.path().join("many");
     fs::create_dir(&many).expect("a folder");
-    for number in 0..5000 {
+    for number in 0..2500 {
         fs::write(many.join(number.to_string()), number.to_string()).expect("a file");
     }
     a.put(&many, "/srv/many").await?;

@@ -87,6 +87,24 @@ async fn a_run_under_way_is_told(bed: Testbed) -> netsplit::Result {
     a.restart().await
 }
 
+/// Also while what is left of it is still on its way out.
+#[netsplit::test(hosts = 1)]
+async fn a_lost_host_can_be_restarted_at_once(bed: Testbed) -> netsplit::Result {
+    let a = bed.host("a")?;
+    for generation in 2..=9 {
+        let crowd =
+            a.start(sh("for n in $(seq 50); do sleep 1000 & done; echo crowd; wait")).ready("crowd").await?;
+        kill_agent(&bed, &crowd).await?;
+        assert!(matches!(crowd.wait().await?, Outcome::AgentLost { .. }));
+        a.restart().await?;
+        assert_eq!(a.generation(), generation);
+        a.run("true").await?;
+    }
+    // News of the old ones does not take the new one along.
+    tokio::time::sleep(millis(100)).await;
+    a.run("true").await.map(drop)
+}
+
 /// However the test ends because of it, the verdict is `infra`: it comes from what happened, not from the error's type.
 #[test]
 fn the_verdict_of_a_lost_host_is_infra() {

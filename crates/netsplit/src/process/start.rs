@@ -327,13 +327,13 @@ fn check_needs(core: &Core, spec: &Spec) -> Result {
     if matches!(spec.words, Words::Program(_)) { Ok(()) } else { core.need(Programs) }
 }
 
-/// A file that is to be read must be there before anything starts.
+/// A file that is to be read must be there before anything starts, and must not keep us waiting as a pipe would.
 fn check_input(input: &Input) -> Result {
     let Input::File(path) = input else { return Ok(()) };
     match std::fs::metadata(path) {
-        Ok(data) if !data.is_dir() => Ok(()),
+        Ok(data) if data.is_file() => Ok(()),
         Ok(_) => {
-            let text = format!("standard input: `{}` is a folder", path.display());
+            let text = format!("standard input: `{}` is not a file", path.display());
             Err(Error::new(Reason::FileRefused, text))
         }
         Err(error) => {

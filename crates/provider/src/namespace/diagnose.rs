@@ -41,21 +41,22 @@ pub(super) fn keeper_silent() -> Trouble {
 
 /// A failure of keeper, stage or host as a message with the remedy.
 pub(super) fn explain(failure: &Failure, what: &str) -> Trouble {
-    let errno = Errno::from_raw_os_error(failure.errno);
+    // Not every failure is the kernel's: then it is none that has a rule or a limit behind it.
+    let errno = if failure.errno == 0 { None } else { Some(Errno::from_raw_os_error(failure.errno)) };
     let rootless_steps = ["clone", "write uid_map", "write gid_map", "make mounts private", "mount tmpfs"];
     if rootless_steps.contains(&failure.step.as_str()) && !rustix::process::geteuid().is_root() {
         return no_user_namespaces(failure, errno);
     }
-    if failure.step == "clone" && matches!(errno, Errno::PERM | Errno::NOSPC) {
+    if failure.step == "clone" && matches!(errno, Some(Errno::PERM | Errno::NOSPC)) {
         return no_user_namespaces(failure, errno);
     }
-    if failure.step == "mount /proc" && errno == Errno::PERM {
+    if failure.step == "mount /proc" && errno == Some(Errno::PERM) {
         return Trouble::new(Reason::UsernsRestricted, "hosts cannot have a /proc of their own here")
             .because("parts of this machine's /proc are hidden, as in a container")
             .fix("docker run --security-opt systempaths=unconfined --security-opt seccomp=unconfined …")
             .or("run outside the container");
     }
-    if errno == Errno::NOSPC || errno == Errno::NOMEM {
+    if matches!(errno, Some(Errno::NOSPC | Errno::NOMEM)) {
         return Trouble::new(Reason::HostNotReady, format!("{what}: {}: {}", failure.step, failure.text))
             .because("the machine has no memory left, or the limit on namespaces is reached")
             .guess("fewer hosts, or: cat /proc/sys/user/max_net_namespaces");
@@ -64,7 +65,7 @@ pub(super) fn explain(failure: &Failure, what: &str) -> Trouble {
     Trouble::new(Reason::HostNotReady, format!("{what}: {detail}{}", failure.text))
 }
 
-fn no_user_namespaces(failure: &Failure, errno: Errno) -> Trouble {
+fn no_user_namespaces(failure: &Failure, errno: Option<Errno>) -> Trouble {
     let trouble = Trouble::new(
         Reason::UsernsRestricted,
         "user namespaces give no rights here, so `namespace` hosts cannot be made",
@@ -96,7 +97,7 @@ fn no_user_namespaces(failure: &Failure, errno: Errno) -> Trouble {
     }
     let what = format!("{} is refused: {}", failure.step, failure.text);
     match errno {
-        Errno::NOSPC => trouble
+        Some(Errno::NOSPC) => trouble
             .because(format!("{what}; a limit on namespaces is reached, here or in a container around this"))
             .guess("cat /proc/sys/user/max_user_namespaces"),
         _ => trouble
@@ -105,5 +106,18 @@ fn no_user_namespaces(failure: &Failure, errno: Errno) -> Trouble {
             ))
             .guess("in Docker: --security-opt seccomp=unconfined --security-opt apparmor=unconfined")
             .or("run as root, which needs no user namespace"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_failure_that_is_not_the_kernels_is_said_as_it_is() {
+        let failure = Failure { step: "start a host".into(), errno: 0, text: "it is running".into() };
+        let trouble = explain(&failure, "start host a");
+        assert_eq!(trouble.text, "start host a: start a host: it is running");
+        assert_eq!(trouble.name, Reason::HostNotReady);
     }
 }

@@ -148,7 +148,8 @@ impl Keeper {
             let mut fds = vec![
                 PollFd::new(stage_alive, PollFlags::IN),
                 PollFd::new(&self.socket, PollFlags::IN),
-                PollFd::new(alive, if self.kept.is_some() { PollFlags::empty() } else { PollFlags::IN }),
+                // A kept testbed's test is over, and its pidfd would say so without end: even unasked, once it is reaped.
+                PollFd::new(if self.kept.is_some() { stage_alive } else { alive }, PollFlags::IN),
             ];
             fds.extend(self.listener.as_ref().map(|listener| PollFd::new(listener, PollFlags::IN)));
             match poll(&mut fds, Some(&timeout)) {
