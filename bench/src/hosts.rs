@@ -8,7 +8,7 @@ use anyhow::{Context, Result, bail};
 use conformance::census;
 
 use crate::bed::Bed;
-use crate::figures::{Bar, figure, median, memory, raw, seconds};
+use crate::figures::{Bar, figure, median, memory, quantile, raw, seconds};
 
 const ROUNDS: usize = 5;
 const KILLS: usize = 10;
@@ -31,10 +31,13 @@ pub(crate) async fn run() -> Result<()> {
     println!(
         "# memory: used = MemTotal - MemFree - Buffers - Cached + Shmem of /proc/meminfo, with 500 hosts less without, / 500;"
     );
-    println!("# the runner's side of the links is in it, pages of evidence files are not");
+    println!(
+        "# the runner's side of the links is in it, pages of evidence files are not; told is the highest"
+    );
     figure("hosts.100.ready", median(&hundred), "s", &Bar::Below(0.6));
     figure("hosts.500.ready", median(&many), "s", &Bar::Below(4.0));
-    figure("hosts.memory", median(&each), "KiB", &Bar::Below(1536.0));
+    // Later rounds find kernel memory that the first has left for reuse.
+    figure("hosts.memory", quantile(&each, 1.0), "KiB", &Bar::Below(1536.0));
     kills()
 }
 

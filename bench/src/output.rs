@@ -17,7 +17,8 @@ pub(crate) async fn run() -> Result<()> {
     let (mut ours, mut cats, mut ratios) = (Vec::new(), Vec::new(), Vec::new());
     let folder = Bed::new(1).await?;
     // Beside the evidence: the same disk.
-    let disk = tempfile::tempdir_in(folder.hosts.evidence().join(".."))?;
+    let evidence = folder.hosts.evidence();
+    let disk = tempfile::tempdir_in(evidence.parent().unwrap_or(&evidence))?;
     need(2, disk.path(), 4)?;
     folder.end().await?;
     for round in 0..=ROUNDS {

@@ -2,6 +2,7 @@
 //! SIGTERM and SIGHUP are one ctrl-C.
 
 use std::process;
+use std::thread;
 use std::time::Duration;
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -23,11 +24,21 @@ impl Interrupt {
     /// Listens from now on. Must be called in a runtime.
     pub(crate) fn listen(output: Output) -> std::io::Result<Self> {
         let (tell, came) = watch::channel(None);
+        // On a thread of its own: a terminal or pipe that takes no more output holds up the others.
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let kinds = [SignalKind::interrupt(), SignalKind::terminate(), SignalKind::hangup()];
-        let signals = kinds.map(|kind| signal(kind).map(|signal| (kind, signal)));
+        let signals = {
+            let _entered = runtime.enter();
+            kinds.map(|kind| signal(kind).map(|signal| (kind, signal)))
+        };
         let [interrupt, terminate, hangup] = signals;
-        tokio::spawn(watch_signals([interrupt?, terminate?, hangup?], tell, output));
-        Ok(Self { came })
+        let signals = [interrupt?, terminate?, hangup?];
+        thread::Builder::new()
+            .name("signals".into())
+            .spawn(move || runtime.block_on(watch_signals(signals, tell)))?;
+        let interrupt = Self { came };
+        tokio::spawn(say(interrupt.clone(), output));
+        Ok(interrupt)
     }
 
     /// Resolves when the run is to be interrupted.
@@ -45,11 +56,18 @@ impl Interrupt {
     }
 }
 
+/// Tells the user that it is ending.
+async fn say(interrupt: Interrupt, output: Output) {
+    interrupt.wait().await;
+    // The line that changes stands there.
+    let erase = if std::io::IsTerminal::is_terminal(&std::io::stderr()) { "\r\x1b[K" } else { "" };
+    output.err(format!("{erase}interrupted: ending the hosts, closing the evidence · again: at once"));
+}
+
 #[expect(clippy::exit, reason = "the second ctrl-C means: now; the kernel reaps what is left")]
 async fn watch_signals(
     [(int, mut interrupt), (term, mut terminate), (hup, mut hangup)]: [(SignalKind, Signal); 3],
     tell: watch::Sender<Option<i32>>,
-    output: Output,
 ) {
     let mut next = async || {
         tokio::select! {
@@ -60,9 +78,6 @@ async fn watch_signals(
     };
     let first = next().await.as_raw_value();
     tell.send_replace(Some(first));
-    // The line that changes stands there.
-    let erase = if std::io::IsTerminal::is_terminal(&std::io::stderr()) { "\r\x1b[K" } else { "" };
-    output.err(format!("{erase}interrupted: ending the hosts, closing the evidence · again: at once"));
     let _second = tokio::time::timeout(END_MAX, next()).await;
     process::exit(128 + first);
 }

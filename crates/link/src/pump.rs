@@ -15,8 +15,11 @@ use crate::link::{LinkError, Shared, Transport};
 
 /// Bytes handed to the transport at a time: a few frames, so that control need not wait behind many.
 const WRITE_MAX: usize = 256 << 10;
-/// Room kept for one read; untouched pages of it cost nothing.
-const READ_MAX: usize = 64 << 10;
+/// Room made for reads: what a unix socket holds, so that most frames of a bulk move arrive whole. Untouched pages of it
+/// cost nothing.
+const READ_MAX: usize = 256 << 10;
+/// With less room than this there is new room made: small messages share one buffer.
+const READ_MIN: usize = 16 << 10;
 /// A deadline for a link that has none.
 const FAR: Duration = Duration::from_secs(24 * 3600);
 
@@ -109,7 +112,9 @@ fn poll_read(
     input: &mut BytesMut,
     context: &mut std::task::Context<'_>,
 ) -> io::Result<Option<usize>> {
-    input.reserve(READ_MAX);
+    if input.capacity() - input.len() < READ_MIN {
+        input.reserve(READ_MAX);
+    }
     // The future holds nothing between polls, so a new one each time is the same read.
     match pin!(transport.read_buf(input)).poll(context) {
         Poll::Pending => Ok(None),

@@ -58,6 +58,8 @@ reasons! {
     ConnectionRefused "connection-refused" Failed,
     /// The test used a host that it had killed.
     HostDown "host-down" Failed,
+    /// The test spoke to a process that had ended.
+    ProcessEnded "process-ended" Failed,
     /// A command was cancelled by the test itself.
     Cancelled "cancelled" Failed,
     /// A whole test was still running at its deadline.

@@ -1,6 +1,6 @@
 //! What testbed, hosts and processes share: the state of one run's hosts.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -45,6 +45,8 @@ struct State {
     /// The last failure that the API returned, unless something succeeded after it.
     failure: Option<Trouble>,
     warnings: Vec<Trouble>,
+    /// Where fetched files were put in the evidence.
+    fetched: HashSet<PathBuf>,
     /// Whether the verdict is given: what ends from now on is not lost.
     over: bool,
 }
@@ -107,6 +109,7 @@ impl Core {
             scopes: vec![scope],
             failure: None,
             warnings: Vec::new(),
+            fetched: HashSet::new(),
             over: false,
         };
         let state = Mutex::new(state);
@@ -115,6 +118,24 @@ impl Core {
 
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A place of its own in the evidence for what is fetched: `path`, `path.2` and so on.
+    pub(crate) fn fetch_place(&self, path: PathBuf) -> PathBuf {
+        let fetched = &mut self.lock().fetched;
+        let numbered = |number: u32| {
+            let mut path = path.clone().into_os_string();
+            path.push(format!(".{number}"));
+            PathBuf::from(path)
+        };
+        let mut place = path.clone();
+        for number in 2.. {
+            if fetched.insert(place.clone()) {
+                break;
+            }
+            place = numbered(number);
+        }
+        place
     }
 
     /// A deadline of the test's own, scaled for slow machines.

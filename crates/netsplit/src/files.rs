@@ -51,12 +51,6 @@ impl Put {
         self.mode = Some(mode);
         self
     }
-
-    /// Says where in the user's file this stands.
-    pub fn at(mut self, place: Option<Place>) -> Self {
-        self.at = place.or(self.at);
-        self
-    }
 }
 
 impl IntoFuture for Put {
@@ -100,12 +94,6 @@ impl Write {
         self.mode = mode;
         self
     }
-
-    /// Says where in the user's file this stands.
-    pub fn at(mut self, place: Option<Place>) -> Self {
-        self.at = place.or(self.at);
-        self
-    }
 }
 
 impl IntoFuture for Write {
@@ -146,12 +134,6 @@ impl Get {
         self.to = Some(path.into());
         self
     }
-
-    /// Says where in the user's file this stands.
-    pub fn at(mut self, place: Option<Place>) -> Self {
-        self.at = place.or(self.at);
-        self
-    }
 }
 
 impl IntoFuture for Get {
@@ -163,7 +145,7 @@ impl IntoFuture for Get {
             let to = self.to.map_or_else(
                 || {
                     let files = self.core.recorder.dir().files(&self.host);
-                    files.join(below_root(&self.path))
+                    self.core.fetch_place(files.join(below_root(&self.path)))
                 },
                 |to| self.core.base.join(to),
             );

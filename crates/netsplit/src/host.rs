@@ -116,7 +116,8 @@ impl Host {
         Write::new(&self.core, self.name(), path.into(), contents.into(), Location::caller())
     }
 
-    /// Fetches a file or folder of the host into the run's evidence.
+    /// Fetches a file or folder of the host into the run's evidence, below `hosts/HOST/files`; one that was fetched
+    /// before stays, and the new one is `NAME.2`.
     #[track_caller]
     pub fn get(&self, path: impl Into<String>) -> Get {
         Get::new(&self.core, self.name(), path.into(), Location::caller())

@@ -138,13 +138,14 @@ impl Process {
     /// Sends a signal to its process group: a number, `"USR1"` or `"SIGUSR1"`.
     ///
     /// # Errors
-    /// When there is no such signal, or the host was lost.
+    /// When there is no such signal, the process has ended, or the host was lost.
     #[track_caller]
     pub fn signal<S: IntoSignal>(&self, signal: S) -> impl Future<Output = Result> + use<S> {
         let (process, number, at) = (self.clone(), signal.into_signal(), Location::caller());
         async move {
             let core = Arc::clone(&process.shared.core);
             let sent = match number {
+                Some(_) if process.outcome().is_some() => Err(process.gone()),
                 Some(number) => {
                     process.shared.signalled(number);
                     process.command(Command::Signal(number)).await
@@ -158,7 +159,7 @@ impl Process {
     /// Writes to its standard input, which must have been left open.
     ///
     /// # Errors
-    /// When its host was lost.
+    /// When it has ended or its host was lost.
     #[track_caller]
     pub fn write<B: Into<Bytes>>(&self, bytes: B) -> impl Future<Output = Result> + use<B> {
         let (process, bytes, at) = (self.clone(), bytes.into(), Location::caller());
@@ -209,7 +210,7 @@ impl Process {
     fn gone(&self) -> Error {
         let core = &self.shared.core;
         match self.outcome() {
-            Some(outcome) => Error::new(Reason::HostDown, format!("{} {outcome} already", self.name()))
+            Some(outcome) => Error::new(Reason::ProcessEnded, format!("{} {outcome} already", self.name()))
                 .with_outcome(outcome),
             None => crate::core::lost(self.host(), &core.why_lost(self.host(), "its agent went away")),
         }

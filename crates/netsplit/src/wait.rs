@@ -204,12 +204,6 @@ impl Wait {
         self
     }
 
-    /// Says where in the user's file this stands.
-    pub fn at(mut self, place: Option<Place>) -> Self {
-        self.at = place.or(self.at);
-        self
-    }
-
     /// Of several lines that are there already, takes the newest rather than the oldest.
     pub fn newest(mut self) -> Self {
         self.newest = true;
@@ -379,11 +373,6 @@ impl Find {
         Self(self.0.since(instant))
     }
 
-    /// Says where in the user's file this stands.
-    pub fn at(self, place: Option<Place>) -> Self {
-        Self(self.0.at(place))
-    }
-
     /// The line rather than the host.
     ///
     /// # Errors
@@ -439,12 +428,6 @@ impl Never {
     /// Looks at everything since the run began, rather than since the last disturbance.
     pub fn since_begin(mut self) -> Self {
         self.wait = self.wait.since_begin();
-        self
-    }
-
-    /// Says where in the user's file this stands.
-    pub fn at(mut self, place: Option<Place>) -> Self {
-        self.wait = self.wait.at(place);
         self
     }
 }

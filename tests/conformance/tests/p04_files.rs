@@ -118,6 +118,19 @@ async fn trees_round_trip(bed: Testbed) -> netsplit::Result {
     Ok(())
 }
 
+/// What was fetched is evidence: a later state of the file does not replace it.
+#[netsplit::test(hosts = 1)]
+async fn what_was_fetched_stays(bed: Testbed) -> netsplit::Result {
+    let a = bed.host("a")?;
+    a.write("/srv/state", "first").await?;
+    let first = a.get("/srv/state").await?;
+    a.write("/srv/state", "second").await?;
+    let second = a.get("/srv/state").await?;
+    assert_eq!((first.text()?.as_str(), second.text()?.as_str()), ("first", "second"));
+    assert!(second.path().ends_with("srv/state.2"), "{}", second.path().display());
+    Ok(())
+}
+
 #[netsplit::test(hosts = 1)]
 async fn thousands_of_small_files(bed: Testbed) -> netsplit::Result {
     let (a, folder) = (bed.host("a")?, scratch());

@@ -160,6 +160,19 @@ async fn a_stopped_process_goes_on(bed: Testbed) -> netsplit::Result {
 }
 
 #[netsplit::test(hosts = 1)]
+async fn what_has_ended_is_not_spoken_to(bed: Testbed) -> netsplit::Result {
+    let a = bed.host("a")?;
+    let process = a.start(sh("exit 3")).await?;
+    process.wait().await?;
+    fails(process.signal("TERM").await, Reason::ProcessEnded);
+    let error = conformance::error_of(process.signal("TERM").await).to_string();
+    assert!(error.contains("a/sh exited 3 already"), "{error}");
+    let signalled = |record: netsplit::model::Record| matches!(record.event, Event::ProcessSignalled { .. });
+    assert!(!conformance::log::events(&bed).into_iter().any(signalled), "nothing was sent");
+    Ok(())
+}
+
+#[netsplit::test(hosts = 1)]
 async fn a_dropped_handle_leaves_its_process_running(bed: Testbed) -> netsplit::Result {
     let a = bed.host("a")?;
     drop(a.start(sh("echo up; sleep 0.2; echo still here; sleep 1000")).await?);

@@ -52,7 +52,7 @@ pub(super) fn code_of(text: &str) -> String {
                     continue;
                 }
             },
-            [b'\'', ..] => at + character(rest),
+            [b'\'', ..] if character(rest) > 1 => at + character(rest),
             _ => {
                 at += 1;
                 continue;

@@ -90,7 +90,7 @@ fn shown_length(line: &str, code: &str) -> usize {
         return 0;
     }
     let words = code.split_whitespace().map(|word| word.chars().count() + 1).sum();
-    if is_comment || !line.contains('"') { line.chars().count() } else { words }
+    if is_comment { line.chars().count() } else { words }
 }
 
 fn begins_with_words(text: &str) -> bool {

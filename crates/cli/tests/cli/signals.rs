@@ -1,9 +1,11 @@
 //! ctrl-C once and twice, the terminal gone, kill -9: what is left is evidence, and nothing else.
 
 
-use std::process::Command;
-use std::time::Duration;
+use std::process::{Child, Command};
+use std::time::{Duration, Instant};
 
+use rustix::fs::OFlags;
+use rustix::pipe::PipeFlags;
 use rustix::pty::OpenptFlags;
 
 use crate::support::{LONG, Project, Started, nothing_left, wait};
@@ -19,9 +21,25 @@ fn busy(mark: &str) -> Project {
     project
 }
 
+/// Until ctrl-C is no longer the death of it.
+fn wait_for_handlers(child: &Child) {
+    let handles_int = || {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", child.id())).unwrap();
+        let caught = status.lines().find_map(|line| line.strip_prefix("SigCgt:")).unwrap().trim();
+        u64::from_str_radix(caught, 16).unwrap() & 2 != 0
+    };
+    let begun = Instant::now();
+    while !handles_int() {
+        assert!(begun.elapsed() < LONG, "no handler for SIGINT");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
 fn start(project: &Project) -> Started {
     let started = project.start(&["run", "busy.toml"]);
-    project.wait_for_event("\"kind\":\"output\"");
+    for host in ["a", "b"] {
+        project.wait_for_event(&format!("\"kind\":\"output\",\"process\":\"{host}/sh.1\""));
+    }
     started
 }
 
@@ -99,6 +117,26 @@ fn the_terminal_goes_away() {
     wait(&mut child, LONG);
     nothing_left("NS_TEST_HUP=1");
     assert_eq!(project.verdict()["reason"]["name"], "interrupted");
+}
+
+/// A pipe that nobody reads, or a terminal that is stopped.
+#[test]
+fn output_that_nobody_takes_does_not_hold_up_the_end() {
+    let project = busy("NS_TEST_STUCK");
+    let (reader, full) = rustix::pipe::pipe_with(PipeFlags::NONBLOCK | PipeFlags::CLOEXEC).unwrap();
+    while rustix::io::write(&full, &[b'x'; 4096]).is_ok() {}
+    rustix::fs::fcntl_setfl(&full, OFlags::empty()).unwrap();
+    // Its first line waits for ever.
+    let mut child = project.command(&["run", "busy.toml"]).stdout(full).spawn().unwrap();
+    wait_for_handlers(&child);
+    let pid = rustix::process::Pid::from_child(&child);
+    rustix::process::kill_process(pid, rustix::process::Signal::INT).unwrap();
+    let begun = Instant::now();
+    wait(&mut child, LONG);
+    assert_eq!(child.wait().unwrap().code(), Some(130));
+    assert!(begun.elapsed() < Duration::from_secs(10), "{:?}", begun.elapsed());
+    drop(reader);
+    nothing_left("NS_TEST_STUCK=1");
 }
 
 #[test]

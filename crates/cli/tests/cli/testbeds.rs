@@ -4,7 +4,7 @@
 use std::io::Write;
 use std::process::Stdio;
 
-use crate::support::{Project, nothing_left};
+use crate::support::{Project, left_behind, nothing_left};
 
 #[test]
 fn a_kept_testbed_can_be_entered_and_ends_with_clean() {
@@ -30,6 +30,17 @@ fn a_kept_testbed_can_be_entered_and_ends_with_clean() {
     project.run(&["runs"]).expect(0).says("failed");
     project.run(&["clean", "--all"]).expect(0);
     assert_eq!(project.run(&["runs"]).out(), "");
+}
+
+/// Nobody could reach such a testbed any more.
+#[test]
+fn a_kept_testbed_ends_with_its_directory() {
+    let project = Project::new();
+    project.scenario("x.toml", "{ start = \"env NS_TEST_GONE=1 sleep 1000\", on = \"a\" },\n{ run = \"false\", on = \"a\" }");
+    project.run(&["run", "x.toml", "--keep", "failed"]).expect(1).says("kept: netsplit enter");
+    assert!(!left_behind("NS_TEST_GONE=1").is_empty(), "it is kept");
+    std::fs::remove_dir_all(project.path().join(".netsplit")).unwrap();
+    nothing_left("NS_TEST_GONE=1");
 }
 
 #[test]

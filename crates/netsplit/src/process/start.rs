@@ -226,12 +226,6 @@ impl Start {
         self
     }
 
-    /// Says where in the user's file this stands.
-    pub fn at(mut self, place: Option<netsplit_model::Place>) -> Self {
-        self.at = place.or(self.at);
-        self
-    }
-
     async fn start(self) -> Result<Process> {
         let (core, at, ready) = (Arc::clone(&self.core), self.at.clone(), self.ready.clone());
         let started = self.started().await;
@@ -447,12 +441,6 @@ impl Run {
     /// With which ends to be content, instead of exit code 0: `3`, `[0, 1]`, [`Exit::Any`].
     pub fn exits(mut self, exit: impl Into<Exit>) -> Self {
         self.exit = exit.into();
-        self
-    }
-
-    /// Says where in the user's file this stands.
-    pub fn at(mut self, place: Option<netsplit_model::Place>) -> Self {
-        self.start = self.start.at(place);
         self
     }
 

@@ -22,6 +22,8 @@ use super::sys::{self, CLONE_NEWIPC, CLONE_NEWNET, CLONE_NEWNS, CLONE_NEWPID, CL
 
 /// A testbed that was kept ends by itself after this.
 const KEPT_MAX: Duration = Duration::from_secs(24 * 3600);
+/// How often a kept testbed looks whether its run's directory is still there.
+const LOOK_EVERY: Duration = Duration::from_secs(2);
 /// How long a stage that could not stand may take to say why.
 const LAST_WORDS_MAX: Duration = Duration::from_secs(2);
 const NEVER: Duration = Duration::from_secs(3650 * 24 * 3600);
@@ -143,8 +145,11 @@ impl Keeper {
     /// Until the stage has ended, or the test has and did not leave the testbed to us.
     fn watch(&mut self, alive: &OwnedFd, stage_alive: &OwnedFd) -> io::Result<()> {
         loop {
-            let left = self.kept.map_or(NEVER, |since| KEPT_MAX.saturating_sub(since.elapsed()));
-            let timeout = Timespec::try_from(left).map_err(io::Error::other)?;
+            let timeout = if self.kept.is_some() { LOOK_EVERY } else { NEVER };
+            let timeout = Timespec::try_from(timeout).map_err(io::Error::other)?;
+            if self.kept.is_some_and(|since| since.elapsed() > KEPT_MAX || !self.is_reachable()) {
+                return Ok(());
+            }
             let mut fds = vec![
                 PollFd::new(stage_alive, PollFlags::IN),
                 PollFd::new(&self.socket, PollFlags::IN),
@@ -155,7 +160,6 @@ impl Keeper {
             match poll(&mut fds, Some(&timeout)) {
                 Err(rustix::io::Errno::INTR) => continue,
                 Err(error) => return Err(error.into()),
-                Ok(0) => return Ok(()),
                 Ok(_) => {}
             }
             let ready: Vec<bool> = fds.iter().map(|fd| !fd.revents().is_empty()).collect();
@@ -185,6 +189,11 @@ impl Keeper {
             None => std::thread::sleep(Duration::from_millis(1)),
         }
         Ok(())
+    }
+
+    /// Whether others can still find this testbed: not once the run's directory is removed.
+    fn is_reachable(&self) -> bool {
+        self.listener.is_some() && self.dir.as_ref().is_some_and(socket::is_there)
     }
 
     /// Passes a new client on to the stage, if it is of our user.

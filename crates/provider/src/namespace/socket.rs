@@ -38,6 +38,11 @@ pub(super) fn dial(dir: &Path) -> io::Result<OwnedFd> {
     Ok(socket)
 }
 
+/// Whether the socket in `dir` can still be found by its name.
+pub(super) fn is_there(dir: &OwnedFd) -> bool {
+    rustix::fs::statat(dir, NAME, AtFlags::empty()).is_ok()
+}
+
 pub(super) fn unlink(dir: &OwnedFd) {
     // `clean` may have removed the directory already.
     for name in [NAME, LOCK] {
