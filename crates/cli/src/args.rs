@@ -7,7 +7,9 @@ use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 /// Tests for systems that run on more than one host.
 #[derive(Debug, Parser)]
 #[command(name = "netsplit", version, max_term_width = 100, propagate_version = true)]
-#[command(after_help = "First steps:  netsplit doctor   ·   netsplit new first.toml -- ./server   ·   netsplit run first.toml")]
+#[command(
+    after_help = "First steps:  netsplit doctor   ·   netsplit new first.toml -- ./server   ·   netsplit run first.toml"
+)]
 pub(crate) struct Cli {
     /// When to use colour
     #[arg(long, global = true, value_name = "WHEN", default_value = "auto")]

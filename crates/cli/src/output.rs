@@ -24,7 +24,10 @@ impl Output {
             When::Auto if is_terminal && netsplit::settings::wants_colour() => Paint::Colour,
             When::Auto => Paint::Plain,
         };
-        Self { paint: paint(std::io::stdout().is_terminal()), paint_err: paint(std::io::stderr().is_terminal()) }
+        Self {
+            paint: paint(std::io::stdout().is_terminal()),
+            paint_err: paint(std::io::stderr().is_terminal()),
+        }
     }
 
     /// A line of data.

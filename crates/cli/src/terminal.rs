@@ -68,7 +68,8 @@ struct View {
 
 impl Screen {
     pub(crate) fn new(output: Output, progress: Progress, total: usize, quiet: bool) -> Self {
-        let live = progress == Progress::Auto && std::io::stderr().is_terminal() && !netsplit::settings::is_dumb();
+        let live =
+            progress == Progress::Auto && std::io::stderr().is_terminal() && !netsplit::settings::is_dumb();
         let state = State {
             output,
             single: total == 1,
@@ -140,7 +141,11 @@ impl Screen {
         let is_bad = !matches!(verdict.verdict, Verdict::Passed | Verdict::Skipped);
         let shown_below = state.single && is_bad && !lines.is_empty();
         if !(state.quiet && passed) && !shown_below {
-            let line = if state.single { single_end(verdict, faults, kept, state.output) } else { many_end(verdict, state.output) };
+            let line = if state.single {
+                single_end(verdict, faults, kept, state.output)
+            } else {
+                many_end(verdict, state.output)
+            };
             state.print(&line);
         }
         if !lines.is_empty() {
@@ -212,7 +217,14 @@ impl State {
         }
         let line = match self.runs.values().next() {
             Some(view) if self.runs.len() == 1 && self.total == 1 => view.line(),
-            Some(view) => format!("{} of {} done · {} running · {} › {}", self.done, self.total, self.runs.len(), view.name, view.line()),
+            Some(view) => format!(
+                "{} of {} done · {} running · {} › {}",
+                self.done,
+                self.total,
+                self.runs.len(),
+                view.name,
+                view.line()
+            ),
             None => return,
         };
         let room = columns().saturating_sub(3);
@@ -254,10 +266,16 @@ impl View {
             }
             Event::TestEnded { verdict, reason, .. } => {
                 let more = match (verdict, reason) {
-                    (Verdict::Skipped, Some(reason)) => format!("skipped: {}", reason.text.lines().next().unwrap_or_default()),
+                    (Verdict::Skipped, Some(reason)) => {
+                        format!("skipped: {}", reason.text.lines().next().unwrap_or_default())
+                    }
                     _ => steps(self.steps),
                 };
-                let word = if *verdict == Verdict::Passed { String::new() } else { format!("   {}", output.paint.verdict(*verdict)) };
+                let word = if *verdict == Verdict::Passed {
+                    String::new()
+                } else {
+                    format!("   {}", output.paint.verdict(*verdict))
+                };
                 return Some(timed(record.time(), &self.test, &more) + &word);
             }
             Event::StepBegan { step, text, .. } => {
@@ -291,8 +309,12 @@ impl View {
 
     fn hosts_ready(&mut self, time: Duration, output: Output) -> String {
         self.ready.sort();
-        let mut shown: Vec<_> =
-            self.ready.iter().take(6).map(|(host, address)| format!("{} {address}", output.paint.host(host, host))).collect();
+        let mut shown: Vec<_> = self
+            .ready
+            .iter()
+            .take(6)
+            .map(|(host, address)| format!("{} {address}", output.paint.host(host, host)))
+            .collect();
         if self.ready.len() > 6 {
             shown.push(format!("and {} more", self.ready.len() - 6));
         }
@@ -303,7 +325,9 @@ impl View {
     fn line(&self) -> String {
         if self.test.is_empty() {
             return match self.ready.len() {
-                up if up < self.hosts => format!("hosts {up} of {} · {}", self.hosts, Measured(self.begun.elapsed())),
+                up if up < self.hosts => {
+                    format!("hosts {up} of {} · {}", self.hosts, Measured(self.begun.elapsed()))
+                }
                 _ => format!("files and first steps · {}", Measured(self.begun.elapsed())),
             };
         }
@@ -311,9 +335,19 @@ impl View {
         match self.waits.values().next() {
             Some((pattern, on, within, since)) => {
                 let time = Measured(since.elapsed());
-                line += &format!(" · waiting for `{}` on {on} · {time} of {}", middle(&clean(pattern)), Wanted(*within));
+                line += &format!(
+                    " · waiting for `{}` on {on} · {time} of {}",
+                    middle(&clean(pattern)),
+                    Wanted(*within)
+                );
             }
-            None => line += &format!(" · {} · {}", middle(&clean(&self.step_text)), Measured(self.step_began.elapsed())),
+            None => {
+                line += &format!(
+                    " · {} · {}",
+                    middle(&clean(&self.step_text)),
+                    Measured(self.step_began.elapsed())
+                )
+            }
         }
         for (host, what) in &self.power {
             line += &format!(" · {host} {what}");
@@ -346,7 +380,11 @@ fn steps(count: u32) -> String {
 
 /// A line of a run told in detail: when, what, more.
 fn timed(time: Duration, what: &str, more: &str) -> String {
-    let what: String = if what.chars().count() > NAME_WIDTH * 2 { what.chars().take(NAME_WIDTH * 2).collect() } else { what.to_owned() };
+    let what: String = if what.chars().count() > NAME_WIDTH * 2 {
+        what.chars().take(NAME_WIDTH * 2).collect()
+    } else {
+        what.to_owned()
+    };
     format!("{:>8}  {what:<NAME_WIDTH$} {more}", Measured(time).to_string()).trim_end().to_owned()
 }
 
@@ -369,11 +407,19 @@ fn single_end(verdict: &VerdictFile, faults: usize, kept: bool, output: Output) 
         Some(teardown) if !teardown.ok => ", teardown had errors",
         _ => ", nothing left behind",
     };
-    format!("{}{:>7}   {}{faults}{left}", output.paint.verdict_padded(verdict.verdict, 9), seconds(verdict).to_string(), steps(count))
+    format!(
+        "{}{:>7}   {}{faults}{left}",
+        output.paint.verdict_padded(verdict.verdict, 9),
+        seconds(verdict).to_string(),
+        steps(count)
+    )
 }
 
 fn many_end(verdict: &VerdictFile, output: Output) -> String {
-    let bad = verdict.tests.iter().find(|test| test.verdict == verdict.verdict && verdict.verdict != Verdict::Passed);
+    let bad = verdict
+        .tests
+        .iter()
+        .find(|test| test.verdict == verdict.verdict && verdict.verdict != Verdict::Passed);
     let name = match bad {
         Some(test) => format!("{} › {}", verdict.test, test.name),
         None => verdict.test.clone(),
@@ -382,7 +428,11 @@ fn many_end(verdict: &VerdictFile, output: Output) -> String {
         (Some(reason), Verdict::Skipped) => format!("   {}", reason.text.lines().next().unwrap_or_default()),
         _ => String::new(),
     };
-    format!("{}{:>7}  {name}{more}", output.paint.verdict_padded(verdict.verdict, 9), seconds(verdict).to_string())
+    format!(
+        "{}{:>7}  {name}{more}",
+        output.paint.verdict_padded(verdict.verdict, 9),
+        seconds(verdict).to_string()
+    )
 }
 
 /// How wide the terminal is.

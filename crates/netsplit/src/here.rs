@@ -51,17 +51,31 @@ pub struct HereOutput {
     pub stderr: Vec<u8>,
 }
 
-pub(crate) async fn run(engine: &Handle, recorder: &Recorder, number: u32, spec: HereSpec) -> Result<HereOutput> {
+pub(crate) async fn run(
+    engine: &Handle,
+    recorder: &Recorder,
+    number: u32,
+    spec: HereSpec,
+) -> Result<HereOutput> {
     let recorder = recorder.clone();
     run_on(engine, async move {
         let process = ProcessName::new(HostName::here(), &spec.name, number);
-        recorder.event(Event::ProcessStarted { process: process.clone(), argv: spec.argv.clone(), pty: false });
+        recorder.event(Event::ProcessStarted {
+            process: process.clone(),
+            argv: spec.argv.clone(),
+            pty: false,
+        });
         let outcome = match start(&spec) {
             Ok(child) => follow(child, &recorder, &process, &spec).await,
             Err(error) => not_started(&spec, &error),
         };
         let (name, ended) = (process.clone(), outcome.clone());
-        recorder.process_ended(&process, |stdout, stderr| Event::ProcessEnded { process: name, outcome: ended, stdout, stderr });
+        recorder.process_ended(&process, |stdout, stderr| Event::ProcessEnded {
+            process: name,
+            outcome: ended,
+            stdout,
+            stderr,
+        });
         let dir = recorder.dir();
         // A stream without output has no file.
         let read = |stream| std::fs::read(dir.stream(&process, stream)).unwrap_or_default();
@@ -151,7 +165,12 @@ fn outcome(status: std::process::ExitStatus) -> Outcome {
     }
 }
 
-async fn keep(stream: Option<impl AsyncRead + Unpin>, recorder: &Recorder, process: &ProcessName, which: Stream) {
+async fn keep(
+    stream: Option<impl AsyncRead + Unpin>,
+    recorder: &Recorder,
+    process: &ProcessName,
+    which: Stream,
+) {
     let Some(mut stream) = stream else { return };
     let mut bytes = Vec::with_capacity(READ_MAX);
     while let Ok(1..) = stream.read_buf(&mut bytes).await {

@@ -62,8 +62,8 @@ pub mod prelude {
     pub use std::time::Duration;
 
     pub use crate::{
-        Capability, Exit, Host, Line, Machine, Outcome, Process, Testbed, eventually, local, millis, secs, sh,
-        wait_all, wait_any,
+        Capability, Exit, Host, Line, Machine, Outcome, Process, Testbed, eventually, local, millis, secs,
+        sh, wait_all, wait_any,
     };
 }
 

@@ -132,7 +132,19 @@ impl Run {
         let engine = Engine::start().map_err(no_room)?;
         let ticking = recorder.clone();
         engine.handle().spawn(tick(ticking));
-        Ok(Self { settings, spec, runs, dir, id, seed, engine, recorder, core: None, here: Mutex::default(), _lock: lock })
+        Ok(Self {
+            settings,
+            spec,
+            runs,
+            dir,
+            id,
+            seed,
+            engine,
+            recorder,
+            core: None,
+            here: Mutex::default(),
+            _lock: lock,
+        })
     }
 
     /// The run's id.

@@ -26,7 +26,12 @@ pub enum Level {
 }
 
 /// `trouble` with the line it is about, as `line` finds it; lines that each end with a newline.
-pub fn trouble(trouble: &Trouble, level: Level, line: impl Fn(&Place) -> Option<String>, paint: Paint) -> String {
+pub fn trouble(
+    trouble: &Trouble,
+    level: Level,
+    line: impl Fn(&Place) -> Option<String>,
+    paint: Paint,
+) -> String {
     let mut out = head(trouble, level, paint);
     let mut hint = trouble.hint.as_deref();
     if let Some(place) = &trouble.place {

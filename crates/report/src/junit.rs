@@ -71,7 +71,8 @@ fn case(dir: &RunDir, run: &VerdictFile, test: &TestReport) -> TestCase {
 fn status(test: &TestReport) -> TestCaseStatus {
     let name = test.reason.as_ref().map_or(Reason::Unfinished, |reason| reason.name);
     let text = test.reason.as_ref().map(Trouble::to_string).unwrap_or_default();
-    let first = test.reason.as_ref().and_then(|reason| reason.text.lines().next()).unwrap_or_default().to_owned();
+    let first =
+        test.reason.as_ref().and_then(|reason| reason.text.lines().next()).unwrap_or_default().to_owned();
     match test.verdict {
         Verdict::Passed => TestCaseStatus::success(),
         Verdict::Skipped => {

@@ -9,7 +9,10 @@ const KVCTL: &str = env!("CARGO_BIN_EXE_kvctl");
 async fn survives_losing_the_leader(bed: Testbed) -> netsplit::Result {
     bed.set_env("KVCTL_SERVERS", bed.addresses(7000));
     for host in bed.hosts() {
-        host.start(local(KVD)).args(["--listen", ":7000", "--peers", &bed.addresses(7000)]).ready("listening").await?;
+        host.start(local(KVD))
+            .args(["--listen", ":7000", "--peers", &bed.addresses(7000)])
+            .ready("listening")
+            .await?;
     }
     let leader = bed.find("became leader").await?;
     leader.run(local(KVCTL)).args(["put", "x", "1"]).await?;

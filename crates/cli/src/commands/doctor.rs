@@ -40,7 +40,9 @@ pub(crate) fn run(args: &DoctorArgs, output: Output) -> anyhow::Result<ExitCode>
             return Err(netsplit::run::unknown_provider(name).into());
         }
     }
-    let names = netsplit_provider::names().iter().filter(|name| args.provider.as_ref().is_none_or(|only| only == *name));
+    let names = netsplit_provider::names()
+        .iter()
+        .filter(|name| args.provider.as_ref().is_none_or(|only| only == *name));
     let mut health = Vec::new();
     for name in names {
         if let Some(provider) = netsplit_provider::by_name(name) {
@@ -68,7 +70,9 @@ async fn examine(provider: &dyn Provider) -> Health {
 
 /// Makes one host, asks it what is read-only, and takes it down.
 async fn make_host(provider: &dyn Provider) -> Result<(Duration, Vec<String>), Trouble> {
-    let here = |error: std::io::Error| Trouble::new(netsplit::Reason::DiskFull, format!("no folder for a try: {error}"));
+    let here = |error: std::io::Error| {
+        Trouble::new(netsplit::Reason::DiskFull, format!("no folder for a try: {error}"))
+    };
     let dir = std::env::temp_dir().join(format!("netsplit-doctor-{}", std::process::id()));
     std::fs::create_dir_all(&dir).map_err(here)?;
     let begun = Instant::now();
@@ -78,7 +82,9 @@ async fn make_host(provider: &dyn Provider) -> Result<(Duration, Vec<String>), T
         let spec = HostSpec { name: HostName::numbered(1).remove(0), disk: None };
         bed.add_hosts(vec![spec], &mut |host| made = Some(host)).await?;
         let asked = match made {
-            Some(made) => read_only(Link::dial(Config::default(), SessionId([0; 16]), None, made.transport)).await,
+            Some(made) => {
+                read_only(Link::dial(Config::default(), SessionId([0; 16]), None, made.transport)).await
+            }
             None => Err(Trouble::new(netsplit::Reason::HostNotReady, "no host was made")),
         };
         let took = begun.elapsed();
@@ -92,7 +98,9 @@ async fn make_host(provider: &dyn Provider) -> Result<(Duration, Vec<String>), T
 
 /// Asks the host which folders it could not put a layer over.
 async fn read_only(link: Link) -> Result<Vec<String>, Trouble> {
-    let lost = |error: netsplit_link::LinkError| Trouble::new(netsplit::Reason::HostNotReady, format!("the host went away: {error}"));
+    let lost = |error: netsplit_link::LinkError| {
+        Trouble::new(netsplit::Reason::HostNotReady, format!("the host went away: {error}"))
+    };
     link.connected().await.map_err(lost)?;
     let mut channel = link.open(Priority::Control).await.map_err(lost)?;
     let request = Request::from(Body::Get(Get { path: "/run/netsplit/read-only".into() }));
@@ -114,9 +122,17 @@ fn show(health: &Health, output: Output) {
         Ok((took, read_only)) => {
             let can: Vec<_> = health.capabilities.iter().map(ToString::to_string).collect();
             let word = output.paint.help("can run");
-            output.out(format!("{:<11}{word}   a host in {:.0} ms · {}", health.name, took.as_secs_f64() * 1e3, can.join(" ")));
+            output.out(format!(
+                "{:<11}{word}   a host in {:.0} ms · {}",
+                health.name,
+                took.as_secs_f64() * 1e3,
+                can.join(" ")
+            ));
             if !read_only.is_empty() {
-                output.out(format!("           read-only on hosts: {} (something is mounted below)", read_only.join(" ")));
+                output.out(format!(
+                    "           read-only on hosts: {} (something is mounted below)",
+                    read_only.join(" ")
+                ));
             }
         }
         Err(trouble) => {

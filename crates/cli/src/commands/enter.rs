@@ -81,7 +81,9 @@ pub(crate) async fn at_stop(dir: &RunDir, host: Option<&HostName>, step: &str) {
         output.err("there is no terminal to open a shell on; with --keep always the testbed stays");
         return;
     }
-    output.err(format!("a shell on {host}; exit ends the run · another host meanwhile: netsplit enter {id} HOST"));
+    output.err(format!(
+        "a shell on {host}; exit ends the run · another host meanwhile: netsplit enter {id} HOST"
+    ));
     if let Err(error) = enter(dir.path(), host, &[]).await {
         output.error(&error);
     }
@@ -89,17 +91,26 @@ pub(crate) async fn at_stop(dir: &RunDir, host: Option<&HostName>, step: &str) {
 
 /// Runs a command in a host, on this terminal if there is one. Returns what `enter` exits with.
 async fn enter(dir: &Path, host: &HostName, command: &[String]) -> anyhow::Result<u8> {
-    let gone = |error: std::io::Error| Trouble::new(Reason::NoSuchRun, format!("the testbed does not answer: {error}"));
+    let gone = |error: std::io::Error| {
+        Trouble::new(Reason::NoSuchRun, format!("the testbed does not answer: {error}"))
+    };
     let bed: Arc<dyn Bed> = namespace::attach(dir).map_err(gone)?;
     let transport = bed.connect(host).await?;
-    let link = Link::dial(Config { name: "enter".into(), ..Config::default() }, SessionId(session()), None, transport);
+    let link = Link::dial(
+        Config { name: "enter".into(), ..Config::default() },
+        SessionId(session()),
+        None,
+        transport,
+    );
     link.connected().await?;
     let terminal = Terminal::take();
     let channel = start(&link, host, command, terminal.as_ref()).await?;
     let outcome = carry(channel, terminal.is_some()).await?;
     drop(terminal);
     match &outcome {
-        Outcome::CouldNotStart(reason) => Output::new(crate::args::When::Auto).err(format!("error: {}", reason.text)),
+        Outcome::CouldNotStart(reason) => {
+            Output::new(crate::args::When::Auto).err(format!("error: {}", reason.text))
+        }
         Outcome::AgentLost { reason } => Output::new(crate::args::When::Auto).err(format!("error: {reason}")),
         _ => {}
     }
@@ -110,12 +121,18 @@ async fn enter(dir: &Path, host: &HostName, command: &[String]) -> anyhow::Resul
 fn session() -> [u8; 16] {
     let mut id = [0; 16];
     id[..4].copy_from_slice(&std::process::id().to_le_bytes());
-    let nanos = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default().as_nanos();
+    let nanos =
+        std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default().as_nanos();
     id[4..12].copy_from_slice(&nanos.to_le_bytes()[..8]);
     id
 }
 
-async fn start(link: &Link, host: &HostName, command: &[String], terminal: Option<&Terminal>) -> anyhow::Result<Channel> {
+async fn start(
+    link: &Link,
+    host: &HostName,
+    command: &[String],
+    terminal: Option<&Terminal>,
+) -> anyhow::Result<Channel> {
     let argv = if command.is_empty() {
         ["/bin/sh", "-c", SHELL].map(str::to_owned).to_vec()
     } else {
@@ -157,7 +174,10 @@ async fn carry(channel: Channel, is_terminal: bool) -> anyhow::Result<Outcome> {
     let Channel { sender, mut receiver } = channel;
     let feeding = tokio::spawn(feed(sender.clone()));
     let resizing = tokio::spawn(async move {
-        let Ok(mut resized) = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::window_change()) else { return };
+        let Ok(mut resized) = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::window_change())
+        else {
+            return;
+        };
         while is_terminal && resized.recv().await.is_some() {
             let resize = ProcessCommand::from(Command::Resize(size()));
             if sender.send_message(&resize).await.is_err() {
@@ -181,8 +201,12 @@ async fn carry(channel: Channel, is_terminal: bool) -> anyhow::Result<Outcome> {
                     break outcome(&ended);
                 }
             }
-            Received::Lost(error) => break Outcome::AgentLost { reason: format!("the host went away: {error}") },
-            Received::Finished | Received::Reset => break Outcome::AgentLost { reason: "the agent gave it up".into() },
+            Received::Lost(error) => {
+                break Outcome::AgentLost { reason: format!("the host went away: {error}") };
+            }
+            Received::Finished | Received::Reset => {
+                break Outcome::AgentLost { reason: "the agent gave it up".into() };
+            }
         }
     };
     feeding.abort();

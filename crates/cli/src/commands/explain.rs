@@ -21,7 +21,9 @@ pub(crate) fn run(args: &ExplainArgs, output: Output) -> anyhow::Result<ExitCode
     let Some(reason) = Reason::named(wanted) else {
         let near = nearest(wanted, Reason::ALL.iter().map(|reason| reason.as_str()));
         let hint = near.map(|near| format!("; did you mean `{near}`?")).unwrap_or_default();
-        return Err(Trouble::new(Reason::UnknownName, format!("no message is called `{wanted}`{hint}")).guess("netsplit explain").into());
+        return Err(Trouble::new(Reason::UnknownName, format!("no message is called `{wanted}`{hint}"))
+            .guess("netsplit explain")
+            .into());
     };
     output.out(page(reason).unwrap_or_default().trim());
     Ok(ExitCode::SUCCESS)

@@ -33,7 +33,8 @@ pub(crate) fn completions(args: &CompletionsArgs, output: Output) -> anyhow::Res
 
 pub(crate) fn man(args: &ManArgs) -> anyhow::Result<ExitCode> {
     fs::create_dir_all(&args.dir).with_context(|| format!("`{}` cannot be made", args.dir.display()))?;
-    clap_mangen::generate_to(Cli::command(), &args.dir).with_context(|| format!("`{}` cannot be written", args.dir.display()))?;
+    clap_mangen::generate_to(Cli::command(), &args.dir)
+        .with_context(|| format!("`{}` cannot be written", args.dir.display()))?;
     Ok(ExitCode::SUCCESS)
 }
 

@@ -75,7 +75,9 @@ fn search(folder: &Path, found: &mut Vec<Input>) {
         }
         if path.is_dir() {
             search(&path, found);
-        } else if name.ends_with(".toml") && fs::read_to_string(&path).is_ok_and(|text| Scenario::is_scenario(&text)) {
+        } else if name.ends_with(".toml")
+            && fs::read_to_string(&path).is_ok_and(|text| Scenario::is_scenario(&text))
+        {
             found.push(Input { file: path, line: None });
         }
     }

@@ -59,11 +59,15 @@ fn need(need: &Need) -> String {
 
 fn document(name: &str, linted: Result<Linted, netsplit_scenario::Mistakes>) -> serde_json::Value {
     match linted {
-        Err(mistakes) => json!({ "file": name, "mistakes": mistakes.troubles, "warnings": mistakes.warnings }),
+        Err(mistakes) => {
+            json!({ "file": name, "mistakes": mistakes.troubles, "warnings": mistakes.warnings })
+        }
         Ok(Linted::Scenario(loaded)) => {
             let needs: Vec<_> = loaded.scenario.needs().iter().map(|need| need.capability).collect();
             json!({ "file": name, "mistakes": [], "warnings": loaded.warnings, "needs": needs })
         }
-        Ok(Linted::Part { warnings, .. }) => json!({ "file": name, "mistakes": [], "warnings": warnings, "part": true }),
+        Ok(Linted::Part { warnings, .. }) => {
+            json!({ "file": name, "mistakes": [], "warnings": warnings, "part": true })
+        }
     }
 }

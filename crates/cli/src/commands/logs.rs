@@ -48,7 +48,9 @@ pub(crate) fn run(args: &LogsArgs, output: Output) -> anyhow::Result<ExitCode> {
         }
     }
     let grep = args.grep.as_deref().map(Regex::new).transpose();
-    let grep = grep.map_err(|error| Trouble::new(Reason::BadRegex, format!("--grep is no regular expression: {error}")))?;
+    let grep = grep.map_err(|error| {
+        Trouble::new(Reason::BadRegex, format!("--grep is no regular expression: {error}"))
+    })?;
     let filter = Filter { names, since: since(args.since.as_deref(), &run)?, grep, json: args.json, output };
     follow(&run, args.follow, &filter)?;
     Ok(ExitCode::SUCCESS)
@@ -65,14 +67,17 @@ fn has(run: &Run, name: &str) -> bool {
 }
 
 fn is_named(process: &ProcessName, name: &str) -> bool {
-    process.host().as_str() == name || process.to_string() == name || format!("{}/{}", process.host(), process.name()) == name
+    process.host().as_str() == name
+        || process.to_string() == name
+        || format!("{}/{}", process.host(), process.name()) == name
 }
 
 /// `2s` since the begin, `-2s` before the end.
 fn since(text: Option<&str>, run: &Run) -> anyhow::Result<Duration> {
     let Some(text) = text else { return Ok(Duration::ZERO) };
     let (before_end, text) = text.strip_prefix('-').map_or((false, text), |text| (true, text));
-    let time = units::duration(text).map_err(|error| Trouble::new(Reason::BadValue, format!("--since: {error}")))?;
+    let time =
+        units::duration(text).map_err(|error| Trouble::new(Reason::BadValue, format!("--since: {error}")))?;
     let end = run.dir.read_events()?.last().map_or(Duration::ZERO, Record::time);
     Ok(if before_end { end.saturating_sub(time) } else { time })
 }
@@ -88,7 +93,11 @@ fn follow(run: &Run, on: bool, filter: &Filter) -> anyhow::Result<()> {
         while events.read_until(b'\n', &mut line)? > 0 && line.ends_with(b"\n") {
             let record: Record = serde_json::from_slice(&line)?;
             line.clear();
-            merger.take(&record, |process, _| filter.wants(process), |at, process, stream, text| filter.show(at, process, stream, text))?;
+            merger.take(
+                &record,
+                |process, _| filter.wants(process),
+                |at, process, stream, text| filter.show(at, process, stream, text),
+            )?;
         }
         if !on || is_over {
             break;

@@ -14,7 +14,9 @@ use crate::output::Output;
 pub(crate) fn run(args: &NewArgs, output: Output) -> anyhow::Result<ExitCode> {
     let name = args.file.display().to_string();
     if !name.ends_with(".toml") {
-        return Err(Trouble::new(Reason::BadName, format!("`{name}` does not end in .toml")).fix(format!("netsplit new {name}.toml …")).into());
+        return Err(Trouble::new(Reason::BadName, format!("`{name}` does not end in .toml"))
+            .fix(format!("netsplit new {name}.toml …"))
+            .into());
     }
     let text = new_scenario(&name, args.hosts, &args.command);
     if let Some(parent) = args.file.parent() {
@@ -23,14 +25,16 @@ pub(crate) fn run(args: &NewArgs, output: Output) -> anyhow::Result<ExitCode> {
     let mut file = match fs::File::options().write(true).create_new(true).open(&args.file) {
         Ok(file) => file,
         Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {
-            let trouble = Trouble::new(Reason::DuplicateName, format!("`{name}` is there already, and was left alone"));
+            let trouble =
+                Trouble::new(Reason::DuplicateName, format!("`{name}` is there already, and was left alone"));
             return Err(trouble.fix("another name, or remove it first").into());
         }
         Err(error) => return Err(error).with_context(|| format!("`{name}` cannot be written")),
     };
     file.write_all(text.as_bytes())?;
     let loaded = Scenario::parse(&name, &text, &Overrides::default())?;
-    let steps: usize = loaded.scenario.cases().iter().flat_map(|case| &case.tests).map(|test| test.steps.len()).sum();
+    let steps: usize =
+        loaded.scenario.cases().iter().flat_map(|case| &case.tests).map(|test| test.steps.len()).sum();
     let todo = text.matches("TODO").count();
     output.out(format!(
         "wrote {name}   {}, {} steps; {todo} lines say TODO",

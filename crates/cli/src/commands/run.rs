@@ -91,13 +91,18 @@ fn providers(args: &RunArgs, settings: &Settings) -> anyhow::Result<Vec<Arc<dyn 
         (said, _) => said.to_vec(),
     };
     let find = |name: &String| {
-        netsplit_provider::by_name(name).ok_or_else(|| anyhow::Error::from(netsplit::run::unknown_provider(name)))
+        netsplit_provider::by_name(name)
+            .ok_or_else(|| anyhow::Error::from(netsplit::run::unknown_provider(name)))
     };
     names.iter().map(find).collect()
 }
 
 /// Reads every scenario; every mistake of every one is shown, and then nothing runs.
-fn load(inputs: &[Input], args: &RunArgs, output: Output) -> anyhow::Result<Option<Vec<(Input, Rc<Loaded>)>>> {
+fn load(
+    inputs: &[Input],
+    args: &RunArgs,
+    output: Output,
+) -> anyhow::Result<Option<Vec<(Input, Rc<Loaded>)>>> {
     let mut overrides = Overrides::default();
     for text in &args.set {
         overrides.set(text).map_err(|trouble| anyhow::Error::from(*trouble))?;
@@ -126,12 +131,17 @@ fn load(inputs: &[Input], args: &RunArgs, output: Output) -> anyhow::Result<Opti
     if mistakes == 0 {
         return Ok(Some(all));
     }
-    let plural = |count: usize, what: &str| if count == 1 { format!("1 {what}") } else { format!("{count} {what}s") };
+    let plural =
+        |count: usize, what: &str| if count == 1 { format!("1 {what}") } else { format!("{count} {what}s") };
     output.err(format!("{} in {}, nothing was run", plural(mistakes, "mistake"), plural(files, "file")));
     Ok(None)
 }
 
-fn jobs(loaded: Vec<(Input, Rc<Loaded>)>, providers: &[Arc<dyn Provider>], args: &RunArgs) -> anyhow::Result<Vec<Job>> {
+fn jobs(
+    loaded: Vec<(Input, Rc<Loaded>)>,
+    providers: &[Arc<dyn Provider>],
+    args: &RunArgs,
+) -> anyhow::Result<Vec<Job>> {
     let mut jobs = Vec::new();
     for (input, loaded) in loaded {
         let stop = input.line.map(|line| loaded.scenario.stop_before(line)).transpose();
@@ -201,9 +211,15 @@ struct Shared {
     until_fail: bool,
 }
 
-async fn run_all(jobs: Vec<Job>, args: &RunArgs, settings: &Settings, output: Output) -> anyhow::Result<ExitCode> {
+async fn run_all(
+    jobs: Vec<Job>,
+    args: &RunArgs,
+    settings: &Settings,
+    output: Output,
+) -> anyhow::Result<ExitCode> {
     let begun = Instant::now();
-    let format = args.format.unwrap_or(if netsplit::settings::is_github() { Format::Github } else { Format::Text });
+    let format =
+        args.format.unwrap_or(if netsplit::settings::is_github() { Format::Github } else { Format::Text });
     let rounds = if args.until_fail && args.repeat == 1 { u32::MAX } else { args.repeat.max(1) };
     let total = jobs.len().saturating_mul(usize::try_from(rounds).unwrap_or(usize::MAX));
     let screen = Screen::new(output, args.progress, total, args.quiet || format == Format::Json);
@@ -341,7 +357,10 @@ fn show(number: usize, job: &Job, finished: &Finished, shared: &Shared) -> anyho
     };
     let lines = match verdict.verdict {
         Verdict::Passed | Verdict::Skipped => {
-            let warnings = verdict.warnings.iter().map(|warning| job.loaded.sources.draw(warning, Level::Warning, shared.output.paint));
+            let warnings = verdict
+                .warnings
+                .iter()
+                .map(|warning| job.loaded.sources.draw(warning, Level::Warning, shared.output.paint));
             let warnings: String = warnings.collect();
             let evidence = shared.output.paint.path(screen::shown_path(finished.dir.path()));
             if shared.screen.is_single() || finished.kept {
@@ -366,7 +385,8 @@ fn show(number: usize, job: &Job, finished: &Finished, shared: &Shared) -> anyho
 /// The command that stops just before the step that failed.
 fn stop_before(job: &Job, verdict: &VerdictFile) -> Option<String> {
     let place = verdict.reason.as_ref()?.place.as_ref()?;
-    let is_step = place.file == job.loaded.scenario.file && job.loaded.scenario.stop_before(place.line).is_ok();
+    let is_step =
+        place.file == job.loaded.scenario.file && job.loaded.scenario.stop_before(place.line).is_ok();
     is_step.then(|| format!("netsplit run {}:{}", place.file, place.line))
 }
 
@@ -393,12 +413,22 @@ fn document(finished: &Finished) -> serde_json::Value {
 /// Lines that the forge turns into notes beside the file.
 fn annotate(verdict: &VerdictFile, shared: &Shared) {
     let is_bad = !matches!(verdict.verdict, Verdict::Passed | Verdict::Skipped);
-    let Some(reason) = verdict.reason.as_ref().filter(|_| is_bad && shared.annotations.get() < ANNOTATIONS_MAX) else { return };
+    let Some(reason) =
+        verdict.reason.as_ref().filter(|_| is_bad && shared.annotations.get() < ANNOTATIONS_MAX)
+    else {
+        return;
+    };
     shared.annotations.set(shared.annotations.get() + 1);
     let escape = |text: &str| text.replace('%', "%25").replace('\r', "%0D").replace('\n', "%0A");
-    let place = reason.place.as_ref().map(|place| format!("file={},line={},", escape(&place.file), place.line));
+    let place =
+        reason.place.as_ref().map(|place| format!("file={},line={},", escape(&place.file), place.line));
     let title = format!("{}: {}", verdict.verdict, verdict.test).replace([',', ':'], " ");
-    shared.screen.say(&format!("::error {}title={}::{}", place.unwrap_or_default(), escape(&title), escape(&reason.text)));
+    shared.screen.say(&format!(
+        "::error {}title={}::{}",
+        place.unwrap_or_default(),
+        escape(&title),
+        escape(&reason.text)
+    ));
 }
 
 /// The last line, the JUnit file, the exit code.
@@ -408,7 +438,9 @@ fn finish(shared: &Shared, took: Duration) -> anyhow::Result<ExitCode> {
     let code = shared.interrupt.exit_code().unwrap_or_else(|| Verdict::exit_code(&verdicts));
     if let Some(path) = &shared.settings.junit {
         let wrote = junit::document(&finished).and_then(|xml| std::fs::write(path, xml));
-        wrote.map_err(|error| Trouble::new(Reason::DiskFull, format!("`{}` was not written: {error}", path.display())))?;
+        wrote.map_err(|error| {
+            Trouble::new(Reason::DiskFull, format!("`{}` was not written: {error}", path.display()))
+        })?;
     }
     let mut counts: BTreeMap<Verdict, usize> = BTreeMap::new();
     for verdict in &verdicts {

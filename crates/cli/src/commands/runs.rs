@@ -20,7 +20,8 @@ pub(crate) fn run(args: &RunsArgs, output: Output) -> anyhow::Result<ExitCode> {
     }
     let all = Runs::new(&settings.dir).list()?;
     let wanted = |run: &&Run| {
-        let is_bad = run.ending().is_some_and(|verdict| !matches!(verdict, Verdict::Passed | Verdict::Skipped));
+        let is_bad =
+            run.ending().is_some_and(|verdict| !matches!(verdict, Verdict::Passed | Verdict::Skipped));
         (!args.failed || is_bad) && args.test.as_ref().is_none_or(|part| run.test().contains(part))
     };
     let runs: Vec<_> = all.iter().filter(wanted).collect();
@@ -47,7 +48,11 @@ fn line(run: &Run, output: Output) -> String {
     let seconds = run.verdict.as_ref().map_or_else(String::new, |verdict| {
         Measured(Duration::from_secs_f64(verdict.seconds.max(0.0))).to_string()
     });
-    let kept = if run.state == State::Kept { format!("   kept: netsplit enter {} HOST", run.id) } else { String::new() };
+    let kept = if run.state == State::Kept {
+        format!("   kept: netsplit enter {} HOST", run.id)
+    } else {
+        String::new()
+    };
     let name = run.dir.path().file_name().unwrap_or_default().to_string_lossy().into_owned();
     let when = name.get(..15).unwrap_or_default();
     format!("{}\t{when}\t{word}\t{seconds:>7}\t{}{kept}", run.id, run.test())

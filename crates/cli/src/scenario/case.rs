@@ -50,7 +50,8 @@ pub(crate) struct CaseRun<'a> {
 /// # Errors
 /// When no run could begin at all: no evidence can be written.
 pub(crate) async fn run_case(case_run: CaseRun<'_>) -> Result<Finished, Box<Trouble>> {
-    let CaseRun { loaded, case, mut settings, provider, repeat, stop_before, began, listener, interrupt } = case_run;
+    let CaseRun { loaded, case, mut settings, provider, repeat, stop_before, began, listener, interrupt } =
+        case_run;
     let scenario = &loaded.scenario;
     settings.deadlines = deadlines(scenario, &settings);
     let able = provider.capabilities();
@@ -66,7 +67,15 @@ pub(crate) async fn run_case(case_run: CaseRun<'_>) -> Result<Finished, Box<Trou
     began(run.seed());
     run.listen(listener);
     let reports = Reports::default();
-    let life = Life { scenario, case, settings: &settings, able: &able, provider: name, reports: &reports, stop_before };
+    let life = Life {
+        scenario,
+        case,
+        settings: &settings,
+        able: &able,
+        provider: name,
+        reports: &reports,
+        stop_before,
+    };
     let outcome = tokio::select! {
         outcome = life.whole(&mut run) => outcome,
         () = interrupt.wait() => Err(Trouble::new(Reason::Interrupted, "the run was interrupted")),
@@ -146,7 +155,10 @@ impl Reports {
             let gravest = all.iter().max_by_key(|report| report.verdict);
             match gravest {
                 // Some were skipped for what they need, the others passed.
-                Some(report) if report.verdict == Verdict::Skipped && all.iter().any(|one| one.verdict == Verdict::Passed) => {
+                Some(report)
+                    if report.verdict == Verdict::Skipped
+                        && all.iter().any(|one| one.verdict == Verdict::Passed) =>
+                {
                     (Verdict::Passed, None)
                 }
                 Some(report) => (report.verdict, report.reason.clone()),
@@ -202,7 +214,8 @@ impl Life<'_> {
         let word = need.capability.as_str();
         let by = if need.by == "needs" { String::new() } else { format!(" (`{}` does)", need.by) };
         let text = format!("needs `{word}`{by}, which `{}` cannot do here", self.provider);
-        let is_required = self.settings.require.iter().any(|required| required == word || required == self.provider);
+        let is_required =
+            self.settings.require.iter().any(|required| required == word || required == self.provider);
         let trouble = if is_required {
             Trouble::new(Reason::RequiredCapability, format!("{text}, and `require` forbids to skip it"))
         } else {
@@ -212,7 +225,8 @@ impl Life<'_> {
     }
 
     fn plans(&self) -> Vec<HostPlan> {
-        let plans = |role: &netsplit_scenario::Role| HostPlan::of_role(&role.name, role.hosts.clone(), role.disk);
+        let plans =
+            |role: &netsplit_scenario::Role| HostPlan::of_role(&role.name, role.hosts.clone(), role.disk);
         self.scenario.roles.iter().flat_map(plans).collect()
     }
 
@@ -281,7 +295,8 @@ impl Life<'_> {
 
     /// What no line of any process may match, for as long as the case lasts.
     fn watch<'f>(&self, state: &'f State<'_>) -> Result<Watch<'f>, Trouble> {
-        let patterns = self.scenario.never.iter().map(|pattern| Ok((pattern.place.clone(), state.pattern(pattern)?)));
+        let patterns =
+            self.scenario.never.iter().map(|pattern| Ok((pattern.place.clone(), state.pattern(pattern)?)));
         let patterns = patterns.collect::<StepResult<Vec<_>>>().map_err(|trouble| *trouble)?;
         let mut waits: Vec<_> = patterns
             .into_iter()
@@ -307,12 +322,14 @@ impl Life<'_> {
         let mut failed: Option<String> = None;
         for (number, test) in self.case.tests.iter().enumerate() {
             for round in 1..=test.repeat.max(1) {
-                let name = if test.repeat > 1 { format!("{} #{round}", test.name) } else { test.name.clone() };
+                let name =
+                    if test.repeat > 1 { format!("{} #{round}", test.name) } else { test.name.clone() };
                 self.reports.begin(&name, state.bed.now());
                 let index = u32::try_from(number + 1).unwrap_or(u32::MAX);
                 let steps = u32::try_from(test.steps.len()).unwrap_or(u32::MAX);
                 state.run.event(Event::TestBegan { test: index, name, steps });
-                let (verdict, reason, done) = self.test(state, watch, test, number, failed.as_deref()).await?;
+                let (verdict, reason, done) =
+                    self.test(state, watch, test, number, failed.as_deref()).await?;
                 state.run.event(Event::TestEnded { test: index, verdict, reason: reason.clone() });
                 self.reports.end(state.bed.now(), verdict, reason, done);
                 let is_bad = !matches!(verdict, Verdict::Passed | Verdict::Skipped);
@@ -401,7 +418,8 @@ impl Life<'_> {
         // The case's own cleanup runs with the environment of its last test.
         let Some(test) = test.or_else(|| self.case.tests.last()) else { return };
         for step in steps {
-            let done = tokio::time::timeout(CLEANUP_MAX, steps::step(state, test, step, "cleanup".into())).await;
+            let done =
+                tokio::time::timeout(CLEANUP_MAX, steps::step(state, test, step, "cleanup".into())).await;
             let trouble = match done {
                 Ok(Ok(())) => continue,
                 Ok(Err(trouble)) => *trouble,
@@ -439,7 +457,9 @@ fn first_host(state: &State<'_>, step: &netsplit_scenario::Step) -> Option<HostN
             Where::Here => None,
         },
         Verb::Start(start) => Some(&start.on),
-        Verb::KillHosts(on) | Verb::Resume(on) | Verb::Pause { on, .. } | Verb::Restart { on, .. } => Some(on),
+        Verb::KillHosts(on) | Verb::Resume(on) | Verb::Pause { on, .. } | Verb::Restart { on, .. } => {
+            Some(on)
+        }
         Verb::Put(put) => Some(&put.on),
         Verb::Get(get) => Some(&get.on),
         _ => None,

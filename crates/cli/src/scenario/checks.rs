@@ -32,7 +32,8 @@ pub(super) fn outputs(
     place: &Place,
 ) -> StepResult {
     let on = host.map_or_else(|| "here".to_owned(), |host| format!("on {host}"));
-    let said = |stream: &str, text, name| Said { text, what: format!("{stream} of `{shown}` {on}"), name, host };
+    let said =
+        |stream: &str, text, name| Said { text, what: format!("{stream} of `{shown}` {on}"), name, host };
     if let Some(matcher) = &checks.stdout {
         matches(state, matcher, &said("stdout", stdout, Reason::ExpectStdout), place)?;
     }
@@ -103,7 +104,8 @@ fn number(state: &State<'_>, number: &Number, said: &Said<'_>) -> StepResult<f64
         Number::Of(text) => {
             let value = state.text(text, said.host)?;
             value.trim().parse().map_err(|_| {
-                let trouble = Trouble::new(Reason::BadValue, format!("`{text}` is `{value}`, which is no number"));
+                let trouble =
+                    Trouble::new(Reason::BadValue, format!("`{text}` is `{value}`, which is no number"));
                 Box::new(trouble.at(Some(text.place.clone())))
             })
         }
@@ -167,7 +169,9 @@ pub(super) fn keep(state: &State<'_>, save: &Save, said: &Said<'_>) -> StepResul
             let captures = regex.captures(said.text.as_bytes());
             let group = captures.as_ref().and_then(|captures| captures.get(1).or_else(|| captures.get(0)));
             let text = group.map(|group| String::from_utf8_lossy(group.as_bytes()).into_owned());
-            text.ok_or_else(|| differs(said, "has nothing to save", format!("a match of `{pattern}`"), &save.place))?
+            text.ok_or_else(|| {
+                differs(said, "has nothing to save", format!("a match of `{pattern}`"), &save.place)
+            })?
         }
     };
     state.save(&save.name, said.host, value);
@@ -193,14 +197,29 @@ pub(super) fn expect(state: &State<'_>, expect: &Expect, place: &Place) -> StepR
     }
 }
 
-fn judge_files(state: &State<'_>, expect: &Expect, glob: &str, files: &[PathBuf], place: &Place) -> StepResult {
+fn judge_files(
+    state: &State<'_>,
+    expect: &Expect,
+    glob: &str,
+    files: &[PathBuf],
+    place: &Place,
+) -> StepResult {
     if files.is_empty() {
         let trouble = Trouble::new(Reason::Expect, format!("no fetched file is called like `{glob}`"));
         return Err(Box::new(trouble.at(Some(place.clone()))));
     }
-    let counted = Matcher { at_least: expect.matcher.at_least.clone(), at_most: expect.matcher.at_most.clone(), ..Matcher::default() };
+    let counted = Matcher {
+        at_least: expect.matcher.at_least.clone(),
+        at_most: expect.matcher.at_most.clone(),
+        ..Matcher::default()
+    };
     let count = files.len().to_string();
-    let said = Said { text: &count, what: format!("the number of files `{glob}`"), name: Reason::Expect, host: None };
+    let said = Said {
+        text: &count,
+        what: format!("the number of files `{glob}`"),
+        name: Reason::Expect,
+        host: None,
+    };
     bounds(state, &counted, &said, place)?;
     let of_each = Matcher { at_least: None, at_most: None, ..expect.matcher.clone() };
     let mut texts = Vec::new();
@@ -227,11 +246,16 @@ fn agree(same: Same, files: &[(String, Vec<u8>)], place: &Place) -> StepResult {
             Same::Prefix => whole.starts_with(bytes),
         };
         if !agrees {
-            let at = bytes.iter().zip(whole).position(|(a, b)| a != b).unwrap_or_else(|| bytes.len().min(whole.len()));
+            let at = bytes
+                .iter()
+                .zip(whole)
+                .position(|(a, b)| a != b)
+                .unwrap_or_else(|| bytes.len().min(whole.len()));
             let line = whole[..at].iter().filter(|byte| **byte == b'\n').count() + 1;
             let what = if same == Same::Prefix { "is no beginning of" } else { "differs from" };
             let text = format!("`{name}` {what} `{longest}`: byte {at}, line {line}");
-            let nth = |bytes: &[u8]| cut(String::from_utf8_lossy(bytes).lines().nth(line - 1).unwrap_or_default());
+            let nth =
+                |bytes: &[u8]| cut(String::from_utf8_lossy(bytes).lines().nth(line - 1).unwrap_or_default());
             let trouble = Trouble::new(Reason::Expect, text).wanted(nth(whole), nth(bytes));
             return Err(Box::new(trouble.at(Some(place.clone()))));
         }
@@ -266,6 +290,7 @@ fn cut(text: &str) -> String {
 }
 
 fn differs(said: &Said<'_>, how: &str, wanted: String, place: &Place) -> Box<Trouble> {
-    let trouble = Trouble::new(said.name, format!("{} {how}", said.what)).wanted(cut(&wanted), cut(chomp(said.text)));
+    let trouble =
+        Trouble::new(said.name, format!("{} {how}", said.what)).wanted(cut(&wanted), cut(chomp(said.text)));
     Box::new(trouble.at(Some(place.clone())))
 }

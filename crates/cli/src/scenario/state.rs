@@ -67,7 +67,8 @@ impl<'a> State<'a> {
 
     fn with_values<T>(&self, look: impl FnOnce(&Values<'_>) -> T) -> T {
         let made = |name: &str, host: Option<&HostName>| self.value(name, host);
-        let file = |name: &str, host: &HostName| self.made().files.get(&(name.to_owned(), host.clone())).cloned();
+        let file =
+            |name: &str, host: &HostName| self.made().files.get(&(name.to_owned(), host.clone())).cloned();
         look(&Values {
             scenario: self.scenario,
             case: self.case,
@@ -103,7 +104,11 @@ impl<'a> State<'a> {
         self.with_values(|values| values.pattern(pattern))
     }
 
-    pub(super) fn template(&self, template: &netsplit_scenario::FileTemplate, host: &HostName) -> StepResult<String> {
+    pub(super) fn template(
+        &self,
+        template: &netsplit_scenario::FileTemplate,
+        host: &HostName,
+    ) -> StepResult<String> {
         self.with_values(|values| values.template(template, host))
     }
 
@@ -150,7 +155,12 @@ impl<'a> State<'a> {
     }
 
     /// The processes that a step means, on the hosts meant or on all that started one.
-    pub(super) fn processes(&self, hosts: Option<&Select>, which: &ProcessRef, place: &Place) -> StepResult<Vec<Process>> {
+    pub(super) fn processes(
+        &self,
+        hosts: Option<&Select>,
+        which: &ProcessRef,
+        place: &Place,
+    ) -> StepResult<Vec<Process>> {
         let hosts: Vec<HostName> = match hosts {
             Some(select) => self.hosts(select)?.iter().map(|host| host.name().clone()).collect(),
             None => {
@@ -163,7 +173,8 @@ impl<'a> State<'a> {
             }
         };
         let processes: Result<Vec<_>, _> = hosts.iter().map(|host| self.process(host, which)).collect();
-        let processes = processes.map_err(|text| Box::new(Trouble::new(Reason::UnknownName, text).at(Some(place.clone()))))?;
+        let processes = processes
+            .map_err(|text| Box::new(Trouble::new(Reason::UnknownName, text).at(Some(place.clone()))))?;
         if processes.is_empty() {
             let text = format!("no process `{which}` was started");
             return Err(Box::new(Trouble::new(Reason::UnknownName, text).at(Some(place.clone()))));
@@ -175,14 +186,18 @@ impl<'a> State<'a> {
         let made = self.made();
         let Some(all) = made.processes.get(&(host.clone(), which.name.clone())) else {
             let known = made.processes.keys().filter(|(on, _)| on == host).map(|(_, name)| name.as_str());
-            let hint = nearest(&which.name, known).map(|near| format!("; did you mean `{near}`?")).unwrap_or_default();
+            let hint = nearest(&which.name, known)
+                .map(|near| format!("; did you mean `{near}`?"))
+                .unwrap_or_default();
             return Err(format!("no process `{}` was started on {host}{hint}", which.name));
         };
         let found = match which.number {
             None => all.last(),
             Some(number) => usize::try_from(number).ok().and_then(|number| all.get(number.checked_sub(1)?)),
         };
-        found.cloned().ok_or_else(|| format!("{} processes `{}` were started on {host}", all.len(), which.name))
+        found
+            .cloned()
+            .ok_or_else(|| format!("{} processes `{}` were started on {host}", all.len(), which.name))
     }
 
     // ── time ──

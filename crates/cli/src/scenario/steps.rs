@@ -13,8 +13,8 @@ use netsplit::{Exit, Host, Line, Outcome, Process, Verdict, Wait};
 use netsplit_model::units::Wanted;
 use netsplit_model::{Event, Place, Reason, Trouble, words};
 use netsplit_scenario::{
-    Command, Content, Env, Exit as ExitWord, Find, Get, HowMany, Listen, Never, Program, Put, Run, Since, Start, Step, Stop, Test, Text,
-    Verb, Wait as WaitStep, WaitFor, Where,
+    Command, Content, Env, Exit as ExitWord, Find, Get, HowMany, Listen, Never, Program, Put, Run, Since,
+    Start, Step, Stop, Test, Text, Verb, Wait as WaitStep, WaitFor, Where,
 };
 
 use super::checks::{self, Said};
@@ -26,9 +26,18 @@ const TRY_EVERY: Duration = Duration::from_millis(50);
 type Boxed<'f, T> = Pin<Box<dyn Future<Output = T> + 'f>>;
 
 /// Does one step, called `id` in the log; a failure has its place.
-pub(super) fn step<'f>(state: &'f State<'_>, test: &'f Test, step: &'f Step, id: String) -> Boxed<'f, StepResult> {
+pub(super) fn step<'f>(
+    state: &'f State<'_>,
+    test: &'f Test,
+    step: &'f Step,
+    id: String,
+) -> Boxed<'f, StepResult> {
     Box::pin(async move {
-        state.run.event(Event::StepBegan { step: id.clone(), text: step.text.clone(), line: step.place.line });
+        state.run.event(Event::StepBegan {
+            step: id.clone(),
+            text: step.text.clone(),
+            line: step.place.line,
+        });
         let done = verb(state, test, step, &id).await.map_err(|trouble| placed(*trouble, &step.place));
         let verdict = done.as_ref().map_or_else(|trouble| trouble.verdict(), |()| Verdict::Passed);
         state.run.event(Event::StepEnded { step: id, verdict });
@@ -180,10 +189,7 @@ fn fill_env(
 }
 
 /// The words to execute, and the command as messages show it.
-fn argv(
-    program: &Program,
-    text: &dyn Fn(&Text) -> StepResult<String>,
-) -> StepResult<(Vec<String>, String)> {
+fn argv(program: &Program, text: &dyn Fn(&Text) -> StepResult<String>) -> StepResult<(Vec<String>, String)> {
     let words = program.words.iter().map(text).collect::<StepResult<Vec<_>>>()?;
     let Some(script) = &program.script else {
         let shown = words::join(words.iter().map(String::as_str));
@@ -255,7 +261,11 @@ where
         let Err(mut trouble) = once().await else { return Ok(()) };
         let is_final = matches!(
             trouble.name,
-            Reason::NoSuchProgram | Reason::NoSuchFile | Reason::HostLost | Reason::UnsetVariable | Reason::CouldNotStart
+            Reason::NoSuchProgram
+                | Reason::NoSuchFile
+                | Reason::HostLost
+                | Reason::UnsetVariable
+                | Reason::CouldNotStart
         );
         if is_final {
             return Err(trouble);
@@ -332,12 +342,16 @@ pub(super) fn here_failed(shown: &str, outcome: &Outcome, stderr: &str) -> Troub
     };
     let trouble = Trouble::new(name, format!("`{shown}` here {outcome}"));
     let lines: Vec<_> = stderr.lines().filter(|line| !line.trim().is_empty()).collect();
-    lines.iter().skip(lines.len().saturating_sub(8)).fold(trouble, |trouble, line| trouble.saw(netsplit_report::clean(line)))
+    lines
+        .iter()
+        .skip(lines.len().saturating_sub(8))
+        .fold(trouble, |trouble, line| trouble.saw(netsplit_report::clean(line)))
 }
 
 async fn do_start(state: &State<'_>, test: &Test, start: &Start) -> StepResult {
     let hosts = state.hosts(&start.on)?;
-    let starts = hosts.iter().map(|host| Box::pin(start_on(state, test, start, host)) as Boxed<'_, StepResult>);
+    let starts =
+        hosts.iter().map(|host| Box::pin(start_on(state, test, start, host)) as Boxed<'_, StepResult>);
     one_failure(&hosts, join_all(starts.collect()).await)
 }
 
@@ -373,7 +387,9 @@ async fn start_on(state: &State<'_>, test: &Test, start: &Start, host: &Host) ->
 
 async fn do_wait(state: &State<'_>, wait: &WaitStep, place: &Place) -> StepResult {
     let processes = state.processes(wait.process.hosts.as_ref(), &wait.process.process, place)?;
-    let waits = processes.into_iter().map(|process| Box::pin(wait_one(state, wait, process, place)) as Boxed<'_, StepResult>);
+    let waits = processes
+        .into_iter()
+        .map(|process| Box::pin(wait_one(state, wait, process, place)) as Boxed<'_, StepResult>);
     join(waits.collect()).await
 }
 
@@ -383,7 +399,9 @@ async fn wait_one(state: &State<'_>, wait: &WaitStep, process: Process, place: &
         end = end.within(within);
     }
     end.exits(exit(&wait.checks.exit)).await.map_err(boxed)?;
-    let text = |bytes: netsplit::Result<Vec<u8>>| bytes.map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).map_err(boxed);
+    let text = |bytes: netsplit::Result<Vec<u8>>| {
+        bytes.map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).map_err(boxed)
+    };
     let (stdout, stderr) = (text(process.stdout())?, text(process.stderr())?);
     let name = process.name().to_string();
     checks::outputs(state, &wait.checks, &name, Some(process.host()), &stdout, &stderr, place)
@@ -416,7 +434,13 @@ fn since(state: &State<'_>, since: Option<Since>, wait: Wait) -> Wait {
 }
 
 /// The waits that listen to whom is meant: one on all hosts together, or one a host, or one a process.
-fn listen(state: &State<'_>, listen: &Listen, pattern: &str, apart: bool, place: &Place) -> StepResult<Vec<Wait>> {
+fn listen(
+    state: &State<'_>,
+    listen: &Listen,
+    pattern: &str,
+    apart: bool,
+    place: &Place,
+) -> StepResult<Vec<Wait>> {
     if let Some(process) = &listen.process {
         let processes = state.processes(listen.hosts.as_ref(), process, place)?;
         return Ok(processes.iter().map(|process| process.wait_for(pattern)).collect());
@@ -591,7 +615,11 @@ async fn do_get(state: &State<'_>, get: &Get) -> StepResult {
             if let Some(to) = &get.to {
                 let to = state.text(to, None)?;
                 // One entry for each host where several give one.
-                let to = if to.ends_with('/') || many { format!("{}/{host}", to.trim_end_matches('/')) } else { to };
+                let to = if to.ends_with('/') || many {
+                    format!("{}/{host}", to.trim_end_matches('/'))
+                } else {
+                    to
+                };
                 let to = state.fetched.join(to);
                 if let Some(parent) = to.parent() {
                     fs::create_dir_all(parent).map_err(|error| {

@@ -1,6 +1,5 @@
 //! `netsplit run`: verdicts, exit codes, output for people and machines, the run's directory.
 
-
 use std::fs;
 
 use crate::support::Project;
@@ -15,21 +14,31 @@ fn every_verdict_has_its_exit_code() {
     project.scenario("fails.toml", "{ run = \"sh -c 'echo why >&2; exit 3'\", on = \"a\" }");
     let failed = project.run(&["run", "fails.toml"]);
     failed.expect(1).says("exited 3").says("[unexpected-exit]").says("fails.toml:5:3").says("stderr  why");
-    failed.says("repeat   netsplit run fails.toml --seed").says("netsplit run fails.toml:5   stops just before it");
+    failed
+        .says("repeat   netsplit run fails.toml --seed")
+        .says("netsplit run fails.toml:5   stops just before it");
     assert_eq!(project.verdict()["reason"]["name"], "unexpected-exit");
 
     project.scenario("infra.toml", "{ run = \"no-such-program-here\", on = \"a\" }");
-    project.run(&["run", "infra.toml"]).expect(3).says("infra").says("no program `no-such-program-here` on a (PATH=");
+    project
+        .run(&["run", "infra.toml"])
+        .expect(3)
+        .says("infra")
+        .says("no program `no-such-program-here` on a (PATH=");
 
-    project.write("skips.toml", "hosts.n = 1\nneeds = \"clock\"\n[[test]]\nname = \"x\"\nsteps = [{ run = \"true\", on = \"n\" }]");
+    project.write(
+        "skips.toml",
+        "hosts.n = 1\nneeds = \"clock\"\n[[test]]\nname = \"x\"\nsteps = [{ run = \"true\", on = \"n\" }]",
+    );
     let skipped = project.run(&["run", "skips.toml"]);
     skipped.expect(4).says("skipped").says("needs `clock`");
     let required = project.command(&["run", "skips.toml"]).env("NETSPLIT_REQUIRE", "clock").output().unwrap();
     assert_eq!(required.status.code(), Some(1), "what is required may not be skipped");
 
-    project.run(&["run", "passes.toml", "fails.toml", "infra.toml", "skips.toml"]).expect(1).says(
-        "1 passed · 1 failed · 1 infra · 0 unknown · 1 skipped",
-    );
+    project
+        .run(&["run", "passes.toml", "fails.toml", "infra.toml", "skips.toml"])
+        .expect(1)
+        .says("1 passed · 1 failed · 1 infra · 0 unknown · 1 skipped");
 }
 
 #[test]
@@ -38,7 +47,10 @@ fn a_mistake_in_one_file_keeps_all_from_running() {
     project.scenario("good.toml", "{ run = \"true\", on = \"a\" }");
     project.scenario("bad.toml", "{ run = \"true\", onn = \"a\" },\n{ kil = \"a\" }");
     let ran = project.run(&["run", "good.toml", "bad.toml"]);
-    ran.expect(2).complains("did you mean `on`?").complains("did you mean `kill`?").complains("in 1 file, nothing was run");
+    ran.expect(2)
+        .complains("did you mean `on`?")
+        .complains("did you mean `kill`?")
+        .complains("in 1 file, nothing was run");
     assert!(!project.path().join(".netsplit").exists());
 }
 
@@ -48,10 +60,16 @@ fn what_is_typed_wrong_is_said_with_the_remedy() {
     project.run(&["run", "nowhere.toml"]).expect(2).complains("no file or folder `nowhere.toml`");
     project.write("empty/x.txt", "");
     project.run(&["run", "empty"]).expect(2).complains("no scenario in `empty`").complains("netsplit new");
-    project.run(&["run", "-p", "docker", "empty"]).expect(2).complains("no provider `docker` in this version");
+    project
+        .run(&["run", "-p", "docker", "empty"])
+        .expect(2)
+        .complains("no provider `docker` in this version");
     project.run(&["run", "-p", "namspace", "empty"]).expect(2).complains("did you mean `namespace`?");
     project.scenario("x.toml", "{ run = \"true\", on = \"a\" }");
-    project.run(&["run", "x.toml", "--keep", "sometimes"]).expect(2).complains("`never`, `failed` or `always`");
+    project
+        .run(&["run", "x.toml", "--keep", "sometimes"])
+        .expect(2)
+        .complains("`never`, `failed` or `always`");
     project.run(&["run", "x.toml:99"]).expect(2).complains("no step begins on line 99");
     project.run(&["run", "x.toml", "-f", "other"]).expect(4).complains("no test matches");
     project.write("script.sh", "#!/bin/sh\n");
@@ -65,7 +83,10 @@ fn folders_filters_lists_and_repeats() {
     project.scenario("tests/deep/two.toml", "{ run = \"true\", on = \"a\" }");
     project.write("tests/part.toml", "hosts.n = 1\n");
     let listed = project.run(&["run", "--list"]);
-    assert_eq!(listed.expect(0).out(), "two\tnamespace\ttests/deep/two.toml\none\tnamespace\ttests/one.toml\n");
+    assert_eq!(
+        listed.expect(0).out(),
+        "two\tnamespace\ttests/deep/two.toml\none\tnamespace\ttests/one.toml\n"
+    );
     assert_eq!(project.run(&["run", "--list", "-f", "-two"]).out(), "one\tnamespace\ttests/one.toml\n");
     project.run(&["run", "tests", "-f", "one", "--repeat", "3", "-j", "3"]).expect(0).says("3 passed");
 }
@@ -87,7 +108,8 @@ fn machines_read_json() {
     let project = Project::new();
     project.scenario("fails.toml", "{ run = \"false\", on = \"a\" }");
     let ran = project.run(&["run", "fails.toml", "--format", "json"]);
-    let lines: Vec<serde_json::Value> = ran.expect(1).out().lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let lines: Vec<serde_json::Value> =
+        ran.expect(1).out().lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     assert_eq!(lines.len(), 2, "{}", ran.out());
     assert_eq!((&lines[0]["type"], &lines[0]["verdict"]), (&"run".into(), &"failed".into()));
     assert_eq!(lines[0]["reason"]["name"], "unexpected-exit");
@@ -100,13 +122,19 @@ fn the_forge_reads_annotations() {
     project.scenario("fails.toml", "{ run = \"false\", on = \"a\" }");
     let output = project.command(&["run", "fails.toml"]).env("GITHUB_ACTIONS", "true").output().unwrap();
     let text = String::from_utf8(output.stdout).unwrap();
-    assert!(text.contains("::error file=fails.toml,line=5,title=failed  fails::`false` on a exited 1"), "{text}");
+    assert!(
+        text.contains("::error file=fails.toml,line=5,title=failed  fails::`false` on a exited 1"),
+        "{text}"
+    );
 }
 
 #[test]
 fn the_directory_holds_everything_and_the_log_has_no_gaps() {
     let project = Project::new();
-    project.scenario("x.toml", "{ run = \"sh -c 'printf abc; printf err >&2'\", on = \"a\" },\n{ note = \"hello\" }");
+    project.scenario(
+        "x.toml",
+        "{ run = \"sh -c 'printf abc; printf err >&2'\", on = \"a\" },\n{ note = \"hello\" }",
+    );
     project.run(&["run", "x.toml", "--seed", "7"]).expect(0);
     let dir = project.last();
     assert_eq!(fs::read(dir.join("hosts/a/sh.1.stdout")).unwrap(), b"abc");

@@ -1,6 +1,5 @@
 //! ctrl-C once and twice, the terminal gone, kill -9: what is left is evidence, and nothing else.
 
-
 use std::process::{Child, Command};
 use std::time::{Duration, Instant};
 
@@ -110,7 +109,11 @@ fn the_terminal_goes_away() {
     let open = || std::fs::File::options().read(true).write(true).open(name.to_str().unwrap()).unwrap();
     let inner = project.command(&["run", "busy.toml"]);
     let mut command = Command::new("setsid");
-    command.args(["--ctty", "--wait"]).arg(inner.get_program()).args(inner.get_args()).current_dir(project.path());
+    command
+        .args(["--ctty", "--wait"])
+        .arg(inner.get_program())
+        .args(inner.get_args())
+        .current_dir(project.path());
     let mut child = command.stdin(open()).stdout(open()).stderr(open()).spawn().unwrap();
     project.wait_for_event("\"kind\":\"output\"");
     drop(master);
@@ -142,7 +145,10 @@ fn output_that_nobody_takes_does_not_hold_up_the_end() {
 #[test]
 fn who_asks_is_told_what_is_waited_for() {
     let project = Project::new();
-    project.scenario("x.toml", "{ run = \"true\", on = \"a\" },\n{ wait_for = \"never comes\", on = \"a\", within = \"30s\" }");
+    project.scenario(
+        "x.toml",
+        "{ run = \"true\", on = \"a\" },\n{ wait_for = \"never comes\", on = \"a\", within = \"30s\" }",
+    );
     let started = project.start(&["run", "x.toml"]);
     project.wait_for_event("wait.began");
     started.signal("USR1");

@@ -125,7 +125,8 @@ pub(crate) struct Started(pub(crate) Child);
 
 impl Started {
     pub(crate) fn signal(&self, signal: &str) {
-        let status = Command::new("kill").args([&format!("-{signal}"), &self.0.id().to_string()]).status().unwrap();
+        let status =
+            Command::new("kill").args([&format!("-{signal}"), &self.0.id().to_string()]).status().unwrap();
         assert!(status.success());
     }
 
@@ -148,7 +149,9 @@ pub(crate) fn left_behind(mark: &str) -> Vec<String> {
             let environment = fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
             environment.split(|byte| *byte == 0).any(|variable| variable == mark.as_bytes())
         })
-        .map(|pid| format!("{pid} {}", fs::read_to_string(format!("/proc/{pid}/cmdline")).unwrap_or_default()))
+        .map(|pid| {
+            format!("{pid} {}", fs::read_to_string(format!("/proc/{pid}/cmdline")).unwrap_or_default())
+        })
         .collect()
 }
 

@@ -1,6 +1,5 @@
 //! Kept and running testbeds: enter, logs, runs, clean.
 
-
 use std::io::Write;
 use std::process::Stdio;
 
@@ -19,7 +18,10 @@ fn a_kept_testbed_can_be_entered_and_ends_with_clean() {
     assert_eq!(entered.expect(7).out(), "made\na\n");
     project.run(&["enter", "a", "--", "pgrep", "-f", "sleep 0.1"]).expect(0);
     project.run(&["enter", "last", "x"]).expect(2).complains("no host `x`").complains("hosts: a b");
-    project.run(&["enter", "last", "a", "--", "no-such-program"]).expect(241).complains("no program `no-such-program`");
+    project
+        .run(&["enter", "last", "a", "--", "no-such-program"])
+        .expect(241)
+        .complains("no program `no-such-program`");
     let mut command = project.command(&["enter", "last", "b", "--", "cat"]);
     let mut child = command.stdin(Stdio::piped()).spawn().unwrap();
     child.stdin.take().unwrap().write_all(b"\0binary\xff").unwrap();
@@ -36,7 +38,10 @@ fn a_kept_testbed_can_be_entered_and_ends_with_clean() {
 #[test]
 fn a_kept_testbed_ends_with_its_directory() {
     let project = Project::new();
-    project.scenario("x.toml", "{ start = \"env NS_TEST_GONE=1 sleep 1000\", on = \"a\" },\n{ run = \"false\", on = \"a\" }");
+    project.scenario(
+        "x.toml",
+        "{ start = \"env NS_TEST_GONE=1 sleep 1000\", on = \"a\" },\n{ run = \"false\", on = \"a\" }",
+    );
     project.run(&["run", "x.toml", "--keep", "failed"]).expect(1).says("kept: netsplit enter");
     assert!(!left_behind("NS_TEST_GONE=1").is_empty(), "it is kept");
     std::fs::remove_dir_all(project.path().join(".netsplit")).unwrap();
@@ -46,7 +51,10 @@ fn a_kept_testbed_ends_with_its_directory() {
 #[test]
 fn a_running_testbed_can_be_entered_and_followed() {
     let project = Project::new();
-    project.scenario("x.toml", "{ sh = \"echo begun; while ! test -e /tmp/go; do sleep 0.05; done; echo done\", on = \"a\" }");
+    project.scenario(
+        "x.toml",
+        "{ sh = \"echo begun; while ! test -e /tmp/go; do sleep 0.05; done; echo done\", on = \"a\" }",
+    );
     let started = project.start(&["run", "x.toml"]);
     project.wait_for_event("\"kind\":\"output\"");
     project.run(&["runs"]).expect(0).says("running");
@@ -68,7 +76,8 @@ fn logs_are_merged_filtered_and_for_machines() {
     );
     project.run(&["run", "x.toml"]).expect(0);
     let all = project.run(&["logs"]).expect(0).out();
-    let lines: Vec<_> = all.lines().map(|line| line.split_whitespace().skip(1).collect::<Vec<_>>().join(" ")).collect();
+    let lines: Vec<_> =
+        all.lines().map(|line| line.split_whitespace().skip(1).collect::<Vec<_>>().join(" ")).collect();
     assert_eq!(lines, ["a/echo stdout one", "b/sh stderr two", "a/printf stdout three"]);
     assert_eq!(project.run(&["logs", "last", "b"]).out().lines().count(), 1);
     assert_eq!(project.run(&["logs", "a/echo"]).out().lines().count(), 1, "the run may be left out");
@@ -94,7 +103,10 @@ fn a_new_scenario_runs_as_it_is() {
 #[test]
 fn it_stops_before_a_line() {
     let project = Project::new();
-    project.scenario("x.toml", "{ run = \"touch /tmp/one\", on = \"a\" },\n{ run = \"touch /tmp/two\", on = \"a\" }");
+    project.scenario(
+        "x.toml",
+        "{ run = \"touch /tmp/one\", on = \"a\" },\n{ run = \"touch /tmp/two\", on = \"a\" }",
+    );
     let ran = project.run(&["run", "x.toml:6", "--keep", "always"]);
     ran.expect(5).complains("stopped before: ").says("stopped before line 6, as asked");
     assert_eq!(project.run(&["enter", "last", "a", "--", "ls", "/tmp"]).out(), "one\n");
