@@ -8,8 +8,6 @@ use std::time::Duration;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 
-use crate::output::Output;
-
 /// How long an interrupted run may take to end: continuous integration kills after 7 s.
 const END_MAX: Duration = Duration::from_secs(5);
 
@@ -22,7 +20,7 @@ pub(crate) struct Interrupt {
 
 impl Interrupt {
     /// Listens from now on. Must be called in a runtime.
-    pub(crate) fn listen(output: Output) -> std::io::Result<Self> {
+    pub(crate) fn listen() -> std::io::Result<Self> {
         let (tell, came) = watch::channel(None);
         // On a thread of its own: a terminal or pipe that takes no more output holds up the others.
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
@@ -36,9 +34,7 @@ impl Interrupt {
         thread::Builder::new()
             .name("signals".into())
             .spawn(move || runtime.block_on(watch_signals(signals, tell)))?;
-        let interrupt = Self { came };
-        tokio::spawn(say(interrupt.clone(), output));
-        Ok(interrupt)
+        Ok(Self { came })
     }
 
     /// Resolves when the run is to be interrupted.
@@ -54,14 +50,6 @@ impl Interrupt {
         let signal = *self.came.borrow();
         signal.and_then(|signal| u8::try_from(128 + signal).ok())
     }
-}
-
-/// Tells the user that it is ending.
-async fn say(interrupt: Interrupt, output: Output) {
-    interrupt.wait().await;
-    // The line that changes stands there.
-    let erase = if std::io::IsTerminal::is_terminal(&std::io::stderr()) { "\r\x1b[K" } else { "" };
-    output.err(format!("{erase}interrupted: ending the hosts, closing the evidence · again: at once"));
 }
 
 #[expect(clippy::exit, reason = "the second ctrl-C means: now; the kernel reaps what is left")]

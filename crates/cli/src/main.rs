@@ -1,12 +1,13 @@
 //! The command `netsplit`.
 //!
 //! `args.rs` is what may be typed; `commands/` has a file a verb; `scenario/` runs scenarios; `terminal.rs` shows how
-//! they get on; `interrupt.rs` is ctrl-C.
+//! they get on, by the thread of `printer.rs`; `interrupt.rs` is ctrl-C.
 
 mod args;
 mod commands;
 mod interrupt;
 mod output;
+mod printer;
 mod scenario;
 mod terminal;
 

@@ -1,7 +1,7 @@
 //! How runs get on, for people: one run in detail, several a line each; on a terminal a last line that changes.
 
 use std::collections::BTreeMap;
-use std::io::{IsTerminal, Write};
+use std::io::{self, IsTerminal};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -12,6 +12,7 @@ use netsplit_report::clean;
 
 use crate::args::Progress;
 use crate::output::Output;
+use crate::printer::{Printer, Stream};
 
 /// How often the line that changes does.
 const REDRAW: Duration = Duration::from_millis(100);
@@ -29,18 +30,18 @@ const STEP_WIDTH: usize = 36;
 #[derive(Clone)]
 pub(crate) struct Screen {
     state: Arc<Mutex<State>>,
+    printer: Printer,
 }
 
 struct State {
     output: Output,
+    printer: Printer,
     /// Whether there is one run, told in detail.
     single: bool,
     quiet: bool,
     /// Whether a line may change.
     live: bool,
     progress: Progress,
-    /// The changing line, as it stands there.
-    drawn: bool,
     runs: BTreeMap<usize, View>,
     total: usize,
     done: usize,
@@ -67,21 +68,22 @@ struct View {
 }
 
 impl Screen {
-    pub(crate) fn new(output: Output, progress: Progress, total: usize, quiet: bool) -> Self {
+    pub(crate) fn new(output: Output, progress: Progress, total: usize, quiet: bool) -> io::Result<Self> {
+        let printer = Printer::start()?;
         let live =
-            progress == Progress::Auto && std::io::stderr().is_terminal() && !netsplit::settings::is_dumb();
+            progress == Progress::Auto && io::stderr().is_terminal() && !netsplit::settings::is_dumb();
         let state = State {
             output,
+            printer: printer.clone(),
             single: total == 1,
             quiet,
             live,
             progress,
-            drawn: false,
             runs: BTreeMap::new(),
             total,
             done: 0,
         };
-        Self { state: Arc::new(Mutex::new(state)) }
+        Ok(Self { state: Arc::new(Mutex::new(state)), printer })
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -127,7 +129,7 @@ impl Screen {
         let Some(view) = state.runs.get_mut(&number) else { return };
         let line = view.take(record, output);
         if let Some(line) = line.filter(|_| single) {
-            state.print(&line);
+            state.print(line);
         }
     }
 
@@ -146,16 +148,16 @@ impl Screen {
             } else {
                 many_end(verdict, state.output)
             };
-            state.print(&line);
+            state.print(line);
         }
         if !lines.is_empty() {
-            state.print(lines.trim_end());
+            state.print(lines.trim_end().to_owned());
         }
     }
 
     /// The first line of a run told in detail.
-    pub(crate) fn headline(&self, line: &str) {
-        let mut state = self.lock();
+    pub(crate) fn headline(&self, line: String) {
+        let state = self.lock();
         if state.single && !state.quiet {
             state.print(line);
         }
@@ -173,48 +175,44 @@ impl Screen {
         state.done += 1;
     }
 
-    /// A line for people between the others.
-    pub(crate) fn say(&self, line: &str) {
+    /// A line of data between the others.
+    pub(crate) fn data(&self, line: String) {
         self.lock().print(line);
+    }
+
+    /// A line for people between the others.
+    pub(crate) fn say(&self, line: String) {
+        self.printer.line(Stream::Err, line);
     }
 
     /// What every run waits for, for whoever asks with SIGUSR1.
     pub(crate) fn status(&self) {
-        let mut state = self.lock();
-        let lines: Vec<_> = state.runs.values().map(View::line).collect();
-        state.erase();
-        let output = state.output;
-        for line in lines {
-            output.err(format!("running  {line}"));
+        for view in self.lock().runs.values() {
+            self.say(format!("running  {}", view.line()));
         }
     }
 
-    /// Takes the changing line away.
+    /// Takes the changing line away, and waits until all is printed.
     pub(crate) fn close(&self) {
-        self.lock().erase();
+        self.printer.live(None);
+        self.printer.flush();
     }
 }
 
 impl State {
-    fn print(&mut self, lines: &str) {
-        self.erase();
-        self.output.out(lines);
+    fn print(&self, line: String) {
         self.draw();
+        self.printer.line(Stream::Out, line);
     }
 
-    fn erase(&mut self) {
-        if self.drawn {
-            let mut stderr = std::io::stderr().lock();
-            let _gone = write!(stderr, "\r\x1b[K");
-            let _gone = stderr.flush();
-            self.drawn = false;
+    /// Brings the changing line up to date.
+    fn draw(&self) {
+        if self.live {
+            self.printer.live(self.live_line());
         }
     }
 
-    fn draw(&mut self) {
-        if !self.live || self.runs.is_empty() {
-            return;
-        }
+    fn live_line(&self) -> Option<String> {
         let line = match self.runs.values().next() {
             Some(view) if self.runs.len() == 1 && self.total == 1 => view.line(),
             Some(view) => format!(
@@ -225,25 +223,21 @@ impl State {
                 view.name,
                 view.line()
             ),
-            None => return,
+            None => return None,
         };
         let room = columns().saturating_sub(3);
-        let line: String = line.chars().take(room).collect();
-        let mut stderr = std::io::stderr().lock();
-        let _gone = write!(stderr, "\r\x1b[K▸ {line}");
-        let _gone = stderr.flush();
-        self.drawn = true;
+        Some(line.chars().take(room).collect())
     }
 
     fn say_now_and_then(&mut self) {
         if self.live || self.progress == Progress::None {
             return;
         }
-        let output = self.output;
         for view in self.runs.values_mut().filter(|view| view.said.elapsed() >= SAY_EVERY) {
             view.said = Instant::now();
             let time = Measured(view.begun.elapsed());
-            output.err(format!("{:<9}{time:>7}  {} › {}", "running", view.name, view.line()));
+            let line = format!("{:<9}{time:>7}  {} › {}", "running", view.name, view.line());
+            self.printer.line(Stream::Err, line);
         }
     }
 }

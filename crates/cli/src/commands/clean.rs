@@ -1,6 +1,7 @@
 //! `netsplit clean`: ends kept testbeds, then removes runs. Only what has a run's id, and whose runner is dead.
 
 use std::fs;
+use std::io::ErrorKind;
 use std::process::ExitCode;
 use std::time::SystemTime;
 
@@ -54,7 +55,13 @@ pub(crate) fn run(args: &CleanArgs, output: Output) -> anyhow::Result<ExitCode> 
 
 fn end(run: &Run) -> anyhow::Result<()> {
     runtime()?.block_on(async {
-        let bed = namespace::attach(run.dir.path())?;
+        let bed = match namespace::attach(run.dir.path()) {
+            // Its socket has gone since we looked: it has just ended by itself.
+            Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::ConnectionRefused) => {
+                return Ok(());
+            }
+            attached => attached?,
+        };
         let teardown = bed.end().await;
         anyhow::ensure!(teardown.ok, "{}", teardown.errors.join("; "));
         Ok(())

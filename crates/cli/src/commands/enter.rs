@@ -65,6 +65,7 @@ fn find_host(run: &Run, name: &str) -> anyhow::Result<HostName> {
     let near = netsplit_model::nearest(name, known.iter().map(HostName::as_str));
     let hint = near.map(|near| format!("; did you mean `{near}`?")).unwrap_or_default();
     let mut names: Vec<_> = known.iter().map(ToString::to_string).collect();
+    names.sort();
     names.dedup();
     let text = format!("no host `{name}` in run {}{hint}", run.id);
     Err(Trouble::new(Reason::UnknownHost, text).saw(format!("hosts: {}", names.join(" "))).into())

@@ -222,10 +222,10 @@ async fn run_all(
         args.format.unwrap_or(if netsplit::settings::is_github() { Format::Github } else { Format::Text });
     let rounds = if args.until_fail && args.repeat == 1 { u32::MAX } else { args.repeat.max(1) };
     let total = jobs.len().saturating_mul(usize::try_from(rounds).unwrap_or(usize::MAX));
-    let screen = Screen::new(output, args.progress, total, args.quiet || format == Format::Json);
+    let screen = Screen::new(output, args.progress, total, args.quiet || format == Format::Json)?;
     let shared = Rc::new(Shared {
         screen: screen.clone(),
-        interrupt: Interrupt::listen(output)?,
+        interrupt: Interrupt::listen()?,
         settings: settings.clone(),
         output,
         format,
@@ -236,16 +236,23 @@ async fn run_all(
         until_fail: args.until_fail,
     });
     tokio::spawn(screen.clone().redraw());
+    tokio::spawn(say_interrupted(shared.interrupt.clone(), screen.clone()));
     listen_for_questions(screen.clone())?;
     let local = tokio::task::LocalSet::new();
-    local.run_until(launch(jobs, rounds, Rc::clone(&shared), at_once(settings, total))).await?;
+    let launched = local.run_until(launch(jobs, rounds, Rc::clone(&shared), at_once(settings, total))).await;
     screen.close();
+    launched?;
     finish(&shared, begun.elapsed())
 }
 
 fn at_once(settings: &Settings, total: usize) -> usize {
     let processors = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
     settings.jobs.unwrap_or((processors / 2).max(1)).min(total.max(1))
+}
+
+async fn say_interrupted(interrupt: Interrupt, screen: Screen) {
+    interrupt.wait().await;
+    screen.say("interrupted: ending the hosts, closing the evidence · again: at once".to_owned());
 }
 
 /// SIGUSR1: what does each run wait for?
@@ -319,7 +326,7 @@ async fn one(number: usize, job: Job, shared: &Shared) -> anyhow::Result<()> {
         provider: Arc::clone(&job.provider),
         repeat: job.repeat.clone(),
         stop_before: job.stop_before,
-        began: Box::new(|seed| shared.screen.headline(&head(&job, seed))),
+        began: Box::new(|seed| shared.screen.headline(head(&job, seed))),
         listener: Box::new(listener),
         interrupt: shared.interrupt.clone(),
     })
@@ -343,8 +350,8 @@ fn head(job: &Job, seed: u64) -> String {
 fn show(number: usize, job: &Job, finished: &Finished, shared: &Shared) -> anyhow::Result<()> {
     let verdict = &finished.verdict;
     if shared.format == Format::Json {
-        shared.output.out(serde_json::to_string(&document(finished))?);
         shared.screen.forget(number);
+        shared.screen.data(serde_json::to_string(&document(finished))?);
         return Ok(());
     }
     if shared.format == Format::Github {
@@ -423,7 +430,7 @@ fn annotate(verdict: &VerdictFile, shared: &Shared) {
     let place =
         reason.place.as_ref().map(|place| format!("file={},line={},", escape(&place.file), place.line));
     let title = format!("{}: {}", verdict.verdict, verdict.test).replace([',', ':'], " ");
-    shared.screen.say(&format!(
+    shared.screen.data(format!(
         "::error {}title={}::{}",
         place.unwrap_or_default(),
         escape(&title),

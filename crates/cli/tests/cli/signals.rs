@@ -1,6 +1,7 @@
 //! ctrl-C once and twice, the terminal gone, kill -9: what is left is evidence, and nothing else.
 
-use std::process::{Child, Command};
+use std::os::fd::{AsFd, OwnedFd};
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use rustix::fs::OFlags;
@@ -20,26 +21,17 @@ fn busy(mark: &str) -> Project {
     project
 }
 
-/// Until ctrl-C is no longer the death of it.
-fn wait_for_handlers(child: &Child) {
-    let handles_int = || {
-        let status = std::fs::read_to_string(format!("/proc/{}/status", child.id())).unwrap();
-        let caught = status.lines().find_map(|line| line.strip_prefix("SigCgt:")).unwrap().trim();
-        u64::from_str_radix(caught, 16).unwrap() & 2 != 0
-    };
-    let begun = Instant::now();
-    while !handles_int() {
-        assert!(begun.elapsed() < LONG, "no handler for SIGINT");
-        std::thread::sleep(Duration::from_millis(5));
-    }
-}
-
 fn start(project: &Project) -> Started {
     let started = project.start(&["run", "busy.toml"]);
+    wait_for_busy(&project);
+    started
+}
+
+/// Until both hosts do what they do for ever.
+fn wait_for_busy(project: &Project) {
     for host in ["a", "b"] {
         project.wait_for_event(&format!("\"kind\":\"output\",\"process\":\"{host}/sh.1\""));
     }
-    started
 }
 
 #[test]
@@ -114,29 +106,58 @@ fn the_terminal_goes_away() {
         .arg(inner.get_program())
         .args(inner.get_args())
         .current_dir(project.path());
+    // Nobody reads it even before.
+    fill(open());
     let mut child = command.stdin(open()).stdout(open()).stderr(open()).spawn().unwrap();
-    project.wait_for_event("\"kind\":\"output\"");
+    wait_for_busy(&project);
     drop(master);
     wait(&mut child, LONG);
     nothing_left("NS_TEST_HUP=1");
     assert_eq!(project.verdict()["reason"]["name"], "interrupted");
 }
 
+/// A pipe that takes nothing any more, and its reader.
+fn full_pipe() -> (OwnedFd, OwnedFd) {
+    let (reader, full) = rustix::pipe::pipe_with(PipeFlags::CLOEXEC).unwrap();
+    fill(&full);
+    (reader, full)
+}
+
+/// Writes until nothing more is taken.
+fn fill(full: impl AsFd) {
+    let flags = rustix::fs::fcntl_getfl(&full).unwrap();
+    rustix::fs::fcntl_setfl(&full, flags | OFlags::NONBLOCK).unwrap();
+    while rustix::io::write(&full, b"x").is_ok() {}
+    rustix::fs::fcntl_setfl(&full, flags).unwrap();
+}
+
+#[test]
+fn output_that_nobody_takes_holds_up_no_run() {
+    let project = Project::new();
+    project.scenario("x.toml", "{ run = \"echo hello\", on = \"a\" }");
+    let (reader, full) = full_pipe();
+    let mut child = project.command(&["run", "x.toml"]).stdout(full).spawn().unwrap();
+    project.wait_for_event("\"teardown.ended\"");
+    drop(reader);
+    wait(&mut child, LONG);
+    assert_eq!(child.wait().unwrap().code(), Some(0));
+    assert_eq!(project.verdict()["verdict"], "passed");
+}
+
 /// A pipe that nobody reads, or a terminal that is stopped.
 #[test]
 fn output_that_nobody_takes_does_not_hold_up_the_end() {
     let project = busy("NS_TEST_STUCK");
-    let (reader, full) = rustix::pipe::pipe_with(PipeFlags::NONBLOCK | PipeFlags::CLOEXEC).unwrap();
-    while rustix::io::write(&full, &[b'x'; 4096]).is_ok() {}
-    rustix::fs::fcntl_setfl(&full, OFlags::empty()).unwrap();
+    let (reader, full) = full_pipe();
     // Its first line waits for ever.
     let mut child = project.command(&["run", "busy.toml"]).stdout(full).spawn().unwrap();
-    wait_for_handlers(&child);
+    wait_for_busy(&project);
     let pid = rustix::process::Pid::from_child(&child);
     rustix::process::kill_process(pid, rustix::process::Signal::INT).unwrap();
     let begun = Instant::now();
     wait(&mut child, LONG);
     assert_eq!(child.wait().unwrap().code(), Some(130));
+    assert_eq!(project.verdict()["reason"]["name"], "interrupted");
     assert!(begun.elapsed() < Duration::from_secs(10), "{:?}", begun.elapsed());
     drop(reader);
     nothing_left("NS_TEST_STUCK=1");

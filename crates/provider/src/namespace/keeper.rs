@@ -171,7 +171,8 @@ impl Keeper {
                 self.on_stage()?;
                 continue;
             }
-            if ready[2] && self.kept.is_none() {
+            // The poll above looks at one after the other: "keep" may have come between.
+            if ready[2] && self.kept.is_none() && !has_word(&self.socket)? {
                 return Ok(());
             }
             if ready.get(3).is_some_and(|ready| *ready) {
@@ -221,6 +222,11 @@ impl Keeper {
             socket::unlink(dir);
         }
     }
+}
+
+/// Whether something can be received without waiting.
+fn has_word(socket: &OwnedFd) -> io::Result<bool> {
+    Ok(poll(&mut [PollFd::new(socket, PollFlags::IN)], Some(&Timespec::default()))? > 0)
 }
 
 /// Lets a stage that could not stand end by itself: killed at once, it might not have told the test why.
