@@ -70,8 +70,7 @@ struct View {
 impl Screen {
     pub(crate) fn new(output: Output, progress: Progress, total: usize, quiet: bool) -> io::Result<Self> {
         let printer = Printer::start()?;
-        let live =
-            progress == Progress::Auto && io::stderr().is_terminal() && !netsplit::settings::is_dumb();
+        let live = progress == Progress::Auto && io::stderr().is_terminal() && !netsplit::settings::is_dumb();
         let state = State {
             output,
             printer: printer.clone(),
@@ -142,7 +141,7 @@ impl Screen {
         let passed = verdict.verdict == Verdict::Passed;
         let is_bad = !matches!(verdict.verdict, Verdict::Passed | Verdict::Skipped);
         let shown_below = state.single && is_bad && !lines.is_empty();
-        if !(state.quiet && passed) && !shown_below {
+        if !(shown_below || state.quiet && passed) {
             let line = if state.single {
                 single_end(verdict, faults, kept, state.output)
             } else {

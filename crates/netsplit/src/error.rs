@@ -9,6 +9,7 @@ pub type Result<T = (), E = Error> = std::result::Result<T, E>;
 
 /// Something went wrong. Shown, it is the whole message; [`Self::name`] is what programs look at.
 #[derive(Clone)]
+#[expect(clippy::error_impl_error, reason = "`netsplit::Error` is its name")]
 pub struct Error {
     inner: Box<Inner>,
 }

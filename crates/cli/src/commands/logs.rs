@@ -124,7 +124,7 @@ impl Filter {
         }
         if self.json {
             let document = json!({
-                "netsplit": 1, "type": "line", "t": at.as_nanos() as u64, "process": process, "stream": stream, "line": text,
+                "netsplit": 1, "type": "line", "t": u64::try_from(at.as_nanos()).unwrap_or(u64::MAX), "process": process, "stream": stream, "line": text,
             });
             self.output.out(document.to_string());
             return;

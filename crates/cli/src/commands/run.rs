@@ -97,12 +97,11 @@ fn providers(args: &RunArgs, settings: &Settings) -> anyhow::Result<Vec<Arc<dyn 
     names.iter().map(find).collect()
 }
 
+/// A scenario, and what was typed for it.
+type Ready = (Input, Rc<Loaded>);
+
 /// Reads every scenario; every mistake of every one is shown, and then nothing runs.
-fn load(
-    inputs: &[Input],
-    args: &RunArgs,
-    output: Output,
-) -> anyhow::Result<Option<Vec<(Input, Rc<Loaded>)>>> {
+fn load(inputs: &[Input], args: &RunArgs, output: Output) -> anyhow::Result<Option<Vec<Ready>>> {
     let mut overrides = Overrides::default();
     for text in &args.set {
         overrides.set(text).map_err(|trouble| anyhow::Error::from(*trouble))?;
@@ -137,11 +136,7 @@ fn load(
     Ok(None)
 }
 
-fn jobs(
-    loaded: Vec<(Input, Rc<Loaded>)>,
-    providers: &[Arc<dyn Provider>],
-    args: &RunArgs,
-) -> anyhow::Result<Vec<Job>> {
+fn jobs(loaded: Vec<Ready>, providers: &[Arc<dyn Provider>], args: &RunArgs) -> anyhow::Result<Vec<Job>> {
     let mut jobs = Vec::new();
     for (input, loaded) in loaded {
         let stop = input.line.map(|line| loaded.scenario.stop_before(line)).transpose();
@@ -218,8 +213,9 @@ async fn run_all(
     output: Output,
 ) -> anyhow::Result<ExitCode> {
     let begun = Instant::now();
-    let format =
-        args.format.unwrap_or(if netsplit::settings::is_github() { Format::Github } else { Format::Text });
+    let format = args
+        .format
+        .unwrap_or_else(|| if netsplit::settings::is_github() { Format::Github } else { Format::Text });
     let rounds = if args.until_fail && args.repeat == 1 { u32::MAX } else { args.repeat.max(1) };
     let total = jobs.len().saturating_mul(usize::try_from(rounds).unwrap_or(usize::MAX));
     let screen = Screen::new(output, args.progress, total, args.quiet || format == Format::Json)?;
@@ -247,7 +243,7 @@ async fn run_all(
 
 fn at_once(settings: &Settings, total: usize) -> usize {
     let processors = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-    settings.jobs.unwrap_or((processors / 2).max(1)).min(total.max(1))
+    settings.jobs.unwrap_or_else(|| (processors / 2).max(1)).min(total.max(1))
 }
 
 async fn say_interrupted(interrupt: Interrupt, screen: Screen) {

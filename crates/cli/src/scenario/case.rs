@@ -334,7 +334,7 @@ impl Life<'_> {
                 self.reports.end(state.bed.now(), verdict, reason, done);
                 let is_bad = !matches!(verdict, Verdict::Passed | Verdict::Skipped);
                 if is_bad && !test.keep_going {
-                    failed.get_or_insert(test.name.clone());
+                    failed.get_or_insert_with(|| test.name.clone());
                 }
                 if is_bad {
                     break;
@@ -368,7 +368,7 @@ impl Life<'_> {
             None => Race::Steps(steps.await),
             Some(never) => tokio::select! {
                 biased;
-                trouble = never => Race::Forbidden(trouble),
+                trouble = never => Race::Forbidden(Box::new(trouble)),
                 ended = steps => Race::Steps(ended),
             },
         };
@@ -379,7 +379,7 @@ impl Life<'_> {
             Race::Steps(Err(_)) => Some(timed_out(limit).at(Some(test.place.clone()))),
             Race::Forbidden(trouble) => {
                 *watch = None;
-                Some(trouble)
+                Some(*trouble)
             }
         };
         self.clean_up(state, &test.cleanup, Some(test)).await;
@@ -434,7 +434,7 @@ impl Life<'_> {
 
 enum Race<T> {
     Steps(T),
-    Forbidden(Trouble),
+    Forbidden(Box<Trouble>),
 }
 
 /// Why a test's steps ended early.

@@ -23,7 +23,7 @@ fn busy(mark: &str) -> Project {
 
 fn start(project: &Project) -> Started {
     let started = project.start(&["run", "busy.toml"]);
-    wait_for_busy(&project);
+    wait_for_busy(project);
     started
 }
 
