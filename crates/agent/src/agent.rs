@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::io;
 use std::net::IpAddr;
+use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -12,7 +13,7 @@ use netsplit_link::{Channel, Config, Link, Priority, Received, SessionId, Transp
 use netsplit_wire::message::{Body, KeepReply, Request};
 use prost::Message;
 
-use crate::files::Index;
+use crate::files::{Index, Pipes};
 use crate::reaper::Reaper;
 use crate::{dial, files, process, tree};
 
@@ -45,6 +46,7 @@ pub(crate) struct Shared {
     pub(crate) settings: Settings,
     pub(crate) reaper: Reaper,
     pub(crate) index: Mutex<Index>,
+    pub(crate) pipes: Pipes,
     sessions: Mutex<HashMap<SessionId, Link>>,
 }
 
@@ -67,6 +69,7 @@ impl Agent {
             settings,
             reaper: Reaper::start()?,
             index: Mutex::default(),
+            pipes: Pipes::default(),
             sessions: Mutex::default(),
         };
         Ok(Self { shared: Arc::new(shared) })
@@ -98,6 +101,11 @@ impl Agent {
             tokio::spawn(session.clone().serve(channel));
         }
         self.sessions().remove(&id);
+    }
+
+    /// Takes the reading end of a pipe; a put asks for it by `number`.
+    pub fn hand(&self, number: u32, pipe: OwnedFd) {
+        self.shared.pipes.hand(number, pipe);
     }
 
     fn sessions(&self) -> std::sync::MutexGuard<'_, HashMap<SessionId, Link>> {

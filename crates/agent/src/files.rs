@@ -2,10 +2,12 @@
 
 mod get;
 mod index;
+mod pipes;
 mod put;
 
 pub(crate) use get::get;
 pub(crate) use index::Index;
+pub(crate) use pipes::Pipes;
 pub(crate) use put::put;
 
 use std::io;

@@ -1,6 +1,8 @@
 //! Files to, from and between hosts.
 
 mod get;
+mod hash;
+mod pump;
 mod put;
 
 use std::fs;
@@ -244,10 +246,10 @@ impl IntoFuture for CopyTo {
 
 /// Brings a program of the user's to a host, under a name made of its content, and returns where it lies.
 pub(crate) async fn bring_program(core: &Arc<Core>, host: &HostName, file: &Path) -> Result<String> {
-    let hash = put::hash_file(file)?;
+    let hashed = hash::file(file)?;
     let name = file.file_name().and_then(|name| name.to_str()).unwrap_or("program");
-    let to = format!("{PROGRAMS}/{}/{name}", &hash.to_hex()[..16]);
-    put::program(core, host, file, hash, &to).await?;
+    let to = format!("{PROGRAMS}/{}/{name}", &hashed.hash.to_hex()[..16]);
+    put::program(core, host, file, hashed, &to).await?;
     Ok(to)
 }
 

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::net::{Ipv4Addr, Ipv6Addr};
+use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -105,6 +106,13 @@ pub trait Bed: Send + Sync + fmt::Debug {
 
     /// A new byte stream to a host's agent.
     fn connect<'a>(&'a self, host: &'a HostName) -> BoxFuture<'a, Result<BoxTransport, Trouble>>;
+
+    /// Hands the reading end of a pipe to a host's agent: on one machine the kernel moves a file's bytes faster than a
+    /// link. Gives the number by which the agent knows it; `None` where descriptors do not travel.
+    fn hand<'a>(&'a self, host: &'a HostName, pipe: OwnedFd) -> BoxFuture<'a, Result<Option<u32>, Trouble>> {
+        drop((host, pipe));
+        Box::pin(async { Ok(None) })
+    }
 
     /// Does something to a host's power.
     fn power<'a>(&'a self, host: &'a HostName, power: Power) -> BoxFuture<'a, Result<(), Trouble>>;

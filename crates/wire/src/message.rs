@@ -4,7 +4,7 @@
 //! | request | then the client sends | the agent sends |
 //! | --- | --- | --- |
 //! | [`Start`] | [`ProcessCommand`]s, `STDIN` bytes, at most `limits::STDIN_WINDOW` beyond those taken | [`ProcessEvent`]s, `STDOUT` and `STDERR` bytes; FIN when no stream is open |
-//! | [`Put`] | more of it until `last`; then, after `Needs`, the needed files' bytes one after the other | [`PutReply`]s |
+//! | [`Put`] | more of it until `last`; then, after `Needs`, the needed files' bytes one after the other, or [`Piped`] for them | [`PutReply`]s |
 //! | [`Get`] | | [`GetReply`]s, each file's bytes behind its `Entry` |
 //! | [`Dial`] | `BYTES`, FIN | [`DialReply`], then `BYTES`, FIN |
 //! | [`Keep`] | | an empty `KeepReply` |
@@ -206,6 +206,17 @@ pub struct Put {
     /// Whether these are the last.
     #[prost(bool, tag = "2")]
     pub last: bool,
+}
+
+/// In place of a needed file's bytes: they come through a pipe that was handed to the agent.
+#[derive(Clone, Copy, PartialEq, Eq, Message)]
+pub struct Piped {
+    /// By which number the agent knows the pipe.
+    #[prost(uint32, tag = "1")]
+    pub pipe: u32,
+    /// Sent a second time, when all bytes are in the pipe: the file is still the one that was hashed.
+    #[prost(bool, tag = "2")]
+    pub whole: bool,
 }
 
 /// A file, folder or link.

@@ -2,17 +2,25 @@
 
 use std::fs::{self, File, Permissions};
 use std::io::{self, Write};
+use std::os::fd::OwnedFd;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 use std::sync::PoisonError;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::Bytes;
 use netsplit_link::{Channel, Received, Receiver};
-use netsplit_wire::message::{Entry, Kind, Needs, Put, PutAnswer, PutReply, Refused, Request, Trouble, tag};
+use netsplit_wire::message::{
+    Entry, Kind, Needs, Piped, Put, PutAnswer, PutReply, Refused, Request, Trouble, tag,
+};
 use prost::Message;
+use tokio::net::unix::pipe;
 
 use super::{CHUNK, ENTRIES_MAX, refused};
 use crate::agent::Shared;
+
+/// Bytes moved from a pipe between two looks at the rest of the world.
+const PIPED_AT_ONCE: usize = 1 << 20;
 
 /// Serves one put: `first` and what follows of it, then the bytes that this host does not have.
 pub(crate) async fn put(agent: &Shared, first: Put, channel: Channel) {
@@ -161,6 +169,34 @@ struct Source<'a> {
 }
 
 impl Source<'_> {
+    /// Whether the next file comes through a pipe, and which.
+    async fn pipe(&mut self) -> Result<Option<u32>, Stopped> {
+        if !self.rest.is_empty() {
+            return Ok(None);
+        }
+        match self.receiver.receive().await {
+            Received::Data(tag::BYTES, bytes) => {
+                self.rest = bytes;
+                Ok(None)
+            }
+            Received::Message(message) => match Piped::decode(message) {
+                Ok(piped) => Ok(Some(piped.pipe)),
+                Err(_) => Err(Stopped::ClientGone),
+            },
+            _ => Err(Stopped::ClientGone),
+        }
+    }
+
+    /// Waits until the client is sure of what it sent through a pipe.
+    async fn sure(&mut self) -> Result<(), Stopped> {
+        match self.receiver.receive().await {
+            Received::Message(message) if Piped::decode(message.clone()).is_ok_and(|piped| piped.whole) => {
+                Ok(())
+            }
+            _ => Err(Stopped::ClientGone),
+        }
+    }
+
     async fn next(&mut self, limit: u64) -> Result<Bytes, Stopped> {
         while self.rest.is_empty() {
             match self.receiver.receive().await {
@@ -178,22 +214,86 @@ async fn receive_file(agent: &Shared, entry: &Entry, source: &mut Source<'_>) ->
     let stopped = Stopped::at(path);
     make_parent(path).map_err(&stopped)?;
     let temporary = Temporary::beside(path).map_err(&stopped)?;
-    let mut file = temporary.create().map_err(&stopped)?;
+    let file = temporary.create().map_err(&stopped)?;
+    let pipe = if entry.size == 0 { None } else { source.pipe().await? };
+    let hash = match pipe {
+        Some(number) => receive_piped(agent, entry, number, &file, source).await?,
+        None => receive_bytes(entry, file, source).await?,
+    };
+    temporary.finish(path, entry.mode).map_err(&stopped)?;
+    agent.index.lock().unwrap_or_else(PoisonError::into_inner).remember(hash, path);
+    Ok(())
+}
+
+async fn receive_bytes(
+    entry: &Entry,
+    mut file: File,
+    source: &mut Source<'_>,
+) -> Result<blake3::Hash, Stopped> {
+    let path = Path::new(&entry.path);
     let mut hasher = blake3::Hasher::new();
     let mut left = entry.size;
     while left > 0 {
         let bytes = source.next(left).await?;
         left -= bytes.len() as u64;
         hasher.update(&bytes);
-        file.write_all(&bytes).map_err(&stopped)?;
+        file.write_all(&bytes).map_err(Stopped::at(path))?;
     }
     let hash = hasher.finalize();
     if hash.as_bytes()[..] != entry.hash[..] {
         return Err(Stopped::Refused(changed(path)));
     }
-    temporary.finish(path, entry.mode).map_err(&stopped)?;
-    agent.index.lock().unwrap_or_else(PoisonError::into_inner).remember(hash, path);
+    Ok(hash)
+}
+
+/// The kernel moves the bytes: nothing is left of them here to hash, so the client answers for them.
+async fn receive_piped(
+    agent: &Shared,
+    entry: &Entry,
+    number: u32,
+    file: &File,
+    source: &mut Source<'_>,
+) -> Result<blake3::Hash, Stopped> {
+    let path = Path::new(&entry.path);
+    let hash = blake3::Hash::from_slice(&entry.hash).map_err(|_| Stopped::Refused(changed(path)))?;
+    let Some(pipe) = agent.pipes.take(number).await else {
+        let error = io::Error::new(io::ErrorKind::TimedOut, "its bytes did not come");
+        return Err(Stopped::Refused(refused(path, &error)));
+    };
+    drain(pipe, file, entry.size).await.map_err(Stopped::at(path))?;
+    source.sure().await?;
+    Ok(hash)
+}
+
+/// Moves `size` bytes, or as many as come, from a pipe into a file.
+async fn drain(pipe: OwnedFd, file: &File, size: u64) -> io::Result<()> {
+    let pipe = pipe::Receiver::from_owned_fd(pipe)?;
+    let mut left = size;
+    while left > 0 {
+        let some = usize::try_from(left).unwrap_or(usize::MAX).min(PIPED_AT_ONCE);
+        pipe.readable().await?;
+        match pipe.try_io(|| move_some(&pipe, file, some)) {
+            Ok(0) => break, // the client gave up, and says so
+            Ok(moved) => left = left.saturating_sub(moved as u64),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            Err(error) => return Err(error),
+        }
+        tokio::task::yield_now().await;
+    }
     Ok(())
+}
+
+fn move_some(pipe: &pipe::Receiver, mut file: &File, some: usize) -> io::Result<usize> {
+    match rustix::pipe::splice(pipe, None, file, None, some, rustix::pipe::SpliceFlags::NONBLOCK) {
+        // A file system that cannot.
+        Err(rustix::io::Errno::INVAL) => {
+            let mut bytes = vec![0; some.min(CHUNK)];
+            let count = rustix::io::read(pipe, &mut bytes)?;
+            file.write_all(&bytes[..count])?;
+            Ok(count)
+        }
+        moved => Ok(moved?),
+    }
 }
 
 /// A file that has not its final name yet; removed unless it gets it.
@@ -203,10 +303,13 @@ struct Temporary {
 
 impl Temporary {
     fn beside(path: &Path) -> io::Result<Self> {
-        let name = path.file_name().ok_or_else(|| io::Error::other("no file name"))?;
-        let mut hidden = std::ffi::OsString::from(".netsplit-");
-        hidden.push(name);
-        let path = path.with_file_name(hidden);
+        static NUMBER: AtomicU64 = AtomicU64::new(0);
+        if path.file_name().is_none() {
+            return Err(io::Error::other("no file name"));
+        }
+        // Its own: the same path may be wanted twice at once.
+        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+        let path = path.with_file_name(format!(".netsplit-{number}"));
         // One that a killed agent left.
         let _none = fs::remove_file(&path);
         Ok(Self { path })

@@ -1,18 +1,21 @@
 //! To a host: what it has by content is not sent.
 
-use std::collections::HashMap;
-use std::fs::{self, File, Metadata};
+use std::fs::{self, File};
 use std::io::{self, Read};
-use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::os::fd::OwnedFd;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use bytes::Bytes;
 use netsplit_link::{Channel, LinkError, Priority, Received};
 use netsplit_model::{Event, HostName, Reason};
-use netsplit_wire::message::{Body, Entry, Kind, Put, PutAnswer, PutReply, Request, tag};
+use netsplit_wire::message::{Body, Entry, Kind, Piped, Put, PutAnswer, PutReply, Request, tag};
 use prost::Message;
 
+use super::hash::{self, Hashed, Stamp};
+use super::pump::{self, Pumped};
 use super::{absolute, refused, unreadable};
 use crate::core::{Core, lost};
 use crate::error::{Error, Result};
@@ -21,8 +24,8 @@ use crate::error::{Error, Result};
 const CHUNK: usize = 64 << 10;
 /// Entries in one message of a manifest; some 200 bytes each.
 const ENTRIES_MAX: usize = 2000;
-/// Hashes remembered in this process.
-const HASHES_MAX: usize = 4096;
+/// From this size on a file goes through a pipe, where there can be one: it takes two more messages.
+const PIPED_MIN: u64 = 1 << 20;
 
 /// One entry with where its bytes come from.
 struct Item {
@@ -32,7 +35,7 @@ struct Item {
 
 enum Source {
     None,
-    File(PathBuf),
+    File(PathBuf, Option<Stamp>),
     Bytes(Bytes),
 }
 
@@ -52,7 +55,8 @@ pub(super) async fn tree(
     } else {
         to.trim_end_matches('/').to_owned()
     };
-    let items = collect(from, &to, mode)?;
+    let (from, place) = (from.to_owned(), to.clone());
+    let items = blocking(core, move || collect(&from, &place, mode)).await?;
     send(core, host, &to, items).await
 }
 
@@ -75,7 +79,7 @@ pub(super) async fn program(
     core: &Arc<Core>,
     host: &HostName,
     from: &Path,
-    hash: blake3::Hash,
+    hashed: Hashed,
     to: &str,
 ) -> Result {
     let data = fs::metadata(from).map_err(|error| unreadable(from, &error))?;
@@ -85,8 +89,17 @@ pub(super) async fn program(
         let trouble = netsplit_model::Trouble::new(Reason::CouldNotStart, text);
         return Err(trouble.fix(format!("chmod +x {}", from.display())).into());
     }
-    let entry = file_entry(to, 0o755, data.len(), &hash);
-    send(core, host, to, vec![Item { entry, source: Source::File(from.to_owned()) }]).await
+    let entry = file_entry(to, 0o755, hashed.size, &hashed.hash);
+    send(core, host, to, vec![Item { entry, source: Source::File(from.to_owned(), hashed.stamp) }]).await
+}
+
+/// Reads and hashes beside the test, which may have one thread only.
+async fn blocking<T: Send + 'static>(
+    core: &Core,
+    work: impl FnOnce() -> Result<T> + Send + 'static,
+) -> Result<T> {
+    let done = core.engine.spawn_blocking(work).await;
+    done.map_err(|error| Error::new(Reason::Bug, format!("reading files: {error}")))?
 }
 
 fn file_entry(path: &str, mode: u32, size: u64, hash: &blake3::Hash) -> Entry {
@@ -135,9 +148,10 @@ fn collect(from: &Path, to: &str, mode: Option<u32>) -> Result<Vec<Item>> {
             let entry = Entry { path: to, kind: Kind::Link.into(), mode: 0o777, target, ..Entry::default() };
             items.push(Item { entry, source: Source::None });
         } else if data.is_file() {
-            let hash = hash_file(&path)?;
+            let hashed = hash::file(&path)?;
             let mode = mode.unwrap_or_else(|| data.permissions().mode() & 0o7777);
-            items.push(Item { entry: file_entry(&to, mode, data.len(), &hash), source: Source::File(path) });
+            let entry = file_entry(&to, mode, hashed.size, &hashed.hash);
+            items.push(Item { entry, source: Source::File(path, hashed.stamp) });
         } else if is_first {
             return Err(Error::new(
                 Reason::FileRefused,
@@ -146,47 +160,6 @@ fn collect(from: &Path, to: &str, mode: Option<u32>) -> Result<Vec<Item>> {
         }
     }
     Ok(items)
-}
-
-/// The blake3 hash of a file; remembered for as long as the file looks the same, so that many hosts cost one look.
-pub(super) fn hash_file(path: &Path) -> Result<blake3::Hash> {
-    static KNOWN: Mutex<Option<HashMap<Stamp, blake3::Hash>>> = Mutex::new(None);
-    let wrong = |error: io::Error| unreadable(path, &error);
-    let mut file = File::open(path).map_err(wrong)?;
-    let stamp = Stamp::of(&file.metadata().map_err(wrong)?);
-    let known = || KNOWN.lock().unwrap_or_else(PoisonError::into_inner);
-    if let Some(hash) = known().get_or_insert_default().get(&stamp) {
-        return Ok(*hash);
-    }
-    let mut hasher = blake3::Hasher::new();
-    let mut chunk = vec![0; 256 << 10];
-    loop {
-        match file.read(&mut chunk).map_err(wrong)? {
-            0 => break,
-            count => hasher.update(&chunk[..count]),
-        };
-    }
-    let hash = hasher.finalize();
-    let mut known = known();
-    let known = known.get_or_insert_default();
-    if known.len() >= HASHES_MAX {
-        known.clear();
-    }
-    known.insert(stamp, hash);
-    Ok(hash)
-}
-
-/// What changes when a file does.
-#[derive(PartialEq, Eq, Hash)]
-struct Stamp([i128; 5]);
-
-impl Stamp {
-    fn of(data: &Metadata) -> Self {
-        let time = |seconds: i64, nanos: i64| i128::from(seconds) * 1_000_000_000 + i128::from(nanos);
-        let (modified, changed) =
-            (time(data.mtime(), data.mtime_nsec()), time(data.ctime(), data.ctime_nsec()));
-        Self([data.dev().into(), data.ino().into(), data.size().into(), modified, changed])
-    }
 }
 
 /// Sends the manifest, then the bytes that the host asks for.
@@ -209,7 +182,7 @@ async fn send(core: &Arc<Core>, host: &HostName, to: &str, items: Vec<Item>) -> 
                     needs.entries.iter().filter_map(|number| items.get(usize::try_from(*number).ok()?));
                 for item in needed {
                     sent += item.entry.size;
-                    match send_item(&channel, item).await {
+                    match send_item(core, host, &channel, item).await {
                         Ok(()) => {}
                         Err(Stopped::Here(error)) => return Err(error),
                         // The host has said why it wants no more.
@@ -251,27 +224,94 @@ enum Stopped {
     There(LinkError),
 }
 
-async fn send_item(channel: &Channel, item: &Item) -> std::result::Result<(), Stopped> {
+async fn send_item(
+    core: &Core,
+    host: &HostName,
+    channel: &Channel,
+    item: &Item,
+) -> std::result::Result<(), Stopped> {
     match &item.source {
         Source::None => Ok(()),
         Source::Bytes(bytes) if bytes.is_empty() => Ok(()),
         Source::Bytes(bytes) => channel.sender.send(tag::BYTES, bytes.clone()).await.map_err(Stopped::There),
-        Source::File(path) => {
-            let wrong = |error: io::Error| Stopped::Here(unreadable(path, &error));
-            let mut file = File::open(path).map_err(wrong)?;
-            let mut left = item.entry.size;
-            while left > 0 {
-                let some = left.min(CHUNK as u64);
-                let mut chunk = Vec::with_capacity(CHUNK);
-                (&mut file).take(some).read_to_end(&mut chunk).map_err(wrong)?;
-                if chunk.is_empty() {
-                    let text = format!("`{}` changed while it was copied: it became shorter", path.display());
-                    return Err(Stopped::Here(Error::new(Reason::FileChanged, text)));
-                }
-                left -= chunk.len() as u64;
-                channel.sender.send(tag::BYTES, chunk.into()).await.map_err(Stopped::There)?;
+        Source::File(path, Some(stamp)) if item.entry.size >= PIPED_MIN => {
+            match begin_pipe(core, host).await? {
+                Some((number, pipe)) => send_piped(core, channel, path, *stamp, number, pipe).await,
+                None => send_bytes(channel, path, item.entry.size).await,
             }
-            Ok(())
         }
+        Source::File(path, _) => send_bytes(channel, path, item.entry.size).await,
     }
+}
+
+/// Through the link. The host checks the hash of what comes.
+async fn send_bytes(channel: &Channel, path: &Path, size: u64) -> std::result::Result<(), Stopped> {
+    let wrong = |error: io::Error| Stopped::Here(unreadable(path, &error));
+    let mut file = File::open(path).map_err(wrong)?;
+    let mut left = size;
+    while left > 0 {
+        let some = left.min(CHUNK as u64);
+        let mut chunk = Vec::with_capacity(CHUNK);
+        (&mut file).take(some).read_to_end(&mut chunk).map_err(wrong)?;
+        if chunk.is_empty() {
+            return Err(Stopped::Here(changed(path, "it became shorter")));
+        }
+        left -= chunk.len() as u64;
+        channel.sender.send(tag::BYTES, chunk.into()).await.map_err(Stopped::There)?;
+    }
+    Ok(())
+}
+
+/// A pipe to the host's agent, with its number there, if the provider's hosts can have one.
+async fn begin_pipe(core: &Core, host: &HostName) -> std::result::Result<Option<(u32, OwnedFd)>, Stopped> {
+    let Ok((reader, writer)) = pump::pipe() else { return Ok(None) };
+    let number = core.bed.hand(host, reader).await.map_err(|trouble| Stopped::Here(trouble.into()))?;
+    Ok(number.map(|number| (number, writer)))
+}
+
+/// Through a pipe. Nobody sees the bytes again: that the file is still the one that was hashed is seen by its looks.
+async fn send_piped(
+    core: &Core,
+    channel: &Channel,
+    path: &Path,
+    stamp: Stamp,
+    number: u32,
+    pipe: OwnedFd,
+) -> std::result::Result<(), Stopped> {
+    let wrong = |error: io::Error| Stopped::Here(unreadable(path, &error));
+    let file = File::open(path).map_err(wrong)?;
+    let data = file.metadata().map_err(wrong)?;
+    if Stamp::of(&data) != stamp {
+        return Err(Stopped::Here(changed(path, "it is another")));
+    }
+    let tell = async |whole| channel.sender.send_message(&Piped { pipe: number, whole }).await;
+    tell(false).await.map_err(Stopped::There)?;
+    let same = file.try_clone().map_err(wrong)?;
+    let cancel = Cancel::default();
+    let cancelled = Arc::clone(&cancel.0);
+    let pumped = core.engine.spawn_blocking(move || pump::pump(file, data.len(), &pipe, &cancelled)).await;
+    match pumped.map_err(|error| Stopped::Here(Error::new(Reason::Bug, format!("the pump: {error}"))))? {
+        Ok(Pumped::Whole) => {}
+        Ok(Pumped::Short) => return Err(Stopped::Here(changed(path, "it became shorter"))),
+        Ok(Pumped::Closed) => return Err(Stopped::There(LinkError::Closed)),
+        Err(error) => return Err(wrong(error)),
+    }
+    if Stamp::of(&same.metadata().map_err(wrong)?) != stamp {
+        return Err(Stopped::Here(changed(path, "it was written to")));
+    }
+    tell(true).await.map_err(Stopped::There)
+}
+
+/// Stops a pump whose put nobody waits for any more.
+#[derive(Default)]
+struct Cancel(Arc<AtomicBool>);
+
+impl Drop for Cancel {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
+fn changed(path: &Path, how: &str) -> Error {
+    Error::new(Reason::FileChanged, format!("`{}` changed while it was copied: {how}", path.display()))
 }

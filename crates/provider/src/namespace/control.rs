@@ -23,7 +23,7 @@ pub(super) struct Request {
     /// Repeated in every answer.
     #[prost(uint64, tag = "1")]
     pub(super) id: u64,
-    #[prost(oneof = "Ask", tags = "2, 3, 4, 5, 6, 7, 8")]
+    #[prost(oneof = "Ask", tags = "2, 3, 4, 5, 6, 7, 8, 9")]
     pub(super) ask: Option<Ask>,
 }
 
@@ -55,6 +55,9 @@ pub(super) enum Ask {
     /// Outlive the test, or end.
     #[prost(enumeration = "Fate", tag = "8")]
     Fate(i32),
+    /// Pass the pipe that comes with this packet on to the agent of this host.
+    #[prost(string, tag = "9")]
+    Hand(String),
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, prost::Enumeration)]
@@ -92,7 +95,8 @@ pub(super) struct Reply {
 
 #[derive(Clone, PartialEq, Eq, Oneof)]
 pub(super) enum Say {
-    /// It is done; a connection travels with the packet where one was asked for.
+    /// It is done; the host's generation, or the number of the pipe. A connection travels with the packet where one was
+    /// asked for.
     #[prost(uint32, tag = "2")]
     Done(u32),
     #[prost(message, tag = "3")]

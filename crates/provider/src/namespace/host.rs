@@ -128,6 +128,7 @@ async fn obey(agent: &Agent, control: OwnedFd) -> io::Result<()> {
         };
         match (ask, fd) {
             (Some(Ask::Connect(_)), Some(link)) => attend(agent, link)?,
+            (Some(Ask::Hand(_)), Some(pipe)) => agent.hand(u32::try_from(id).unwrap_or(0), pipe),
             (Some(Ask::Pause(_)), _) => {
                 frozen = Some(agent.freeze()?);
                 control::send(&socket, &Reply { id, say: Some(Say::Done(0)) }, None)?;

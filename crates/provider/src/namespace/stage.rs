@@ -75,6 +75,8 @@ struct Stage<'a> {
     names: String,
     clients: Vec<Client>,
     clients_ever: usize,
+    /// How many pipes were handed over.
+    handed: u32,
     /// Whether the testbed outlives its first client.
     kept: bool,
     keeper: OwnedFd,
@@ -106,6 +108,7 @@ pub(super) fn run(begin: &Begin, keeper: OwnedFd, test: OwnedFd) -> Result<(), S
         names: String::new(),
         clients: vec![Client { id: 0, socket: test }],
         clients_ever: 1,
+        handed: 0,
         kept: false,
         keeper,
     };
@@ -171,7 +174,7 @@ impl Stage<'_> {
         let Some(at) = self.clients.iter().position(|client| client.id == id) else { return Ok(true) };
         // A packet that cannot be read is a client that is not ours.
         let request = control::receive::<Request>(&self.clients[at].socket, RecvFlags::empty(), REQUEST_MAX);
-        let Ok(Some((request, _))) = request else {
+        let Ok(Some((request, fd))) = request else {
             self.clients.remove(at);
             return Ok(id != 0 || self.kept);
         };
@@ -179,7 +182,7 @@ impl Stage<'_> {
         if ask == Ask::Fate(Fate::End.into()) {
             return Ok(false);
         }
-        let answer = self.obey(ask);
+        let answer = self.obey(ask, fd);
         let (say, fd) = match answer {
             Ok((generation, fd)) => (Say::Done(generation), fd),
             Err(error) => (Say::Failed(error.failure()), None),
@@ -192,11 +195,12 @@ impl Stage<'_> {
         Ok(true)
     }
 
-    /// Returns the host's generation, where there is one, and the connection that was asked for.
-    fn obey(&mut self, ask: Ask) -> Result<(u32, Option<OwnedFd>), StepError> {
+    /// Returns the host's generation or the number of a pipe, and the connection that was asked for.
+    fn obey(&mut self, ask: Ask, fd: Option<OwnedFd>) -> Result<(u32, Option<OwnedFd>), StepError> {
         match ask {
             Ask::Add(add) => self.add(add),
             Ask::Connect(name) => self.connect(&name),
+            Ask::Hand(name) => self.hand(&name, fd),
             Ask::Kill(name) => self.kill(&name).map(|()| (0, None)),
             Ask::Start(name) => self.start(&name),
             Ask::Pause(name) => self.pause(&name, true).map(|()| (0, None)),
@@ -275,6 +279,16 @@ impl Stage<'_> {
         let request = Request { id: 0, ask: Some(Ask::Connect(String::new())) };
         control::send(&running.control, &request, Some(theirs.as_fd())).step("connect")?;
         Ok((host.generation, Some(ours)))
+    }
+
+    /// The agent knows the pipe by the number that is returned; it may reach the agent later than this answer the client.
+    fn hand(&mut self, name: &str, pipe: Option<OwnedFd>) -> Result<(u32, Option<OwnedFd>), StepError> {
+        let pipe = pipe.ok_or_else(|| io::Error::other("no pipe came with it")).step("hand over a pipe")?;
+        self.handed = self.handed.wrapping_add(1).max(1);
+        let running = running(find(&mut self.hosts, name)?, "hand over a pipe")?;
+        let request = Request { id: self.handed.into(), ask: Some(Ask::Hand(String::new())) };
+        control::send(&running.control, &request, Some(pipe.as_fd())).step("hand over a pipe")?;
+        Ok((self.handed, None))
     }
 
     fn kill(&mut self, name: &str) -> Result<(), StepError> {

@@ -86,7 +86,7 @@ impl Testbed {
     }
 
     /// Sends a request; the answer comes by itself.
-    async fn ask(&self, ask: Ask) -> Result<oneshot::Receiver<Answer>, Trouble> {
+    async fn ask(&self, ask: Ask, fd: Option<OwnedFd>) -> Result<oneshot::Receiver<Answer>, Trouble> {
         let (sender, receiver) = oneshot::channel();
         let id = {
             let mut next = lock(&self.next);
@@ -98,7 +98,7 @@ impl Testbed {
             None => return Err(lost()),
         };
         let request = Request { id, ask: Some(ask) };
-        let send = || match control::send(&*self.socket, &request, None) {
+        let send = || match control::send(&*self.socket, &request, fd.as_ref().map(AsFd::as_fd)) {
             Err(error) if error.raw_os_error() == Some(rustix::io::Errno::AGAIN.raw_os_error()) => {
                 Err(io::ErrorKind::WouldBlock.into())
             }
@@ -124,7 +124,7 @@ impl Testbed {
     }
 
     async fn do_it(&self, ask: Ask, what: &str) -> Result<(u32, Option<OwnedFd>), Trouble> {
-        let answer = self.ask(ask).await?;
+        let answer = self.ask(ask, None).await?;
         self.answer(answer, what).await
     }
 
@@ -155,7 +155,7 @@ impl Bed for Testbed {
                 while waiting.len() < ADD_AHEAD
                     && let Some((name, add)) = adds.next()
                 {
-                    waiting.push_back((name, self.ask(Ask::Add(add)).await?));
+                    waiting.push_back((name, self.ask(Ask::Add(add), None).await?));
                 }
                 let Some((name, answer)) = waiting.pop_front() else { return Ok(()) };
                 let (generation, link) = self.answer(answer, &format!("make host {name}")).await?;
@@ -169,6 +169,14 @@ impl Bed for Testbed {
             let what = format!("connect to host {host}");
             let (_, link) = self.do_it(Ask::Connect(host.to_string()), &what).await?;
             transport(link).map_err(|error| broken(&error))
+        })
+    }
+
+    fn hand<'a>(&'a self, host: &'a HostName, pipe: OwnedFd) -> BoxFuture<'a, Result<Option<u32>, Trouble>> {
+        Box::pin(async move {
+            let answer = self.ask(Ask::Hand(host.to_string()), Some(pipe)).await?;
+            let (number, _) = self.answer(answer, &format!("hand a pipe to host {host}")).await?;
+            Ok(Some(number))
         })
     }
 
@@ -209,7 +217,7 @@ impl Bed for Testbed {
     fn end(&self) -> BoxFuture<'_, Teardown> {
         Box::pin(async move {
             // The stage ends without an answer.
-            let _gone_already = self.ask(Ask::Fate(Fate::End.into())).await;
+            let _gone_already = self.ask(Ask::Fate(Fate::End.into()), None).await;
             let keeper = lock(&self.keeper).take();
             let Some(mut keeper) = keeper else { return Teardown { ok: true, errors: Vec::new() } };
             let ended = timeout(END_MAX, wait_for_end(&keeper.socket)).await;
