@@ -39,13 +39,6 @@ pub(crate) async fn run() -> Result<()> {
     raw("on the spot, p50 of each round", &spot_p50, "µs");
     raw("ours, p90 p99 of all", &[quantile(&ours_all, 0.9), quantile(&ours_all, 0.99)], "µs");
     raw("ours / on the spot, each round", &ratios, "times");
-    let mut alone = Vec::new();
-    for _ in 0..COMMANDS {
-        let begun = Instant::now();
-        host.run("true").await?;
-        alone.push(begun.elapsed().as_secs_f64() * 1e6);
-    }
-    raw("ours alone", &[median(&alone), quantile(&alone, 0.1), quantile(&alone, 0.9)], "µs");
     let p50 = median(&ours_p50);
     figure("exec.p50", p50, "µs", &Bar::None);
     figure("exec.vs_spawn", median(&ratios), "times", &Bar::AtMost(1.5));
