@@ -156,7 +156,7 @@ pub(crate) fn expand(arguments: TokenStream, item: TokenStream) -> Result<TokenS
     // What belongs to the test goes to the tests; the rest stays with the function.
     let attributes = std::mem::take(&mut function.attrs);
     let (for_tests, for_function): (Vec<Attribute>, Vec<Attribute>) =
-        attributes.into_iter().partition(|attribute| is_of_test(attribute));
+        attributes.into_iter().partition(is_of_test);
     function.attrs = for_function;
     let should_panic = for_tests.iter().any(|attribute| attribute.path().is_ident("should_panic"));
     let is_ignored = for_tests.iter().any(|attribute| attribute.path().is_ident("ignore"));

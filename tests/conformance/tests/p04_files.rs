@@ -42,6 +42,49 @@ async fn a_hundred_mebibytes_there_across_and_back(bed: Testbed) -> netsplit::Re
     Ok(())
 }
 
+/// A file that was left alone for so long is known by its looks, and may come another way.
+fn rest() {
+    std::thread::sleep(Duration::from_millis(120));
+}
+
+#[netsplit::test(hosts = 2)]
+async fn large_files_at_rest_round_trip(bed: Testbed) -> netsplit::Result {
+    let (a, b, folder) = (bed.host("a")?, bed.host("b")?, scratch());
+    for size in [MIB - 1, MIB, MIB + 1, 3 * MIB + 4097, 33 * MIB + 7] {
+        let (file, bytes) = (folder.path().join("f"), load::noise(size));
+        fs::write(&file, &bytes).expect("a file");
+        rest();
+        tokio::try_join!(a.put(&file, "/srv/f").into_future(), b.put(&file, "/srv/f").into_future())?;
+        for host in [&a, &b] {
+            load::assert_same(&host.get("/srv/f").await?.bytes()?, &bytes, &format!("put of {size}"));
+        }
+        a.run(sh("ls -A /srv")).await?.expect_stdout("f")?;
+    }
+    Ok(())
+}
+
+/// The same file to the same place at once: each is whole, whoever is last.
+#[netsplit::test(hosts = 1)]
+async fn puts_to_one_place_do_not_meet(bed: Testbed) -> netsplit::Result {
+    let (a, folder) = (bed.host("a")?, scratch());
+    let file = folder.path().join("f");
+    let mut puts = tokio::task::JoinSet::new();
+    for number in 0..8_u8 {
+        let file = file.with_extension(number.to_string());
+        fs::write(&file, [number].repeat(4 * MIB)).expect("a file");
+        if number == 3 {
+            rest();
+        }
+        puts.spawn(a.put(&file, "/srv/f").into_future());
+    }
+    while let Some(put) = puts.join_next().await {
+        put.expect("no panic")?;
+    }
+    let bytes = a.get("/srv/f").await?.bytes()?;
+    load::assert_same(&bytes, &bytes[..1].repeat(4 * MIB), "the last one");
+    a.run(sh("ls -A /srv")).await?.expect_stdout("f")
+}
+
 #[netsplit::test(hosts = 1)]
 async fn modes_are_kept(bed: Testbed) -> netsplit::Result {
     let (a, folder) = (bed.host("a")?, scratch());
@@ -290,6 +333,41 @@ async fn a_file_that_changes_while_it_is_copied_is_refused(bed: Testbed) -> nets
     // What no longer changes can be put.
     a.put(&path, "/srv/restless").await?;
     a.run("stat -c %s /srv/restless").await?.expect_stdout(&(16 * MIB).to_string())
+}
+
+/// After it was hashed, and while its bytes are on their way: here it only has to look different.
+#[netsplit::test(hosts = 2)]
+async fn a_file_at_rest_that_changes_while_it_is_copied_is_refused(bed: Testbed) -> netsplit::Result {
+    use std::os::unix::fs::FileExt;
+    let (a, b, folder) = (bed.host("a")?, bed.host("b")?, scratch());
+    let (path, size) = (folder.path().join("f"), 192 * MIB);
+    let file = fs::File::create(&path).expect("a file");
+    for delay in [1, 5, 10, 20, 40] {
+        file.set_len(0).and_then(|()| file.write_all_at(&load::noise(size), 0)).expect("a file");
+        // Other bytes each time: b has not seen them.
+        file.write_all_at(&[delay], 0).expect("a write");
+        rest();
+        // Hashes it.
+        a.put(&path, "/srv/f").await?;
+        let before = a.run("sha256sum /srv/f").await?.stdout();
+        let writing = file.try_clone().expect("a descriptor");
+        let writer = std::thread::spawn(move || {
+            std::thread::sleep(Duration::from_millis(delay.into()));
+            writing.write_all_at(b"changed", size as u64 - 7).expect("a write");
+        });
+        let put = b.put(&path, "/srv/f").await;
+        writer.join().expect("no panic");
+        match put {
+            Err(error) if error.name() == Reason::FileChanged => {
+                return b.run(sh("ls -A /srv")).exits(Exit::Any).await.map(drop);
+            }
+            put => put?,
+        }
+        // It was there before it changed.
+        b.run("sha256sum /srv/f").await?.expect_stdout(&before)?;
+        b.run("rm /srv/f").await?;
+    }
+    panic!("nothing was ever noticed");
 }
 
 /// A log that grows has an end where it was when it was asked for.
