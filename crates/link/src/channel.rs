@@ -79,7 +79,7 @@ impl Sender {
                 Ok(()) => Poll::Ready(Ok(())),
                 Err(SendError::Closed) => Poll::Ready(Err(LinkError::Closed)),
                 Err(SendError::Full) => {
-                    state.wakers.entry(self.held.id).or_default().writer = Some(context.waker().clone());
+                    state.wakers.entry(self.held.id).or_default().writers.add(context.waker());
                     Poll::Pending
                 }
             }

@@ -99,7 +99,7 @@ pub(crate) struct State {
     pub(crate) mux: Mux,
     pub(crate) wakers: HashMap<ChannelId, Wakers>,
     accepted: VecDeque<ChannelId>,
-    acceptor: Option<Waker>,
+    acceptors: Waiting,
     peer: Option<Hello>,
     pub(crate) ended: Option<LinkError>,
     /// Counts transports, so that a pump knows when it has been replaced.
@@ -109,7 +109,31 @@ pub(crate) struct State {
 #[derive(Debug, Default)]
 pub(crate) struct Wakers {
     pub(crate) reader: Option<Waker>,
-    pub(crate) writer: Option<Waker>,
+    pub(crate) writers: Waiting,
+}
+
+impl Wakers {
+    fn wake_reader(&mut self) {
+        if let Some(reader) = self.reader.take() {
+            reader.wake();
+        }
+    }
+}
+
+/// All who wait for one thing. Each looks again when it is woken: who has gone meanwhile takes nothing from the others.
+#[derive(Debug, Default)]
+pub(crate) struct Waiting(Vec<Waker>);
+
+impl Waiting {
+    pub(crate) fn add(&mut self, waker: &Waker) {
+        if !self.0.iter().any(|known| known.will_wake(waker)) {
+            self.0.push(waker.clone());
+        }
+    }
+
+    fn wake(&mut self) {
+        self.0.drain(..).for_each(Waker::wake);
+    }
 }
 
 impl Link {
@@ -146,7 +170,7 @@ impl Link {
             mux,
             wakers: HashMap::new(),
             accepted: VecDeque::new(),
-            acceptor: None,
+            acceptors: Waiting::default(),
             peer: None,
             ended: None,
             transport: 0,
@@ -207,7 +231,7 @@ impl Link {
             if state.ended.is_some() {
                 return std::task::Poll::Ready(None);
             }
-            state.acceptor = Some(context.waker().clone());
+            state.acceptors.add(context.waker());
             std::task::Poll::Pending
         })
         .await?;
@@ -269,10 +293,15 @@ impl Shared {
                 }
                 Event::Opened(id) => {
                     state.accepted.push_back(id);
-                    wake(&mut state.acceptor);
+                    state.acceptors.wake();
                 }
-                Event::Readable(id) => wake(&mut state.wakers.entry(id).or_default().reader),
-                Event::Writable(id) => wake(&mut state.wakers.entry(id).or_default().writer),
+                // A channel that was released has nobody who waits.
+                Event::Readable(id) => {
+                    state.wakers.get_mut(&id).into_iter().for_each(Wakers::wake_reader);
+                }
+                Event::Writable(id) => {
+                    state.wakers.get_mut(&id).into_iter().for_each(|wakers| wakers.writers.wake());
+                }
             }
         }
     }
@@ -303,11 +332,10 @@ impl Shared {
             return;
         }
         state.ended = Some(why);
-        wake(&mut state.acceptor);
-        for (_, wakers) in state.wakers.drain() {
-            let Wakers { mut reader, mut writer } = wakers;
-            wake(&mut reader);
-            wake(&mut writer);
+        state.acceptors.wake();
+        for (_, mut wakers) in state.wakers.drain() {
+            wakers.wake_reader();
+            wakers.writers.wake();
         }
         drop(state);
         self.changed.notify_waiters();
@@ -321,11 +349,5 @@ impl Shared {
         drop(state);
         self.pump.notify_one();
         self.changed.notify_waiters();
-    }
-}
-
-pub(crate) fn wake(waker: &mut Option<Waker>) {
-    if let Some(waker) = waker.take() {
-        waker.wake();
     }
 }

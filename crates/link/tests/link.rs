@@ -189,3 +189,70 @@ async fn a_thousand_channels_at_once() {
         timeout(LONG, call).await.unwrap().unwrap();
     }
 }
+
+/// A channel's clones fill its queue together: when there is room again, each of them learns so.
+#[tokio::test]
+async fn all_who_wait_for_room_are_woken() {
+    let (client, agent) = pair(None).await;
+    let channel = client.open(Priority::Output).await.unwrap();
+    let senders: Vec<_> = (0..4u8)
+        .map(|tag| {
+            let sender = channel.sender.clone();
+            tokio::spawn(async move {
+                for _ in 0..100 {
+                    sender.send(tag + 1, vec![tag; 30_000].into()).await.unwrap();
+                }
+            })
+        })
+        .collect();
+    let mut theirs = agent.accept().await.unwrap();
+    let reading = async {
+        let mut left = 4 * 100 * 30_000;
+        while left > 0 {
+            let Received::Data(_, bytes) = theirs.receiver.receive().await else { panic!("{left} left") };
+            left -= bytes.len();
+        }
+    };
+    timeout(LONG, reading).await.unwrap();
+    for sender in senders {
+        sender.await.unwrap();
+    }
+}
+
+/// The queue stays full: nothing but the end of the link can wake them.
+#[tokio::test]
+async fn all_who_wait_for_room_learn_of_the_end() {
+    let (client, _agent) = pair(None).await;
+    let channel = client.open(Priority::Output).await.unwrap();
+    while timeout(Duration::from_millis(50), channel.sender.send(2, vec![0; 60_000].into())).await.is_ok() {}
+    let senders: Vec<_> = (0..3)
+        .map(|_| {
+            let sender = channel.sender.clone();
+            tokio::spawn(async move { sender.send(2, vec![0; 60_000].into()).await })
+        })
+        .collect();
+    tokio::task::yield_now().await;
+    client.close();
+    for sender in senders {
+        assert_eq!(timeout(LONG, sender).await.unwrap().unwrap(), Err(LinkError::Closed));
+    }
+}
+
+#[tokio::test]
+async fn all_who_accept_are_woken() {
+    let (client, agent) = pair(None).await;
+    let accepting: Vec<_> = (0..3)
+        .map(|_| {
+            let agent = agent.clone();
+            tokio::spawn(async move { agent.accept().await.is_some() })
+        })
+        .collect();
+    tokio::task::yield_now().await;
+    let mut channels = Vec::new();
+    for _ in 0..3 {
+        channels.push(client.open(Priority::Control).await.unwrap());
+    }
+    for accepted in accepting {
+        assert!(timeout(LONG, accepted).await.unwrap().unwrap());
+    }
+}

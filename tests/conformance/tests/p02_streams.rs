@@ -49,6 +49,15 @@ async fn the_two_streams_are_kept_apart(bed: Testbed) -> netsplit::Result {
     Ok(())
 }
 
+/// Both streams share one way to the test, and neither gets stuck behind the other.
+#[netsplit::test(hosts = 1)]
+async fn much_on_both_streams_at_once(bed: Testbed) -> netsplit::Result {
+    let script = "head -c 67108864 /dev/zero & head -c 67108864 /dev/zero >&2; wait";
+    let output = bed.host("a")?.run(sh(script)).within(secs(60)).await?;
+    assert_eq!((output.stdout_bytes()?.len(), output.stderr_bytes()?.len()), (64 * MIB, 64 * MIB));
+    Ok(())
+}
+
 #[netsplit::test(hosts = 1)]
 async fn stdin_from_a_file(bed: Testbed) -> netsplit::Result {
     let (a, folder) = (bed.host("a")?, scratch());
