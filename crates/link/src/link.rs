@@ -6,7 +6,9 @@ use std::task::Waker;
 use std::time::Duration;
 
 use bytes::BytesMut;
-use netsplit_wire::{ChannelId, Config, Event, Hello, Mux, Priority, ProtocolError, SessionId, read_hello};
+use netsplit_wire::{
+    ChannelId, Config, Event, Hello, Mux, Priority, ProtocolError, SessionId, limits, read_hello,
+};
 use thiserror::Error;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
 use tokio::sync::Notify;
@@ -100,6 +102,8 @@ pub(crate) struct State {
     pub(crate) wakers: HashMap<ChannelId, Wakers>,
     accepted: VecDeque<ChannelId>,
     acceptors: Waiting,
+    /// Whether somebody could not open a channel because too many were.
+    is_full: bool,
     peer: Option<Hello>,
     pub(crate) ended: Option<LinkError>,
     /// Counts transports, so that a pump knows when it has been replaced.
@@ -171,6 +175,7 @@ impl Link {
             wakers: HashMap::new(),
             accepted: VecDeque::new(),
             acceptors: Waiting::default(),
+            is_full: false,
             peer: None,
             ended: None,
             transport: 0,
@@ -216,7 +221,12 @@ impl Link {
     /// # Errors
     /// When the link has ended.
     pub async fn open(&self, priority: Priority) -> Result<Channel, LinkError> {
-        let id = self.wait(|state| state.mux.open(priority).ok()).await?;
+        let open = |state: &mut State| {
+            let id = state.mux.open(priority).ok();
+            state.is_full = id.is_none();
+            id
+        };
+        let id = self.wait(open).await?;
         self.shared.pump.notify_one();
         Ok(Channel::new(Arc::clone(&self.shared), id))
     }
@@ -303,6 +313,10 @@ impl Shared {
                     state.wakers.get_mut(&id).into_iter().for_each(|wakers| wakers.writers.wake());
                 }
             }
+        }
+        if state.is_full && state.mux.open_channels() < limits::CHANNELS_MAX {
+            state.is_full = false;
+            self.changed.notify_waiters();
         }
     }
 

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use netsplit_link::{Channel, Config, Link, LinkError, Priority, Received, SessionId, read_peer};
+use netsplit_wire::limits;
 use tokio::net::UnixStream;
 use tokio::time::timeout;
 
@@ -255,4 +256,22 @@ async fn all_who_accept_are_woken() {
     for accepted in accepting {
         assert!(timeout(LONG, accepted).await.unwrap().unwrap());
     }
+}
+
+/// A channel counts until the peer has closed it as well: whoever waits for room learns of that moment.
+#[tokio::test]
+async fn who_waits_to_open_is_woken_by_the_peers_end() {
+    let (client, agent) = pair(None).await;
+    let mut channels = Vec::new();
+    for _ in 0..limits::CHANNELS_MAX {
+        channels.push(client.open(Priority::Control).await.unwrap());
+    }
+    let opening = {
+        let client = client.clone();
+        tokio::spawn(async move { client.open(Priority::Control).await.is_ok() })
+    };
+    tokio::task::yield_now().await;
+    drop(channels.pop());
+    let _theirs = agent.accept().await.unwrap();
+    assert!(timeout(LONG, opening).await.unwrap().unwrap());
 }
