@@ -71,6 +71,8 @@ async fn carry(
         {
             let mut state = shared.lock();
             if state.ended.is_some() || state.transport != number {
+                // What woke us may have been meant for the pump that replaced us.
+                shared.pump.notify_one();
                 return Ok(LinkError::Closed);
             }
             let now = now();
