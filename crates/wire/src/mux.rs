@@ -187,12 +187,12 @@ impl Mux {
         self.session.is_open()
     }
 
-    /// Takes all whole frames from the front of `input`.
+    /// Takes all whole frames from the front of `input`, which is what the last call left and what has come since.
     ///
     /// # Errors
     /// When the peer breaks the protocol, or has lost the session; the link must be closed.
     pub fn receive(&mut self, now: Instant, input: &mut BytesMut) -> Result<(), ProtocolError> {
-        if !input.is_empty() {
+        if self.session.is_news(input) {
             self.session.heard(now);
         }
         loop {
@@ -200,7 +200,10 @@ impl Mux {
                 check_start(input)?;
             }
             let before = input.len();
-            let Some(frame) = Frame::decode(input)? else { return Ok(()) };
+            let Some(frame) = Frame::decode(input)? else {
+                self.session.leave(input);
+                return Ok(());
+            };
             self.session.count(&frame, before - input.len(), now);
             self.on_frame(frame, now)?;
         }

@@ -127,6 +127,43 @@ fn a_silent_peer_is_asked_and_then_given_up() {
     assert!(matches!(client.timeout(give_up), Err(ProtocolError::Silent(_))));
 }
 
+/// It was stopped within a frame: what came of it is looked at again whenever there is something to do.
+#[test]
+fn a_peer_that_falls_silent_within_a_frame_is_given_up() {
+    let mut pair = met();
+    let begun = pair.now;
+    let client = mux(&mut pair, 0);
+    let mut input = bytes::BytesMut::from(&[0xa3, 0x9c, 0x01, 1, 1, 4, 0, 0][..]);
+    let mut now = begun;
+    let mut out = Outbox::new();
+    let error = loop {
+        client.receive(now, &mut input).unwrap();
+        if let Err(error) = client.timeout(now) {
+            break error;
+        }
+        client.transmit(now, &mut out, 100);
+        now = client.deadline().unwrap();
+        assert!(now <= begun + Duration::from_secs(30), "never given up");
+    };
+    assert!(matches!(error, ProtocolError::Silent(_)), "{error}");
+    assert_eq!(now, begun + Duration::from_secs(30));
+}
+
+/// One that is only slow adds to its frame, if only a byte at a time.
+#[test]
+fn a_peer_that_is_slow_within_a_frame_is_not_given_up() {
+    let mut pair = met();
+    let mut now = pair.now;
+    let client = mux(&mut pair, 0);
+    let mut input = bytes::BytesMut::from(&[0xa3, 0x9c, 0x01, 1, 1, 4][..]);
+    for _ in 0..100 {
+        now += Duration::from_secs(1);
+        input.extend_from_slice(&[0]);
+        client.receive(now, &mut input).unwrap();
+        client.timeout(now).unwrap();
+    }
+}
+
 #[test]
 fn a_peer_that_answers_is_not_given_up() {
     let mut pair = met();

@@ -36,6 +36,8 @@ pub(super) struct Session {
     ack_due: Option<Instant>,
 
     last_heard: Option<Instant>,
+    /// Bytes of a frame that has begun to arrive.
+    begun: usize,
     pinged: bool,
     ping_due: bool,
     pong_due: bool,
@@ -70,6 +72,7 @@ impl Session {
             received_bytes: 0,
             ack_due: None,
             last_heard: None,
+            begun: 0,
             pinged: false,
             ping_due: false,
             pong_due: false,
@@ -124,6 +127,17 @@ impl Session {
         self.resend = 0;
         (self.pinged, self.ping_due, self.pong_due, self.ack_due) = (false, false, false, None);
         self.last_heard = None;
+        self.begun = 0;
+    }
+
+    /// Whether `input` holds more than was left of it. A frame's begin is no news a second time: a peer that stopped
+    /// within the frame would never be given up.
+    pub(super) fn is_news(&self, input: &[u8]) -> bool {
+        input.len() > self.begun
+    }
+
+    pub(super) fn leave(&mut self, input: &[u8]) {
+        self.begun = input.len();
     }
 
     pub(super) fn heard(&mut self, now: Instant) {
