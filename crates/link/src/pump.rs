@@ -81,9 +81,7 @@ async fn carry(
                 shared.dispatch(&mut state);
                 return Ok(LinkError::Protocol(error));
             }
-            if outbox.len() < WRITE_MAX {
-                state.mux.transmit(now, &mut outbox, WRITE_MAX);
-            }
+            state.mux.transmit(now, &mut outbox, WRITE_MAX);
             shared.dispatch(&mut state);
             let deadline = state.mux.deadline().unwrap_or_else(|| now + FAR).into();
             if sleep.deadline() != deadline {

@@ -1,10 +1,16 @@
 //! Links over real and broken transports.
 
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
 use netsplit_link::{Channel, Config, Link, LinkError, Priority, Received, SessionId, read_peer};
 use netsplit_wire::limits;
+use tokio::io::{AsyncRead, AsyncWrite, DuplexStream, ReadBuf};
 use tokio::net::UnixStream;
 use tokio::time::timeout;
 
@@ -274,4 +280,73 @@ async fn who_waits_to_open_is_woken_by_the_peers_end() {
     drop(channels.pop());
     let _theirs = agent.accept().await.unwrap();
     assert!(timeout(LONG, opening).await.unwrap().unwrap());
+}
+
+/// One end of a transport that can go deaf, and counts how often it is asked to read.
+struct Watched {
+    stream: DuplexStream,
+    deaf: Arc<AtomicBool>,
+    asked: Arc<AtomicUsize>,
+}
+
+impl AsyncRead for Watched {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        self.asked.fetch_add(1, Ordering::Relaxed);
+        if self.deaf.load(Ordering::Relaxed) {
+            return Poll::Pending;
+        }
+        Pin::new(&mut self.stream).poll_read(context, buffer)
+    }
+}
+
+impl AsyncWrite for Watched {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write(context, bytes)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(context)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(context)
+    }
+}
+
+/// There is no room for an acknowledgement that is due: it waits for room, and the pump with it.
+#[tokio::test]
+async fn a_peer_that_reads_nothing_keeps_nobody_busy() {
+    let (ours, theirs) = tokio::io::duplex(10_000);
+    let (deaf, asked) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
+    let ours = Watched { stream: ours, deaf: Arc::clone(&deaf), asked: Arc::default() };
+    let mut theirs = Watched { stream: theirs, deaf: Arc::default(), asked: Arc::clone(&asked) };
+    let client = Link::dial(Config::default(), SessionId([1; 16]), None, ours);
+    let peer = read_peer(&mut theirs).await.unwrap();
+    let agent = Link::answer(Config::default(), peer, None, theirs);
+    client.connected().await.unwrap();
+    let mut channel = client.open(Priority::Control).await.unwrap();
+    channel.receiver.widen();
+    let much = agent.accept().await.unwrap();
+
+    deaf.store(true, Ordering::Relaxed);
+    while timeout(Duration::from_millis(50), much.sender.send(2, vec![0; 60_000].into())).await.is_ok() {}
+    channel.sender.send(0, "to be acknowledged".into()).await.unwrap();
+    tokio::time::sleep(limits::ACK_DELAY * 2).await;
+    let before = asked.load(Ordering::Relaxed);
+    tokio::time::sleep(limits::ACK_DELAY * 10).await;
+    let times = asked.load(Ordering::Relaxed) - before;
+    assert!(times < 10, "asked {times} times while nothing could be done");
+
+    // As soon as it reads again all goes on. Its own sending wakes it here.
+    deaf.store(false, Ordering::Relaxed);
+    channel.sender.send(0, "again".into()).await.unwrap();
+    assert!(matches!(timeout(LONG, channel.receiver.receive()).await, Ok(Received::Data(2, _))));
 }

@@ -413,6 +413,7 @@ impl Mux {
     }
 
     /// Moves frames to `out` until it holds `limit` bytes or there is nothing to send. Returns whether it added any.
+    /// An acknowledgement that finds no room has no deadline: call this again when there is some.
     pub fn transmit(&mut self, now: Instant, out: &mut Outbox, limit: usize) -> bool {
         let before = out.len();
         self.session.transmit(now, out, limit);

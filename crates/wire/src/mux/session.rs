@@ -34,6 +34,8 @@ pub(super) struct Session {
     received_acked: u64,
     received_bytes: usize,
     ack_due: Option<Instant>,
+    /// Whether the last `transmit` found no room: what is due waits for the next one then, and for no time.
+    is_held_up: bool,
 
     last_heard: Option<Instant>,
     /// Bytes of a frame that has begun to arrive.
@@ -71,6 +73,7 @@ impl Session {
             received_acked: 0,
             received_bytes: 0,
             ack_due: None,
+            is_held_up: false,
             last_heard: None,
             begun: 0,
             pinged: false,
@@ -128,6 +131,7 @@ impl Session {
         (self.pinged, self.ping_due, self.pong_due, self.ack_due) = (false, false, false, None);
         self.last_heard = None;
         self.begun = 0;
+        self.is_held_up = false;
     }
 
     /// Whether `input` holds more than was left of it. A frame's begin is no news a second time: a peer that stopped
@@ -186,6 +190,10 @@ impl Session {
 
     /// Everything that no channel asks for: hello, heartbeat, acknowledgement, frames to repeat.
     pub(super) fn transmit(&mut self, now: Instant, out: &mut Outbox, limit: usize) {
+        self.is_held_up = out.len() >= limit;
+        if self.is_held_up {
+            return;
+        }
         if let Phase::Greeting { hello } | Phase::Open { hello } = &mut self.phase
             && let Some(hello) = hello.take()
         {
@@ -230,7 +238,8 @@ impl Session {
             (Phase::Open { .. }, Some(heartbeat)) if !self.pinged => Some(heard + heartbeat),
             _ => Some(heard + config.dead_after),
         };
-        life.into_iter().chain(self.ack_due).min()
+        let ack_due = self.ack_due.filter(|_| !self.is_held_up);
+        life.into_iter().chain(ack_due).min()
     }
 
     pub(super) fn timeout(&mut self, config: &Config, now: Instant) -> Result<(), ProtocolError> {
