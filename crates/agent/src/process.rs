@@ -28,8 +28,8 @@ const GRACE_LOOK: Duration = Duration::from_millis(10);
 const STDIN_KEPT_MAX: usize = 4 << 20;
 /// What a piece of it counts beside its bytes.
 const PIECE_COST: usize = 32;
-/// End of file, as typed at a terminal.
-const END_OF_TRANSMISSION: &[u8] = b"\x04";
+/// What ends a file at a terminal, where a line begins. Within a line it only hands the line over.
+const END_OF_TRANSMISSION: u8 = 4;
 
 /// Serves one process until all its streams have ended.
 pub(crate) async fn serve(session: Session, start: Start, channel: Channel) {
@@ -266,8 +266,10 @@ fn feed(mut fd: pipe::Sender, is_terminal: bool, sender: Sender) -> Stdin {
     let room = Arc::new(Semaphore::new(STDIN_KEPT_MAX));
     let given_back = Arc::clone(&room);
     tokio::spawn(async move {
+        let mut last = b'\n';
         while let Some(bytes) = queued.recv().await {
             let (count, cost) = (bytes.len() as u64, cost(&bytes));
+            last = bytes.last().copied().unwrap_or(last);
             let written = write_in(&mut fd, bytes).await;
             given_back.add_permits(cost as usize);
             tell(&sender, Happened::Taken(count)).await;
@@ -276,7 +278,9 @@ fn feed(mut fd: pipe::Sender, is_terminal: bool, sender: Sender) -> Stdin {
             }
         }
         if is_terminal {
-            let _closed = write_in(&mut fd, Bytes::from_static(END_OF_TRANSMISSION)).await;
+            let is_within_line = !matches!(last, b'\n' | END_OF_TRANSMISSION);
+            let times = if is_within_line { 2 } else { 1 };
+            let _closed = write_in(&mut fd, vec![END_OF_TRANSMISSION; times].into()).await;
         }
     });
     Stdin { queue, room }

@@ -65,6 +65,26 @@ async fn ctrl_d_and_a_closed_input_end_it(bed: Testbed) -> netsplit::Result {
     a.run(sh("echo done")).pty().stdin("").await.map(drop)
 }
 
+/// At a terminal the first ^D behind a line that has begun only hands the line over.
+#[netsplit::test(hosts = 1, needs = ["pty"])]
+async fn an_input_without_a_last_newline_ends_too(bed: Testbed) -> netsplit::Result {
+    let a = bed.host("a")?;
+    for input in ["abc", "one\nabc", "abc\x04"] {
+        let output = a.run(sh("stty -echo; echo go; cat")).pty().stdin(input).within(secs(10)).await?;
+        let said = output.stdout();
+        assert!(said.ends_with("abc"), "{said:?}");
+    }
+    let process = a.start(sh("stty -echo; echo up; cat; cat")).pty().stdin_open().ready("up").await?;
+    process.write("ab").await?;
+    process.write("c").await?;
+    process.close_stdin().await?;
+    // One end of file, and not two: the second `cat` still waits.
+    process.wait_for("abc").await?;
+    a.run(sh("[ $(pgrep -xc cat) -eq 1 ]")).eventually(secs(5)).await?;
+    assert_eq!(process.outcome(), None);
+    process.kill().await.map(drop)
+}
+
 /// In raw mode nothing is made of anything.
 #[netsplit::test(hosts = 1, needs = ["pty"])]
 async fn control_characters_are_byte_exact(bed: Testbed) -> netsplit::Result {
