@@ -1,5 +1,6 @@
-//! What our own executable does in the child of a command with a terminal: leads a session, takes the terminal, takes
-//! on the user, and becomes the program. An errno on the failure pipe says why it did not.
+//! What our own executable does in the child of a command with a terminal, or of one as a user with groups: leads a
+//! session, takes the terminal, takes on the user, and becomes the program. An errno on the failure pipe says why it did
+//! not.
 
 use std::env;
 use std::ffi::{CString, OsStr, OsString};
@@ -14,18 +15,20 @@ use rustix::thread::{set_thread_groups, set_thread_res_gid, set_thread_res_uid};
 
 use crate::users::User;
 
-/// What the child is told, as the text of its role: `shim:FD,UID,GID,GROUP+GROUP,ROLE,PROGRAM`, empty where there is
-/// nothing to say.
+/// What the child is told, as the text of its role: `shim:FD,TERMINAL,UID,GID,GROUP+GROUP,ROLE,PROGRAM`, empty where
+/// there is nothing to say.
 #[derive(Debug)]
 pub(crate) struct Shim {
     pub(crate) failure: RawFd,
+    /// Whether standard input is a terminal to take.
+    pub(crate) terminal: bool,
     pub(crate) user: Option<User>,
     pub(crate) program: PathBuf,
 }
 
 impl Shim {
     pub(crate) fn role(&self, inner_role: Option<&str>) -> String {
-        let mut text = format!("shim:{},", self.failure);
+        let mut text = format!("shim:{},{},", self.failure, if self.terminal { "terminal" } else { "" });
         match &self.user {
             Some(user) => {
                 let groups: Vec<_> = user.groups.iter().map(ToString::to_string).collect();
@@ -55,11 +58,15 @@ pub fn failure_fd(role: &str) -> Option<RawFd> {
 }
 
 fn become_program(role: &str, failure: BorrowedFd<'_>, role_variable: &str) -> io::Error {
-    let parts: Vec<&str> = role.splitn(6, ',').collect();
-    let [_, uid, gid, groups, inner_role, program] = parts[..] else {
+    let parts: Vec<&str> = role.splitn(7, ',').collect();
+    let [_, terminal, uid, gid, groups, inner_role, program] = parts[..] else {
         return io::Error::other("a shim without a program");
     };
-    if let Err(error) = prepare(failure, uid, gid, groups) {
+    let prepared = rustix::io::fcntl_setfd(failure, rustix::io::FdFlags::CLOEXEC)
+        .map_err(io::Error::from)
+        .and_then(|()| if terminal.is_empty() { Ok(()) } else { take_terminal() })
+        .and_then(|()| if uid.is_empty() { Ok(()) } else { take_on(uid, gid, groups) });
+    if let Err(error) = prepared {
         return error;
     }
     let variables = env::vars_os().map(|(name, value)| joined(&name, &value));
@@ -102,19 +109,17 @@ fn execute(
     io::Error::last_os_error()
 }
 
-fn prepare(failure: BorrowedFd<'_>, uid: &str, gid: &str, groups: &str) -> io::Result<()> {
-    rustix::io::fcntl_setfd(failure, rustix::io::FdFlags::CLOEXEC)?;
+fn take_terminal() -> io::Result<()> {
     setsid()?;
-    ioctl_tiocsctty(rustix::stdio::stdin())?;
+    Ok(ioctl_tiocsctty(rustix::stdio::stdin())?)
+}
+
+fn take_on(uid: &str, gid: &str, groups: &str) -> io::Result<()> {
     let number = |text: &str| text.parse::<u32>().map_err(io::Error::other);
-    if !uid.is_empty() {
-        let groups =
-            groups.split('+').map(|id| number(id).map(Gid::from_raw)).collect::<io::Result<Vec<_>>>()?;
-        let (uid, gid) = (Uid::from_raw(number(uid)?), Gid::from_raw(number(gid)?));
-        // This process has one thread: what is set for it is set for the process.
-        set_thread_groups(&groups)?;
-        set_thread_res_gid(gid, gid, gid)?;
-        set_thread_res_uid(uid, uid, uid)?;
-    }
-    Ok(())
+    let groups = groups.split('+').map(|id| number(id).map(Gid::from_raw)).collect::<io::Result<Vec<_>>>()?;
+    let (uid, gid) = (Uid::from_raw(number(uid)?), Gid::from_raw(number(gid)?));
+    // This process has one thread: what is set for it is set for the process.
+    set_thread_groups(&groups)?;
+    set_thread_res_gid(gid, gid, gid)?;
+    Ok(set_thread_res_uid(uid, uid, uid)?)
 }

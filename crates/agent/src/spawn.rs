@@ -16,7 +16,6 @@ use rustix::termios::{Winsize, tcsetwinsize};
 use tokio::sync::oneshot;
 
 use crate::agent::Shared;
-use crate::reaper::Reaper;
 use crate::shim::Shim;
 use crate::tree::MARK;
 use crate::users::{self, User};
@@ -66,22 +65,37 @@ pub(crate) fn spawn(agent: &Shared, start: &Start) -> Result<Child, Ended> {
         command.env(agent.settings.role_variable, format!("program:{}", start.program));
     }
     let started = match start.pty {
-        Some(size) => on_terminal(agent, start, size, &program, user.as_ref(), command),
-        None => on_pipes(&agent.reaper, start.stdin, user.as_ref(), command),
+        Some(size) => on_terminal(agent, start, size, &program, user.as_ref(), &command),
+        None => on_pipes(agent, start, &program, user.as_ref(), command),
     };
     started.map_err(|error| explain(&error, &program, name, user.as_ref()))
 }
 
-fn on_pipes(reaper: &Reaper, stdin: bool, user: Option<&User>, mut command: Command) -> io::Result<Child> {
+fn on_pipes(
+    agent: &Shared,
+    start: &Start,
+    program: &Path,
+    user: Option<&User>,
+    mut command: Command,
+) -> io::Result<Child> {
+    let mut report = None;
+    match user {
+        // std takes on a user, but none of its groups.
+        Some(user) if user.has_groups() => {
+            let shimmed = behind_shim(agent, start, false, program, Some(user), &command)?;
+            (command, report) = (shimmed.0, Some(shimmed.1));
+        }
+        Some(user) => {
+            command.uid(user.uid).gid(user.gid);
+        }
+        None => {}
+    }
     command
-        .stdin(if stdin { Stdio::piped() } else { Stdio::null() })
+        .stdin(if start.stdin { Stdio::piped() } else { Stdio::null() })
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .process_group(0);
-    if let Some(user) = user {
-        command.uid(user.uid).gid(user.gid);
-    }
-    let ((pid, streams), exit) = reaper.spawn(|| {
+    let ((pid, streams), exit) = agent.reaper.spawn(|| {
         let mut child = command.spawn()?;
         let pid = Pid::from_child(&child);
         let missing = || io::Error::other("a pipe is missing");
@@ -90,18 +104,17 @@ fn on_pipes(reaper: &Reaper, stdin: bool, user: Option<&User>, mut command: Comm
         let stdin = child.stdin.take().map(OwnedFd::from);
         Ok((pid, (pid, Streams::Pipes { stdin, stdout, stderr })))
     })?;
+    report.map_or(Ok(()), Report::read)?;
     Ok(Child { pid, streams, exit })
 }
 
-/// A child that leads a session needs code between fork and exec. std's `pre_exec` is unsafe and makes it a full fork,
-/// so our own executable is run first: it takes the terminal and then becomes the program.
 fn on_terminal(
     agent: &Shared,
     start: &Start,
     size: Pty,
     program: &Path,
     user: Option<&User>,
-    mut command: Command,
+    command: &Command,
 ) -> io::Result<Child> {
     let master = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC)?;
     grantpt(&master)?;
@@ -111,34 +124,58 @@ fn on_terminal(
     let slave = rustix::fs::open(&name, flags, rustix::fs::Mode::empty())?;
     resize(&master, size)?;
 
+    let (mut command, report) = behind_shim(agent, start, true, program, user, command)?;
+    command.stdin(slave.try_clone()?).stdout(slave.try_clone()?).stderr(slave);
+    let (pid, exit) = agent
+        .reaper
+        .spawn(|| command.spawn().map(|child| (Pid::from_child(&child), Pid::from_child(&child))))?;
+    report.read()?;
+    Ok(Child { pid, streams: Streams::Terminal { master }, exit })
+}
+
+/// A child that leads a session or has groups needs code between fork and exec. std's `pre_exec` is unsafe and makes it a
+/// full fork, so our own executable is run first: it prepares itself and then becomes the program.
+fn behind_shim(
+    agent: &Shared,
+    start: &Start,
+    terminal: bool,
+    program: &Path,
+    user: Option<&User>,
+    command: &Command,
+) -> io::Result<(Command, Report)> {
     let (failed, failure) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)?;
-    let environment: Vec<_> =
-        command.get_envs().filter_map(|(name, value)| Some((name.to_owned(), value?.to_owned()))).collect();
-    let shim = Shim { failure: failure.as_raw_fd(), user: user.cloned(), program: program.to_owned() };
+    // Inherited for as long as the spawn takes: this thread starts no other child meanwhile.
+    rustix::io::fcntl_setfd(&failure, rustix::io::FdFlags::empty())?;
+    let shim =
+        Shim { failure: failure.as_raw_fd(), terminal, user: user.cloned(), program: program.to_owned() };
     let inner_role = (!start.program.is_empty()).then(|| format!("program:{}", start.program));
-    command = Command::new(&agent.settings.own_program);
-    command
+    let environment = command.get_envs().filter_map(|(name, value)| Some((name, value?)));
+    let mut shimmed = Command::new(&agent.settings.own_program);
+    shimmed
         .arg0(&start.argv[0])
         .args(&start.argv[1..])
         .env_clear()
         .envs(environment)
         .env(agent.settings.role_variable, shim.role(inner_role.as_deref()))
-        .current_dir(if start.cwd.is_empty() { "/" } else { &start.cwd })
-        .stdin(slave.try_clone()?)
-        .stdout(slave.try_clone()?)
-        .stderr(slave);
-    // Inherited for as long as the spawn takes: this thread starts no other child meanwhile.
-    rustix::io::fcntl_setfd(&failure, rustix::io::FdFlags::empty())?;
-    let spawned = agent
-        .reaper
-        .spawn(|| command.spawn().map(|child| (Pid::from_child(&child), Pid::from_child(&child))));
-    drop(failure);
-    let (pid, exit) = spawned?;
-    // End of file: the program runs. A number: why it does not.
-    let mut errno = [0; 4];
-    match rustix::io::read(&failed, &mut errno)? {
-        4 => Err(io::Error::from_raw_os_error(i32::from_ne_bytes(errno))),
-        _ => Ok(Child { pid, streams: Streams::Terminal { master }, exit }),
+        .current_dir(command.get_current_dir().unwrap_or_else(|| Path::new("/")));
+    Ok((shimmed, Report { failed, failure }))
+}
+
+/// How a shim fared.
+struct Report {
+    failed: OwnedFd,
+    failure: OwnedFd,
+}
+
+impl Report {
+    /// Waits for it. End of file: the program runs. A number: why it does not.
+    fn read(self) -> io::Result<()> {
+        drop(self.failure);
+        let mut errno = [0; 4];
+        match rustix::io::read(&self.failed, &mut errno)? {
+            4 => Err(io::Error::from_raw_os_error(i32::from_ne_bytes(errno))),
+            _ => Ok(()),
+        }
     }
 }
 

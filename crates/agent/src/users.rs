@@ -9,8 +9,16 @@ pub(crate) struct User {
     pub(crate) name: String,
     pub(crate) uid: u32,
     pub(crate) gid: u32,
+    /// All of them, its own first.
     pub(crate) groups: Vec<u32>,
     pub(crate) home: String,
+}
+
+impl User {
+    /// Whether it is in more groups than its own.
+    pub(crate) fn has_groups(&self) -> bool {
+        self.groups.len() > 1
+    }
 }
 
 /// The user called `name`, or with that number.

@@ -169,6 +169,31 @@ async fn an_unknown_user_is_named(bed: Testbed) -> netsplit::Result {
     a.run("id -u").user("4711").await?.expect_stdout("4711")
 }
 
+/// With a terminal and without: the groups, the input, and what is wrong with a program.
+#[netsplit::test(hosts = 1, needs = ["users", "pty"])]
+async fn a_user_has_all_its_groups(bed: Testbed) -> netsplit::Result {
+    let a = bed.host("a")?;
+    let own = a.run("id -g nobody").read().await?;
+    a.run(sh("echo team:x:4242:nobody >> /etc/group")).await?;
+    assert_eq!(a.run("id -G").user("nobody").read().await?, format!("{own} 4242"));
+    assert_eq!(a.run("id -G").user("nobody").pty().read().await?, format!("{own} 4242"));
+    a.run(sh("cat; echo and this >&2; exit 3"))
+        .user("nobody")
+        .stdin("all")
+        .exits(3)
+        .await?
+        .expect_stdout("all")?;
+    // A group of its own, and the signals as a program expects them.
+    a.run(sh("set -- $(cat /proc/$$/stat); test $1 = $5")).user("nobody").await?;
+    let ignored = "grep SigIgn /proc/self/status";
+    assert_eq!(a.run(ignored).user("nobody").read().await?, a.run(ignored).read().await?);
+    a.write("/tmp/orphan", "#!/no/interpreter\n").mode(0o755).await?;
+    could_not_start(a.run("/tmp/orphan").user("nobody").await, NotStartedKind::NotExecutable);
+    let process = a.start("sleep 1000").user("nobody").await?;
+    assert_eq!(process.kill().await?, Outcome::Signalled { signal: 9, core: false });
+    Ok(())
+}
+
 #[netsplit::test(hosts = 1)]
 async fn a_relative_program_is_brought_from_here(bed: Testbed) -> netsplit::Result {
     let (a, folder) = (bed.host("a")?, scratch());
