@@ -24,9 +24,7 @@ pub(crate) async fn serve(settings: &Settings, dial: Dial, channel: Channel) {
     if let Ok(stream) = connected {
         sender.set_priority(Priority::Output);
         receiver.widen();
-        let (from, to) = stream.into_split();
-        // Each way ends by itself, as TCP's ways do.
-        tokio::join!(carry_out(from, &sender), carry_in(receiver, to));
+        carry(stream, &sender, receiver).await;
     } else {
         sender.finish();
     }
@@ -49,6 +47,22 @@ async fn connect(settings: &Settings, port: u32) -> io::Result<TcpStream> {
     Err(refused)
 }
 
+/// Each way ends by itself, as TCP's ways do; a client that has gone ends both, whatever the server does.
+async fn carry(stream: TcpStream, sender: &Sender, receiver: Receiver) {
+    let (from, to) = stream.into_split();
+    let (outward, inward) = (carry_out(from, sender), carry_in(receiver, to, sender));
+    tokio::pin!(outward, inward);
+    tokio::select! {
+        () = &mut outward => drop(inward.await),
+        client = &mut inward => if client == Client::Listens {
+            tokio::select! {
+                () = outward => {}
+                () = sender.given_up() => {}
+            }
+        }
+    }
+}
+
 async fn carry_out(mut from: OwnedReadHalf, sender: &Sender) {
     let mut buffer = BytesMut::new();
     loop {
@@ -65,16 +79,32 @@ async fn carry_out(mut from: OwnedReadHalf, sender: &Sender) {
     }
 }
 
-async fn carry_in(mut receiver: Receiver, mut to: OwnedWriteHalf) {
+/// What a client does that sends no more.
+#[derive(Debug, PartialEq, Eq)]
+enum Client {
+    Listens,
+    Gone,
+}
+
+async fn carry_in(mut receiver: Receiver, mut to: OwnedWriteHalf, sender: &Sender) -> Client {
     loop {
         match receiver.receive().await {
             Received::Data(tag::BYTES, bytes) => {
-                if to.write_all(&bytes).await.is_err() {
-                    return;
+                let written = tokio::select! {
+                    biased;
+                    written = to.write_all(&bytes) => written,
+                    // Nobody waits until the server takes the rest, which it may never do.
+                    () = sender.given_up() => return Client::Gone,
+                };
+                if written.is_err() {
+                    return Client::Listens;
                 }
             }
             // Dropping the half sends FIN.
-            _ => return,
+            Received::Finished => return Client::Listens,
+            Received::Data(..) | Received::Message(_) | Received::Reset | Received::Lost(_) => {
+                return Client::Gone;
+            }
         }
     }
 }

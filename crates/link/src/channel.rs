@@ -97,6 +97,20 @@ impl Sender {
         self.send(tag::MESSAGE, message.encode_to_vec().into()).await
     }
 
+    /// Waits until the peer has given the channel up, or the link is over. What it sent before may still be unread. Once
+    /// both have finished there is nothing to give up.
+    pub async fn given_up(&self) {
+        poll_fn(|context| {
+            let mut state = self.held.link.lock();
+            if state.ended.is_some() || state.mux.is_given_up(self.held.id) {
+                return Poll::Ready(());
+            }
+            state.wakers.entry(self.held.id).or_default().writers.add(context.waker());
+            Poll::Pending
+        })
+        .await;
+    }
+
     /// Says that we send no more, once what is queued has gone.
     pub fn finish(&self) {
         self.held.link.lock().mux.finish(self.held.id);

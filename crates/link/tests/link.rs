@@ -350,3 +350,20 @@ async fn a_peer_that_reads_nothing_keeps_nobody_busy() {
     channel.sender.send(0, "again".into()).await.unwrap();
     assert!(matches!(timeout(LONG, channel.receiver.receive()).await, Ok(Received::Data(2, _))));
 }
+
+/// Also behind the peer's end, where nothing that could be received says so.
+#[tokio::test]
+async fn a_sender_learns_that_its_channel_was_given_up() {
+    let (client, agent) = pair(None).await;
+    let channel = client.open(Priority::Control).await.unwrap();
+    channel.sender.finish();
+    let mut theirs = agent.accept().await.unwrap();
+    assert_eq!(theirs.receiver.receive().await, Received::Finished);
+    let both = [theirs.sender.clone(), theirs.sender.clone()];
+    let [mut first, mut second] = both.map(|sender| tokio::spawn(async move { sender.given_up().await }));
+    assert!(timeout(Duration::from_millis(50), &mut first).await.is_err(), "it only finished");
+    drop(channel);
+    for told in [&mut first, &mut second] {
+        timeout(LONG, told).await.unwrap().unwrap();
+    }
+}

@@ -289,6 +289,7 @@ impl Mux {
         let Some(channel) = self.channels.get_mut(&id) else {
             return if self.is_past(id) { Ok(()) } else { Err(ProtocolError::NoSuchChannel(id)) };
         };
+        channel.given_up = true;
         // What came before is still delivered; after a FIN, a RESET only asks us to stop.
         if channel.receiving == Receiving::Open {
             channel.receiving = Receiving::Reset;
@@ -369,6 +370,11 @@ impl Mux {
             self.urgent.push_back(Frame::Credit { channel: id, cost });
         }
         incoming
+    }
+
+    /// Whether the peer has given a channel up, and so hears nothing more on it; [`Event::Writable`] tells of it.
+    pub fn is_given_up(&self, id: ChannelId) -> bool {
+        self.channels.get(&id).is_none_or(|channel| channel.given_up)
     }
 
     /// Whether credit or the like waits to be transmitted, which no channel's owner asked for.

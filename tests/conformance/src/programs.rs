@@ -90,6 +90,20 @@ pub async fn flood_server() -> io::Result<()> {
     }
 }
 
+/// `idle_server`: keeps whoever connects, reads nothing, and says nothing.
+///
+/// # Errors
+/// When the port is taken.
+#[netsplit::program]
+pub async fn idle_server() -> io::Result<()> {
+    let listener = TcpListener::bind((Ipv6Addr::UNSPECIFIED, PORT)).await?;
+    say(&format!("listening on {PORT}"));
+    let mut kept = Vec::new();
+    loop {
+        kept.push(listener.accept().await?);
+    }
+}
+
 /// Writes a line at once, as a program does whose output is waited for.
 #[expect(clippy::print_stdout, reason = "a program's own output")]
 pub fn say(line: &str) {

@@ -1,6 +1,6 @@
 //! Connections from the test into a host: `connect` and `forward` carry bytes both ways, each way to its own end.
 
-use conformance::programs::{PORT, echo_server, flood_server};
+use conformance::programs::{PORT, echo_server, flood_server, idle_server};
 use conformance::{MIB, fails, load};
 use netsplit::Reason;
 use netsplit::prelude::*;
@@ -107,6 +107,28 @@ async fn a_client_that_does_not_read_holds_nothing_up(bed: Testbed) -> netsplit:
     // Who left is not sent to any more: no connection to the port is left open (01 is ESTABLISHED, 1B58 is 7000).
     let script = "! cat /proc/net/tcp /proc/net/tcp6 | grep -E ':1B58 [0-9A-F]+:[0-9A-F]+ 01 '";
     a.run(sh(script)).eventually(secs(5)).await.map(drop)
+}
+
+/// Whatever the server does or does not, a client that has gone leaves nothing open in its agent.
+#[netsplit::test(hosts = 1, needs = ["connect"])]
+async fn a_client_that_goes_away_leaves_nothing_behind(bed: Testbed) -> netsplit::Result {
+    let a = bed.host("a")?;
+    a.start(idle_server).ready("listening").await?;
+    let sockets = "ls -l /proc/1/fd | grep -c socket: || true";
+    let before = a.run(sh(sockets)).read().await?;
+    for _ in 0..5 {
+        drop(a.connect(PORT).await?);
+        let mut halfway = a.connect(PORT).await?;
+        halfway.shutdown().await.expect("an end");
+        a.run("true").await?;
+        drop(halfway);
+        // More than the server's socket holds: it lies in the agent.
+        let mut stuck = a.connect(PORT).await?;
+        let much = vec![1; 32 * MIB];
+        assert!(tokio::time::timeout(millis(500), stuck.write_all(&much)).await.is_err());
+        drop(stuck);
+    }
+    a.run(sh(format!("[ $({sockets}) = {before} ]"))).eventually(secs(5)).await.map(drop)
 }
 
 #[netsplit::test(hosts = 1, needs = ["connect", "kill"])]

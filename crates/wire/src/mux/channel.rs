@@ -28,6 +28,8 @@ pub(super) struct Channel {
 
     pub(super) inbox: VecDeque<(u8, bool, Bytes)>,
     pub(super) receiving: Receiving,
+    /// Whether the peer has given it up, before or after it finished.
+    pub(super) given_up: bool,
     /// Whether the owner was told how receiving ended.
     told: bool,
     /// What the peer may still send.
@@ -66,6 +68,7 @@ impl Channel {
             credit: WINDOW,
             inbox: VecDeque::new(),
             receiving: Receiving::Open,
+            given_up: false,
             told: false,
             window: WINDOW,
             window_max: WINDOW,
