@@ -8,7 +8,7 @@ use bytes::Bytes;
 use netsplit_link::{Channel, Priority, Received, Receiver, Sender};
 use netsplit_wire::message::{Command, Ended, Happened, How, ProcessCommand, ProcessEvent, Start, tag};
 use prost::Message;
-use rustix::process::{Pid, Signal, WaitStatus, kill_process_group};
+use rustix::process::{Signal, WaitStatus, kill_process_group};
 use tokio::net::unix::pipe;
 use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
@@ -17,7 +17,7 @@ use tokio::time::Instant;
 use crate::agent::Session;
 use crate::spawn::{self, Child, Streams};
 use crate::streams::{carry_out, reader, write_in, writer};
-use crate::tree;
+use crate::tree::Tree;
 
 /// A process that has no deadline.
 const FAR: Duration = Duration::from_secs(365 * 24 * 3600);
@@ -31,7 +31,7 @@ const PIECE_COST: usize = 32;
 /// What ends a file at a terminal, where a line begins. Within a line it only hands the line over.
 const END_OF_TRANSMISSION: u8 = 4;
 
-/// Serves one process until all its streams have ended.
+/// Serves one process until all its streams have ended and nobody can end what it left.
 pub(crate) async fn serve(session: Session, start: Start, channel: Channel) {
     let Channel { sender, receiver } = channel;
     sender.set_priority(Priority::Output);
@@ -56,8 +56,9 @@ async fn tell(sender: &Sender, event: Happened) {
 
 struct Running {
     session: Session,
-    pid: Pid,
-    mark: String,
+    tree: Tree,
+    /// Whether the client has ordered its end, or its deadline has.
+    is_ended: bool,
     grace: Duration,
     deadline: Instant,
     exit: oneshot::Receiver<WaitStatus>,
@@ -94,8 +95,8 @@ impl Running {
         let deadline = if start.deadline_ms == 0 { FAR } else { Duration::from_millis(start.deadline_ms) };
         Ok(Self {
             session: session.clone(),
-            pid: child.pid,
-            mark: start.process,
+            tree: Tree::new(child.pid, start.process),
+            is_ended: false,
             grace: Duration::from_millis(start.grace_ms),
             deadline: Instant::now() + deadline,
             exit: child.exit,
@@ -110,20 +111,26 @@ impl Running {
     }
 
     async fn run(mut self, mut receiver: Receiver, sender: Sender) {
-        let Some(status) = self.until_exit(&mut receiver).await else {
+        if self.until_closed(&mut receiver).await.is_none() {
             // The client gave it up: nobody wants to hear how it ends.
             return self.end(true).await;
-        };
+        }
+        self.terminal = None;
+        sender.finish();
+        if !self.is_ended {
+            self.until_ended(&mut receiver).await;
+        }
+    }
+
+    /// Obeys the client until no stream is open; `None` when it has gone.
+    async fn until_closed(&mut self, receiver: &mut Receiver) -> Option<()> {
+        let status = self.until_exit(receiver).await?;
+        self.tree.lost_leader();
         self.exited.send_replace(true);
         self.stdin = None;
-        // Every stream has sent what was written before the exit, or the client takes nothing more.
-        tokio::select! {
-            _all_dropped = self.drained.recv() => {}
-            () = lost(&mut receiver) => return self.end(true).await,
-        }
-        tell(&sender, Happened::Ended(self.outcome(status))).await;
-        self.until_closed(&mut receiver).await;
-        sender.finish();
+        self.until_drained(receiver).await?;
+        tell(&self.sender, Happened::Ended(self.outcome(status))).await;
+        self.until_silent(receiver).await
     }
 
     /// Obeys the client until the process has exited; `None` when the client has gone.
@@ -141,8 +148,18 @@ impl Running {
         }
     }
 
+    /// Every stream has sent what was written before the exit, or the client takes nothing more.
+    async fn until_drained(&mut self, receiver: &mut Receiver) -> Option<()> {
+        loop {
+            tokio::select! {
+                _all_dropped = self.drained.recv() => return Some(()),
+                received = receiver.receive() => self.obey(received).await?,
+            }
+        }
+    }
+
     /// Its children may still hold its streams. What they write is carried on; the client can still end them.
-    async fn until_closed(&mut self, receiver: &mut Receiver) {
+    async fn until_silent(&mut self, receiver: &mut Receiver) -> Option<()> {
         let mut outputs = std::mem::take(&mut self.outputs);
         let closed = async {
             for output in &mut outputs {
@@ -153,12 +170,23 @@ impl Running {
         tokio::pin!(closed);
         loop {
             tokio::select! {
-                () = &mut closed => return,
-                received = receiver.receive() => {
-                    if self.obey(received).await.is_none() {
-                        return self.end(true).await;
-                    }
-                }
+                () = &mut closed => return Some(()),
+                received = receiver.receive() => self.obey(received).await?,
+            }
+        }
+    }
+
+    /// What it left behind without its streams goes on; the client can end it for as long as it holds the process, which
+    /// costs it a channel too. Then the channel is given up: that is the answer.
+    async fn until_ended(&mut self, receiver: &mut Receiver) {
+        while !self.is_ended {
+            match receiver.receive().await {
+                Received::Message(message) => match ProcessCommand::decode(message) {
+                    Ok(ProcessCommand { command: Some(Command::End(at_once)) }) => self.end(at_once).await,
+                    _ => {}
+                },
+                Received::Data(..) => {}
+                Received::Finished | Received::Reset | Received::Lost(_) => return,
             }
         }
     }
@@ -192,7 +220,7 @@ impl Running {
             Command::Signal(number) => {
                 if let Some(signal) = Signal::from_named_raw(number) {
                     // A group that has gone needs no signal.
-                    let _gone = kill_process_group(self.pid, signal);
+                    let _gone = kill_process_group(self.tree.leader, signal);
                 }
             }
             Command::End(at_once) => self.end(at_once).await,
@@ -206,15 +234,16 @@ impl Running {
     }
 
     /// Ends the process with all its children: TERM, grace, KILL; or KILL at once.
-    async fn end(&self, at_once: bool) {
+    async fn end(&mut self, at_once: bool) {
+        self.is_ended = true;
         if !at_once {
-            tree::signal(self.pid, &self.mark, Signal::TERM);
+            self.tree.signal(Signal::TERM);
             let over = Instant::now() + self.grace;
-            while Instant::now() < over && !tree::is_empty(self.pid, &self.mark) {
+            while Instant::now() < over && !self.tree.is_empty() {
                 tokio::time::sleep(GRACE_LOOK).await;
             }
         }
-        tree::kill(self.pid, &self.mark);
+        self.tree.kill();
     }
 
     fn outcome(&self, status: WaitStatus) -> Ended {
@@ -226,16 +255,6 @@ impl Running {
         let number = status.terminating_signal().or_else(|| status.exit_status()).unwrap_or(-1);
         let core = status.as_raw() & 0x80 != 0 && status.signaled();
         Ended { how: how.into(), number, core, text: String::new() }
-    }
-}
-
-async fn lost(receiver: &mut Receiver) {
-    loop {
-        match receiver.receive().await {
-            Received::Message(_) | Received::Data(..) => {}
-            Received::Finished => std::future::pending().await,
-            Received::Reset | Received::Lost(_) => return,
-        }
     }
 }
 

@@ -14,56 +14,81 @@ pub(crate) const MARK: &str = "NETSPLIT_PROCESS";
 /// Scans of /proc before we give up waiting for two that agree: a fork bomb is killed as far as it was seen.
 const SCANS_MAX: usize = 50;
 
-/// Sends `signal` once to every process of the command that `leader` leads and `mark` marks.
-pub(crate) fn signal(leader: Pid, mark: &str, signal: Signal) {
-    for pid in members(leader, mark) {
-        // It may have ended by itself.
-        let _gone = kill_process(pid, signal);
-    }
+/// One command's processes.
+#[derive(Debug)]
+pub(crate) struct Tree {
+    pub(crate) leader: Pid,
+    mark: String,
+    /// Whether the leader was reaped: its number may be another command's by now, whose mark is another.
+    is_leaderless: bool,
 }
 
-/// Ends every process of a command: first all are stopped, so that none can fork away, until two scans agree.
-pub(crate) fn kill(leader: Pid, mark: &str) {
-    let mut stopped = HashSet::new();
-    for _ in 0..SCANS_MAX {
-        let found = members(leader, mark);
-        if found.iter().all(|pid| stopped.contains(pid)) {
-            break;
+impl Tree {
+    /// Of the command that `leader` leads and `mark` marks.
+    pub(crate) fn new(leader: Pid, mark: String) -> Self {
+        Self { leader, mark, is_leaderless: false }
+    }
+
+    /// The leader was reaped.
+    pub(crate) fn lost_leader(&mut self) {
+        self.is_leaderless = true;
+    }
+
+    /// Sends `signal` once to every process.
+    pub(crate) fn signal(&self, signal: Signal) {
+        for pid in self.members() {
+            // It may have ended by itself.
+            let _gone = kill_process(pid, signal);
         }
-        for pid in found {
-            if stopped.insert(pid) {
-                let _gone = kill_process(pid, Signal::STOP);
+    }
+
+    /// Ends every process: first all are stopped, so that none can fork away, until two scans agree.
+    pub(crate) fn kill(&self) {
+        let mut stopped = HashSet::new();
+        for _ in 0..SCANS_MAX {
+            let found = self.members();
+            if found.iter().all(|pid| stopped.contains(pid)) {
+                break;
+            }
+            for pid in found {
+                if stopped.insert(pid) {
+                    let _gone = kill_process(pid, Signal::STOP);
+                }
             }
         }
+        // Who still carries the mark is certainly one of them; a number that was reused meanwhile is not.
+        self.signal(Signal::KILL);
     }
-    // Who still carries the mark is certainly one of them; a number that was reused meanwhile is not.
-    signal(leader, mark, Signal::KILL);
-}
 
-/// Whether any process of the command is left.
-pub(crate) fn is_empty(leader: Pid, mark: &str) -> bool {
-    members(leader, mark).is_empty()
-}
+    /// Whether no process is left.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.members().is_empty()
+    }
 
-fn members(leader: Pid, mark: &str) -> Vec<Pid> {
-    let wanted = format!("{MARK}={mark}");
-    let own = rustix::process::getpid();
-    let belongs = |pid: Pid| {
+    fn members(&self) -> Vec<Pid> {
+        let own = rustix::process::getpid();
+        processes().filter(|pid| *pid != own && self.has(*pid)).collect()
+    }
+
+    fn has(&self, pid: Pid) -> bool {
         let Some(stat) = Stat::read(pid) else { return false };
         if stat.state == 'Z' || stat.state == 'X' {
             return false;
         }
-        stat.group == leader.as_raw_nonzero().get()
-            || stat.session == leader.as_raw_nonzero().get()
-            || has_variable(pid, wanted.as_bytes())
-    };
-    processes().filter(|pid| *pid != own && belongs(*pid)).collect()
+        let leader = self.leader.as_raw_nonzero().get();
+        let is_led = stat.group == leader || stat.session == leader;
+        if is_led && !self.is_leaderless {
+            return true;
+        }
+        // Another user's environment may be unreadable; then group and session must do.
+        mark_of(pid).map_or(is_led, |mark| mark == self.mark.as_bytes())
+    }
 }
 
-fn has_variable(pid: Pid, wanted: &[u8]) -> bool {
-    // Another user's environment may be unreadable; then group and session must do.
-    let environment = fs::read(format!("/proc/{}/environ", pid.as_raw_nonzero())).unwrap_or_default();
-    environment.split(|byte| *byte == 0).any(|variable| variable == wanted)
+fn mark_of(pid: Pid) -> Option<Vec<u8>> {
+    let environment = fs::read(format!("/proc/{}/environ", pid.as_raw_nonzero())).ok()?;
+    let mut variables = environment.split(|byte| *byte == 0);
+    variables.find_map(|variable| Some(variable.strip_prefix(MARK.as_bytes())?.strip_prefix(b"=")?.to_vec()))
 }
 
 fn processes() -> impl Iterator<Item = Pid> {
@@ -122,6 +147,8 @@ fn signal_all(signal: Signal) -> io::Result<()> {
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::process::CommandExt;
+
     use super::*;
 
     #[test]
@@ -138,15 +165,36 @@ mod tests {
             .env(MARK, "tree-test.1")
             .spawn()
             .unwrap();
-        let leader = Pid::from_child(&child);
-        while members(leader, "tree-test.1").len() < 3 {
+        let tree = Tree::new(Pid::from_child(&child), "tree-test.1".into());
+        while tree.members().len() < 3 {
             child.try_wait().unwrap();
             std::thread::yield_now();
         }
-        kill(leader, "tree-test.1");
-        while !is_empty(leader, "tree-test.1") {
+        tree.kill();
+        while !tree.is_empty() {
             std::thread::yield_now();
         }
         child.wait().unwrap();
+    }
+
+    /// The number of a leader that was reaped may lead another command by now.
+    #[test]
+    fn a_group_counts_without_its_leader_unless_it_is_marked_otherwise() {
+        let start = |mark: Option<&str>| {
+            let mut command = std::process::Command::new("sleep");
+            command.arg("100").env_clear().envs(mark.map(|mark| (MARK, mark))).process_group(0);
+            let child = command.spawn().unwrap();
+            let mut tree = Tree::new(Pid::from_child(&child), "tree-test.2".into());
+            let led = tree.has(tree.leader);
+            tree.lost_leader();
+            let left = tree.has(tree.leader);
+            kill_process(tree.leader, Signal::KILL).unwrap();
+            (child, led, left)
+        };
+        for (mark, is_ours) in [(None, true), (Some("tree-test.2"), true), (Some("tree-test.3"), false)] {
+            let (mut child, led, left) = start(mark);
+            child.wait().unwrap();
+            assert_eq!((led, left), (true, is_ours), "{mark:?}");
+        }
     }
 }

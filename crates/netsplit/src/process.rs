@@ -14,7 +14,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
-use netsplit_link::Sender;
+use netsplit_link::{LinkError, Sender};
 use netsplit_model::{
     Event, HostName, NotStartedKind, Outcome, ProcessName, Reason, Stream, Trouble, signal, units::Wanted,
 };
@@ -31,6 +31,10 @@ use stdin::Stdin;
 pub use start::{Exit, Output, Run, Start};
 
 pub(crate) type BoxFuture<T> = Pin<Box<dyn Future<Output = T> + Send>>;
+
+/// What an agent may take, beside the grace, to end what a process left behind. Who escaped and holds the streams keeps the
+/// channel open for ever.
+const LEFT_MAX: Duration = Duration::from_secs(3);
 
 /// How far a process has come.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -123,16 +127,25 @@ impl Process {
         let process = self.clone();
         async move {
             let core = Arc::clone(&process.shared.core);
-            if process.outcome().is_none() {
+            let is_over = process.outcome().is_some();
+            if !is_over {
                 let number = if at_once { signal::KILL } else { signal::TERM };
                 process.shared.signalled(number);
             }
-            // A host that went meanwhile ends the process as well. What a process left behind is ended too.
+            // A host that went meanwhile ends the process as well.
             let _gone = process.command(Command::End(at_once)).await;
+            if is_over {
+                process.left_ended(core.settings.deadlines.grace + LEFT_MAX).await;
+            }
             let limit = core.settings.deadlines.grace + core.settings.deadlines.wait;
             let ended = process.ended(limit).await.ok_or_else(|| process.still_running(limit));
             core.noted(ended, place::of(at))
         }
+    }
+
+    /// Waits until the agent has ended what the process left behind: it gives the channel up then.
+    async fn left_ended(&self, limit: Duration) {
+        let _still_open = tokio::time::timeout(limit, self.shared.sender.given_up()).await;
     }
 
     /// Sends a signal to its process group: a number, `"USR1"` or `"SIGUSR1"`.
@@ -164,7 +177,10 @@ impl Process {
     pub fn write<B: Into<Bytes>>(&self, bytes: B) -> impl Future<Output = Result> + use<B> {
         let (process, bytes, at) = (self.clone(), bytes.into(), Location::caller());
         async move {
-            let sent = process.shared.stdin.write(bytes).await;
+            let sent = match process.outcome() {
+                Some(_) => Err(LinkError::Closed),
+                None => process.shared.stdin.write(bytes).await,
+            };
             process.shared.core.noted(sent.map_err(|_| process.gone()), place::of(at))
         }
     }

@@ -1,9 +1,9 @@
 //! What a client and an agent say to each other. Every operation is a channel that the client opens with a
-//! [`Request`]; its deadline travels in it, and its answers come back on the same channel.
+//! [`Request`]; its answers come back on the same channel.
 //!
 //! | request | then the client sends | the agent sends |
 //! | --- | --- | --- |
-//! | [`Start`] | [`ProcessCommand`]s, `STDIN` bytes, at most `limits::STDIN_WINDOW` beyond those taken | [`ProcessEvent`]s, `STDOUT` and `STDERR` bytes; FIN when no stream is open |
+//! | [`Start`] | [`ProcessCommand`]s, `STDIN` bytes, at most `limits::STDIN_WINDOW` beyond those taken | [`ProcessEvent`]s, `STDOUT` and `STDERR` bytes; FIN when no stream is open, RESET when it has ended what was left |
 //! | [`Put`] | more of it until `last`; then, after `Needs`, the needed files' bytes one after the other, or [`Piped`] for them | [`PutReply`]s |
 //! | [`Get`] | | [`GetReply`]s, each file's bytes behind its `Entry` |
 //! | [`Dial`] | `BYTES`, FIN | [`DialReply`], then `BYTES`, FIN |
@@ -127,7 +127,8 @@ pub enum Command {
     /// Send its process group a signal.
     #[prost(int32, tag = "1")]
     Signal(i32),
-    /// End it and all its children: TERM, grace, KILL; `true`: KILL at once.
+    /// End it and all its children: TERM, grace, KILL; `true`: KILL at once. Also behind the agent's FIN, when it has ended
+    /// itself.
     #[prost(bool, tag = "2")]
     End(bool),
     /// Its terminal has another size.

@@ -106,6 +106,59 @@ async fn ending_one_tree_leaves_the_others(bed: Testbed) -> netsplit::Result {
     Ok(())
 }
 
+/// The process has ended and its streams are closed: what it left behind is still its own.
+#[netsplit::test(hosts = 1)]
+async fn what_an_ended_process_left_is_ended_too(bed: Testbed) -> netsplit::Result {
+    let a = bed.host("a")?;
+    let script = "setsid --fork sleep 1001 >/dev/null 2>&1; sleep 1002 >/dev/null 2>&1 &
+        env -i sleep 1003 >/dev/null 2>&1 & (trap '' TERM; sleep 1004 >/dev/null 2>&1) &";
+    for at_once in [true, false] {
+        let other = a.start(sh("setsid --fork sleep 2001 >/dev/null 2>&1")).await?;
+        let process = a.start(sh(script)).await?;
+        assert!(process.wait().await?.is_success());
+        assert!(other.wait().await?.is_success());
+        a.run(sh("[ $(pgrep -xc sleep) -eq 5 ]")).eventually(secs(10)).await?;
+        // Again, and when nothing is left to end.
+        for _ in 0..3 {
+            let ended = if at_once { process.kill().await? } else { process.stop().await? };
+            assert!(ended.is_success(), "{ended}");
+            a.run(sh("[ $(pgrep -xa sleep | cut -d' ' -f3) = 2001 ]")).eventually(secs(1)).await?;
+        }
+        other.kill().await?;
+        no_sleeps(&a).await?;
+    }
+    Ok(())
+}
+
+/// Its end is ordered at the moment at which it ends by itself, and at every moment about it.
+#[netsplit::test(hosts = 1)]
+async fn what_a_process_left_is_ended_at_any_moment(bed: Testbed) -> netsplit::Result {
+    let a = bed.host("a")?;
+    // Much output makes the time long in which it has exited and not all has come.
+    let script = "setsid --fork sleep 1001 >/dev/null 2>&1; echo up; read go; head -c 60000 /dev/zero";
+    for micros in (0..20_000).step_by(400) {
+        let process = a.start(sh(script)).stdin_open().ready("up").await?;
+        process.write("\n").await?;
+        tokio::time::sleep(Duration::from_micros(micros)).await;
+        process.kill().await?;
+        no_sleeps(&a).await?;
+    }
+    Ok(())
+}
+
+/// Nobody ordered it: what a process left behind goes on when nobody holds the process any more.
+#[netsplit::test(hosts = 1)]
+async fn a_dropped_handle_leaves_what_its_process_left(bed: Testbed) -> netsplit::Result {
+    let a = bed.host("a")?;
+    a.run(sh("setsid --fork sleep 1001 >/dev/null 2>&1")).await?;
+    let process = a.start(sh("setsid --fork sleep 1002 >/dev/null 2>&1")).await?;
+    process.wait().await?;
+    drop(process);
+    a.run("sleep 0.2").await?;
+    assert_eq!(sleeps(&a).await?, ["1001", "1002"]);
+    Ok(())
+}
+
 #[netsplit::test(hosts = 1)]
 async fn who_ignores_term_is_killed_after_the_grace(bed: Testbed) -> netsplit::Result {
     let a = bed.host("a")?;
