@@ -55,7 +55,11 @@ pub(crate) async fn carry_out(
         }
         let ready = tokio::select! {
             ready = fd.readable() => ready,
-            changed = exited.changed(), if left.is_none() => match changed { Ok(()) | Err(_) => continue },
+            changed = exited.changed(), if left.is_none() => {
+                // The process was given up: nobody will say when it exits, or asks what was written by then.
+                left = changed.is_err().then_some(0);
+                continue;
+            }
         };
         if ready.is_err() {
             return;
@@ -96,5 +100,41 @@ pub(crate) async fn write_in(fd: &mut pipe::Sender, bytes: Bytes) -> io::Result<
     match fd.write_all(&bytes).await {
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
         done => done,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use netsplit_link::{Config, Link, Priority, SessionId};
+
+    use super::*;
+
+    /// Hundredths of a second that this thread has worked.
+    fn worked() -> u64 {
+        let stat = std::fs::read_to_string("/proc/thread-self/stat").unwrap();
+        let fields = stat.rsplit_once(')').unwrap().1.split_ascii_whitespace().skip(11).take(2);
+        fields.map(|field| field.parse::<u64>().unwrap()).sum()
+    }
+
+    /// Its client has gone, and nobody will say when it exits: somebody who escaped holds its pipe.
+    #[tokio::test]
+    async fn a_process_that_was_given_up_keeps_nobody_busy() {
+        let (ours, _theirs) = tokio::net::UnixStream::pair().unwrap();
+        let link = Link::dial(Config::default(), SessionId([1; 16]), None, ours);
+        let channel = link.open(Priority::Output).await.unwrap();
+        let (output, held) = rustix::pipe::pipe().unwrap();
+        let (exited, watch) = watch::channel(false);
+        let (drain, mut drained) = mpsc::channel(1);
+        let carrying = tokio::spawn(carry_out(reader(output).unwrap(), 2, channel.sender, watch, drain));
+        drop(exited);
+        let before = worked();
+        tokio::time::sleep(Duration::from_millis(500)).await;
+        let worked = worked() - before;
+        assert!(worked < 20, "{worked} of 50");
+        drop(held);
+        carrying.await.unwrap();
+        assert_eq!(drained.recv().await, None);
     }
 }
