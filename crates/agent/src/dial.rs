@@ -53,7 +53,9 @@ async fn carry(stream: TcpStream, sender: &Sender, receiver: Receiver) {
     let (outward, inward) = (carry_out(from, sender), carry_in(receiver, to, sender));
     tokio::pin!(outward, inward);
     tokio::select! {
-        () = &mut outward => drop(inward.await),
+        () = &mut outward => {
+            let _either = inward.await;
+        }
         client = &mut inward => if client == Client::Listens {
             tokio::select! {
                 () = outward => {}

@@ -4,7 +4,8 @@
 //! its link, unless it said `Keep`. One thread, one reaper; nothing here knows how the host came to be.
 //!
 //! Everything an agent is asked is a channel (`netsplit_wire::message`): [`process`], [`files`], [`dial`] serve one kind
-//! each. [`tree`] finds and ends what a command left behind; [`shim`] runs in the child of a command with a terminal.
+//! each. [`tree`] finds and ends what a command left behind; [`shim`] prepares the child of a command with a
+//! terminal, or of one as a user with groups.
 
 mod agent;
 mod dial;

@@ -181,10 +181,12 @@ impl Running {
     async fn until_ended(&mut self, receiver: &mut Receiver) {
         while !self.is_ended {
             match receiver.receive().await {
-                Received::Message(message) => match ProcessCommand::decode(message) {
-                    Ok(ProcessCommand { command: Some(Command::End(at_once)) }) => self.end(at_once).await,
-                    _ => {}
-                },
+                Received::Message(message) => {
+                    let said = ProcessCommand::decode(message).ok().and_then(|said| said.command);
+                    if let Some(Command::End(at_once)) = said {
+                        self.end(at_once).await;
+                    }
+                }
                 Received::Data(..) => {}
                 Received::Finished | Received::Reset | Received::Lost(_) => return,
             }
