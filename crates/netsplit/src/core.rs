@@ -1,7 +1,7 @@
 //! What testbed, hosts and processes share: the state of one run's hosts.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -120,22 +120,16 @@ impl Core {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A place of its own in the evidence for what is fetched: `path`, `path.2` and so on.
-    pub(crate) fn fetch_place(&self, path: PathBuf) -> PathBuf {
+    /// A place of its own in the evidence for what is fetched: `path` below `folder`, or beside it. It does not lead
+    /// through links that were fetched before: what lies behind them is no evidence.
+    pub(crate) fn fetch_place(&self, folder: &Path, path: &Path) -> PathBuf {
+        let parents = path.parent().into_iter().flat_map(Path::iter);
+        let above = parents
+            .fold(folder.to_owned(), |above, name| first_free(&above.join(name), |path| !path.is_symlink()));
         let fetched = &mut self.lock().fetched;
-        let numbered = |number: u32| {
-            let mut path = path.clone().into_os_string();
-            path.push(format!(".{number}"));
-            PathBuf::from(path)
-        };
-        let mut place = path.clone();
-        for number in 2.. {
-            if fetched.insert(place.clone()) {
-                break;
-            }
-            place = numbered(number);
-        }
-        place
+        first_free(&above.join(path.file_name().unwrap_or_default()), |path| {
+            !path.is_symlink() && fetched.insert(path.to_owned())
+        })
     }
 
     /// A deadline of the test's own, scaled for slow machines.
@@ -441,6 +435,20 @@ impl HostState {
         ]
         .into_iter()
     }
+}
+
+/// The first of `path`, `path.2` and so on that is free.
+fn first_free(path: &Path, mut is_free: impl FnMut(&Path) -> bool) -> PathBuf {
+    let mut free = path.to_owned();
+    for number in 2.. {
+        if is_free(&free) {
+            break;
+        }
+        let mut numbered = path.as_os_str().to_owned();
+        numbered.push(format!(".{number}"));
+        free = numbered.into();
+    }
+    free
 }
 
 pub(crate) fn lost(name: &HostName, reason: &str) -> Error {

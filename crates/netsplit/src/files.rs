@@ -147,7 +147,7 @@ impl IntoFuture for Get {
             let to = self.to.map_or_else(
                 || {
                     let files = self.core.recorder.dir().files(&self.host);
-                    self.core.fetch_place(files.join(below_root(&self.path)))
+                    self.core.fetch_place(&files, &below_root(&self.path))
                 },
                 |to| self.core.base.join(to),
             );

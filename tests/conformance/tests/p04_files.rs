@@ -306,6 +306,40 @@ async fn nothing_is_written_elsewhere_here(bed: Testbed) -> netsplit::Result {
     Ok(())
 }
 
+/// A host's links lead nowhere here: not beside a file that is written, and not from what was fetched before.
+#[netsplit::test(hosts = 1)]
+async fn links_of_a_host_lead_nowhere_here(bed: Testbed) -> netsplit::Result {
+    let (a, folder) = (bed.host("a")?, scratch());
+    let own = folder.path().join("own");
+    fs::create_dir(&own).expect("a folder");
+    fs::write(own.join("x"), "mine").expect("a file");
+    let own = own.display();
+    // The host has something at the same path.
+    let script = format!(
+        "mkdir -p /srv/d {own}; echo theirs > {own}/x; echo theirs > /srv/d/x
+        ln -s {own}/x /srv/d/.netsplit-x; ln -s {own} /srv/d/own; ln -s {own}/x /srv/y"
+    );
+    a.run(sh(script)).await?;
+    let fetched = a.get("/srv/d").await?;
+    let mine = folder.path().join("own/x");
+    assert_eq!(fs::read_to_string(&mine).expect("a file"), "mine");
+    assert_eq!(fs::read_to_string(fetched.path().join("x")).expect("a file"), "theirs\n");
+    for link in [".netsplit-x", "own"] {
+        assert!(fetched.path().join(link).is_symlink(), "{link} is a link as it was there");
+    }
+    // Through links that lie in the evidence by now.
+    assert_eq!(a.get("/srv/d/own/x").await?.text()?, "theirs\n");
+    let through = a.get("/srv/d/own").await?;
+    assert_eq!(fs::read_to_string(through.path().join("x")).expect("a file"), "theirs\n");
+    assert!(fetched.path().join("own").is_symlink(), "what was fetched stays");
+    assert_eq!(fs::read_to_string(&mine).expect("a file"), "mine");
+    // What is asked for may be a link there; what lies here is what it leads to.
+    let asked = a.get("/srv/y").await?;
+    assert!(!asked.path().is_symlink());
+    assert_eq!(asked.text()?, "theirs\n");
+    Ok(())
+}
+
 /// Its first bytes are other ones each time they are looked at.
 #[netsplit::test(hosts = 1)]
 async fn a_file_that_changes_while_it_is_copied_is_refused(bed: Testbed) -> netsplit::Result {

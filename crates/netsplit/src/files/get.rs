@@ -1,6 +1,6 @@
 //! From a host: into files of this machine, each checked by hash before it gets its name.
 
-use std::fs::{self, File, Permissions};
+use std::fs::{self, File, OpenOptions, Permissions};
 use std::io::{self, Write};
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Component, Path, PathBuf};
@@ -58,13 +58,13 @@ struct Fetch<'a> {
 }
 
 impl Fetch<'_> {
-    async fn all(&mut self) -> std::result::Result<(), Stopped> {
+    async fn all(&mut self) -> Result<(), Stopped> {
         // A folder may forbid writing into it; it gets its mode when all is there.
         let mut folders = Vec::new();
         loop {
             match self.answer().await? {
                 GetAnswer::Entry(entry) => {
-                    let path = self.place(&entry)?;
+                    let path = place(self.to, &entry)?;
                     let here = |error| Stopped::Here(path.clone(), error);
                     match entry.kind() {
                         Kind::Folder => {
@@ -87,7 +87,7 @@ impl Fetch<'_> {
         Ok(())
     }
 
-    async fn answer(&mut self) -> std::result::Result<GetAnswer, Stopped> {
+    async fn answer(&mut self) -> Result<GetAnswer, Stopped> {
         match self.channel.receiver.receive().await {
             Received::Message(message) => {
                 let answer = GetReply::decode(message).ok().and_then(|reply| reply.answer);
@@ -98,29 +98,12 @@ impl Fetch<'_> {
         }
     }
 
-    /// Where an entry is to lie. A host must not write outside of what it was asked for.
-    fn place(&self, entry: &Entry) -> std::result::Result<PathBuf, Stopped> {
-        let relative = Path::new(&entry.path);
-        if relative.components().any(|part| !matches!(part, Component::Normal(_))) {
-            return Err(Stopped::Broken("a path that leads elsewhere"));
-        }
-        let path = if entry.path.is_empty() { self.to.to_owned() } else { self.to.join(relative) };
-        let is_inside = |parent: &Path| parent == self.to || !parent.is_symlink();
-        if path.ancestors().skip(1).take_while(|parent| parent.starts_with(self.to)).all(is_inside) {
-            Ok(path)
-        } else {
-            Err(Stopped::Broken("a path through a link"))
-        }
-    }
-
-    async fn file(&mut self, path: &Path, mode: u32) -> std::result::Result<(), Stopped> {
+    async fn file(&mut self, path: &Path, mode: u32) -> Result<(), Stopped> {
         let here = |error| Stopped::Here(path.to_owned(), error);
         if let Some(parent) = path.parent() {
             fs::create_dir_all(parent).map_err(here)?;
         }
-        let name = path.file_name().unwrap_or_default().to_string_lossy();
-        let temporary = path.with_file_name(format!(".netsplit-{name}"));
-        let mut file = File::create(&temporary).map_err(here)?;
+        let (temporary, mut file) = Temporary::beside(path).map_err(here)?;
         let mut hasher = blake3::Hasher::new();
         let hash = loop {
             match self.channel.receiver.receive().await {
@@ -143,11 +126,51 @@ impl Fetch<'_> {
         if hasher.finalize().as_bytes()[..] != hash[..] {
             return Err(Stopped::Broken("its bytes are not those of its hash"));
         }
-        fs::set_permissions(&temporary, Permissions::from_mode(mode)).map_err(here)?;
-        fs::rename(&temporary, path).map_err(here)?;
+        file.set_permissions(Permissions::from_mode(mode)).map_err(here)?;
+        fs::rename(&temporary.0, path).map_err(here)?;
         self.files += 1;
         Ok(())
     }
+}
+
+/// A file without its name yet; removed unless it got it.
+struct Temporary(PathBuf);
+
+impl Temporary {
+    /// A new file in the folder of `path`. Its name is one that no host can know: a link may wait under any other.
+    fn beside(path: &Path) -> io::Result<(Self, File)> {
+        let path = path.with_file_name(format!(".netsplit-{:016x}", crate::entropy::number()));
+        let file = OpenOptions::new().write(true).create_new(true).open(&path)?;
+        Ok((Self(path), file))
+    }
+}
+
+impl Drop for Temporary {
+    fn drop(&mut self) {
+        let _renamed = fs::remove_file(&self.0);
+    }
+}
+
+/// Where an entry is to lie. A host must not write outside of what it was asked for.
+fn place(to: &Path, entry: &Entry) -> Result<PathBuf, Stopped> {
+    if entry.path.is_empty() {
+        // What is asked for is followed there; a link in its place would lead all that follows elsewhere here.
+        return match entry.kind() {
+            Kind::Link => Err(Stopped::Broken("a link in place of what it leads to")),
+            Kind::File | Kind::Folder => Ok(to.to_owned()),
+        };
+    }
+    let relative = Path::new(&entry.path);
+    if relative.components().any(|part| !matches!(part, Component::Normal(_))) {
+        return Err(Stopped::Broken("a path that leads elsewhere"));
+    }
+    let path = to.join(relative);
+    // A file or link takes the place of a link; a folder is made where something is.
+    let replaces = usize::from(entry.kind() != Kind::Folder);
+    if path.ancestors().skip(replaces).take_while(|part| *part != to).any(Path::is_symlink) {
+        return Err(Stopped::Broken("a path through a link"));
+    }
+    Ok(path)
 }
 
 fn make_link(path: &Path, target: &str) -> io::Result<()> {
@@ -156,4 +179,64 @@ fn make_link(path: &Path, target: &str) -> io::Result<()> {
         _ => {}
     }
     symlink(target, path)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Where an entry of this kind and path is to lie below `to`.
+    fn lies(to: &Path, kind: Kind, path: &str) -> Result<PathBuf, &'static str> {
+        let entry = Entry { path: path.to_owned(), kind: kind.into(), ..Entry::default() };
+        place(to, &entry).map_err(|stopped| match stopped {
+            Stopped::Broken(text) => text,
+            _ => panic!("refused for another reason"),
+        })
+    }
+
+    #[test]
+    fn entries_lie_below_what_was_asked_for() {
+        let folder = tempfile::tempdir().unwrap();
+        let to = folder.path().join("to");
+        fs::create_dir(&to).unwrap();
+        for kind in [Kind::File, Kind::Folder, Kind::Link] {
+            assert_eq!(lies(&to, kind, "a/b"), Ok(to.join("a/b")));
+            for path in ["..", "/x", "a/../x", "./x"] {
+                assert_eq!(lies(&to, kind, path), Err("a path that leads elsewhere"), "{path}");
+            }
+        }
+        assert_eq!(lies(&to, Kind::File, ""), Ok(to.clone()));
+        assert_eq!(lies(&to, Kind::Folder, ""), Ok(to.clone()));
+        assert_eq!(lies(&to, Kind::Link, ""), Err("a link in place of what it leads to"));
+    }
+
+    #[test]
+    fn nothing_lies_behind_a_link() {
+        let folder = tempfile::tempdir().unwrap();
+        let to = folder.path().join("to");
+        fs::create_dir_all(to.join("own")).unwrap();
+        symlink(folder.path(), to.join("own/link")).unwrap();
+        for kind in [Kind::File, Kind::Folder, Kind::Link] {
+            assert_eq!(lies(&to, kind, "own/link/x"), Err("a path through a link"), "{kind:?}");
+        }
+        // A folder that is a link would be given its mode where the link leads.
+        assert_eq!(lies(&to, Kind::Folder, "own/link"), Err("a path through a link"));
+        assert_eq!(lies(&to, Kind::File, "own/link"), Ok(to.join("own/link")));
+        // What the user gave as the place may be a link.
+        let link = folder.path().join("place");
+        symlink(&to, &link).unwrap();
+        assert_eq!(lies(&link, Kind::Folder, "own/x"), Ok(link.join("own/x")));
+    }
+
+    #[test]
+    fn a_temporary_file_goes_unless_it_gets_its_name() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("x");
+        drop(Temporary::beside(&path).unwrap());
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
+        let (temporary, _file) = Temporary::beside(&path).unwrap();
+        fs::rename(&temporary.0, &path).unwrap();
+        drop(temporary);
+        assert!(path.exists());
+    }
 }
