@@ -87,11 +87,13 @@ pub(crate) async fn run(
 
 fn start(spec: &HereSpec) -> io::Result<Child> {
     let first = spec.argv.first().ok_or_else(|| io::Error::other("the command is empty"))?;
-    let program = if first.contains('/') { spec.cwd.join(first) } else { PathBuf::from(first) };
+    // The child looks for a relative program from its own folder, and an empty path is no folder.
+    let cwd = std::env::current_dir()?.join(&spec.cwd);
+    let program = if first.contains('/') { cwd.join(first) } else { PathBuf::from(first) };
     let mut command = Command::new(program);
     command
         .args(&spec.argv[1..])
-        .current_dir(&spec.cwd)
+        .current_dir(&cwd)
         .stdin(if spec.stdin.is_some() { Stdio::piped() } else { Stdio::null() })
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())

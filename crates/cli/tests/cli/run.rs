@@ -1,6 +1,8 @@
 //! `netsplit run`: verdicts, exit codes, output for people and machines, the run's directory.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::process::Command;
 
 use crate::support::Project;
 
@@ -186,7 +188,7 @@ fn junit_keeps_failure_error_and_skipped_apart() {
 #[expect(clippy::print_stdout, reason = "the reason of a skip")]
 fn check_with_schema(file: &std::path::Path) {
     let schema = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/cli/junit.xsd");
-    match std::process::Command::new("xmllint").args(["--noout", "--schema", schema]).arg(file).output() {
+    match Command::new("xmllint").args(["--noout", "--schema", schema]).arg(file).output() {
         Ok(output) => assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr)),
         Err(error) => println!("skipped: the schema needs `xmllint`: {error}"),
     }
@@ -226,13 +228,33 @@ fn a_watch_ends_the_test_at_once() {
     assert!(took.as_secs() < 30, "{took:?}");
 }
 
+/// However the scenario is named.
+#[test]
+fn commands_here_run_beside_their_scenario() {
+    let project = Project::new();
+    let steps = "{ run = \"./oracle\", on = \"here\", stdout = \"beside\" }";
+    for folder in ["", "tests/", "tests/deep/"] {
+        project.scenario(&format!("{folder}x.toml"), steps);
+        let oracle = format!("{folder}oracle");
+        project.write(&oracle, "#!/bin/sh\n[ -f x.toml ] && echo beside\n");
+        fs::set_permissions(project.path().join(&oracle), fs::Permissions::from_mode(0o755)).unwrap();
+        project.run(&["run", &format!("{folder}x.toml")]).expect(0);
+        project.run(&["run", project.path().join(format!("{folder}x.toml")).to_str().unwrap()]).expect(0);
+    }
+}
+
 #[test]
 fn a_build_that_fails_is_no_failure_of_the_system() {
     let project = Project::new();
     let text = "hosts.n = [\"a\"]\ncommands.kvd = { run = \"./kvd\", build = \"sh -c 'echo no compiler >&2; exit 1'\" }\n\
                 [[test]]\nname = \"x\"\nsteps = [{ run = \"kvd\", on = \"a\" }]\n";
     project.write("x.toml", text);
-    project.run(&["run", "x.toml"]).expect(3).says("[build-failed]").says("no compiler");
+    project
+        .run(&["run", "x.toml"])
+        .expect(3)
+        .says("[build-failed]")
+        .says("exited 1")
+        .says("saw      no compiler");
 }
 
 #[test]
