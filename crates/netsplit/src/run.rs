@@ -221,20 +221,25 @@ impl Run {
 
     /// What decides a test that ended with `error`: a host that was lost decides over everything that came of it.
     pub fn judge(&self, error: Trouble) -> (Verdict, Trouble) {
-        let lost = self.core.as_ref().and_then(|core| core.any_lost());
-        let broken = self.recorder.broken();
-        let trouble = match (broken, lost) {
-            (Some(broken), _) => Trouble::new(Reason::DiskFull, format!("no space for evidence: {broken}"))
-                .saw(error.text)
-                .fix("netsplit clean"),
-            (None, Some((host, reason))) if error.verdict() == Verdict::Failed => {
-                Trouble::new(Reason::HostLost, format!("host {host} was lost: {reason}"))
-                    .saw(format!("then: {}", error.text))
-                    .at(error.place)
+        let trouble = match self.spoiled() {
+            Some(spoiled) if spoiled.name == Reason::DiskFull => spoiled.saw(error.text),
+            Some(spoiled) if error.verdict() == Verdict::Failed => {
+                spoiled.saw(format!("then: {}", error.text)).at(error.place)
             }
             _ => error,
         };
         (trouble.verdict(), trouble)
+    }
+
+    /// Why a test did not pass although its body ended well: evidence is missing, or a host that was lost, for want
+    /// of which much can be so.
+    pub fn spoiled(&self) -> Option<Trouble> {
+        if let Some(broken) = self.recorder.broken() {
+            let text = format!("no space for evidence: {broken}");
+            return Some(Trouble::new(Reason::DiskFull, text).fix("netsplit clean"));
+        }
+        let (host, reason) = self.core.as_ref()?.any_lost()?;
+        Some(crate::core::lost(&host, &reason).into())
     }
 
     /// The failure that the test saw last, unless something succeeded after it.
@@ -249,11 +254,9 @@ impl Run {
 
     /// Writes the verdict, then takes the testbed down, or leaves it to itself when that was asked for.
     pub async fn end(self, ending: Ending) -> Finished {
-        let ending = match self.recorder.broken() {
-            Some(broken) if ending.verdict == Verdict::Passed => {
-                let text = format!("no space for evidence: {broken}");
-                let trouble = Trouble::new(Reason::DiskFull, text).fix("netsplit clean");
-                Ending { verdict: Verdict::Infra, reason: Some(trouble), ..ending }
+        let ending = match self.spoiled() {
+            Some(trouble) if ending.verdict == Verdict::Passed => {
+                Ending { verdict: trouble.verdict(), reason: Some(trouble), ..ending }
             }
             _ => ending,
         };

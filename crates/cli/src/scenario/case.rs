@@ -382,13 +382,15 @@ impl Life<'_> {
                 Some(*trouble)
             }
         };
+        // Before the cleanup, which may bring a lost host back.
+        let judged = match failure {
+            Some(trouble) => Some(state.run.judge(trouble)),
+            None => state.run.spoiled().map(|trouble| (trouble.verdict(), trouble)),
+        };
         self.clean_up(state, &test.cleanup, Some(test)).await;
-        Ok(match failure {
+        Ok(match judged {
             None => (Verdict::Passed, None, done.get()),
-            Some(trouble) => {
-                let (verdict, trouble) = state.run.judge(trouble);
-                (verdict, Some(trouble), done.get())
-            }
+            Some((verdict, trouble)) => (verdict, Some(trouble), done.get()),
         })
     }
 

@@ -4,7 +4,7 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::process::Command;
 
-use crate::support::Project;
+use crate::support::{Project, left_behind};
 
 #[test]
 fn every_verdict_has_its_exit_code() {
@@ -241,6 +241,31 @@ fn commands_here_run_beside_their_scenario() {
         project.run(&["run", &format!("{folder}x.toml")]).expect(0);
         project.run(&["run", project.path().join(format!("{folder}x.toml")).to_str().unwrap()]).expect(0);
     }
+}
+
+/// However well all went without it.
+#[test]
+fn a_lost_host_is_no_passed_run() {
+    let project = Project::new();
+    let steps = "{ start = \"sleep 1000\", on = \"a\", env.NS_TEST_LOST = \"1\" },
+        { run = \"sh -c 'until [ -e gone ]; do sleep 0.05; done'\", on = \"here\" }";
+    project.scenario("lost.toml", steps);
+    let started = project.start(&["run", "lost.toml"]);
+    project.wait_for_event("here/sh.1");
+    let process = left_behind("NS_TEST_LOST=1").first().and_then(|line| line.split(' ').next()?.parse().ok());
+    kill_parent(process.expect("the process runs"));
+    project.wait_for_event("\"host.lost\"");
+    project.write("gone", "");
+    started.end().0.expect(3).says("infra").says("host a was lost").says("[host-lost]");
+    let verdict = project.verdict();
+    assert_eq!((&verdict["verdict"], &verdict["tests"][0]["verdict"]), (&"infra".into(), &"infra".into()));
+}
+
+/// Kills the agent that started a process.
+fn kill_parent(process: u32) {
+    let status = fs::read_to_string(format!("/proc/{process}/status")).unwrap();
+    let parent = status.lines().find_map(|line| line.strip_prefix("PPid:")).unwrap().trim();
+    assert!(Command::new("kill").args(["-KILL", parent]).status().unwrap().success());
 }
 
 #[test]
