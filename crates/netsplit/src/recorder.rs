@@ -8,7 +8,7 @@ mod lines;
 mod streams;
 mod watch;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -41,6 +41,8 @@ pub(super) struct Inner {
     log: File,
     next: u64,
     streams: BTreeMap<(ProcessName, Stream), StreamLog>,
+    /// Whoever waits for a line of one of these waits for nothing.
+    ended: BTreeSet<ProcessName>,
     watches: BTreeMap<u64, watch::Watch>,
     next_watch: u64,
     /// When hosts or network were last disturbed, and by what.
@@ -60,6 +62,7 @@ impl Recorder {
             log,
             next: 0,
             streams: BTreeMap::new(),
+            ended: BTreeSet::new(),
             watches: BTreeMap::new(),
             next_watch: 1,
             disturbance: (0, "the run began".to_owned()),
@@ -122,6 +125,7 @@ impl Recorder {
         let [stdout, stderr] = Stream::ALL.map(|stream| inner.length(process, stream));
         let now = inner.now();
         inner.write(event(stdout, stderr), now);
+        inner.ended.insert(process.clone());
         inner.end_watches_of(process);
     }
 

@@ -246,8 +246,7 @@ impl Wait {
         });
         let spec =
             WatchSpec { pattern: pattern.clone(), scope: self.scope.clone(), since, newest: self.newest };
-        let ended = self.process.as_ref().is_some_and(|process| process.outcome().is_some());
-        let mut watch = core.recorder.watch(spec, ended);
+        let mut watch = core.recorder.watch(spec);
         let result = tokio::time::timeout(within, &mut watch.end).await;
         let searched = watch.searched();
         drop(watch);

@@ -115,8 +115,8 @@ impl Watch {
 }
 
 impl Recorder {
-    /// Begins a wait. `ended`: the process of a process's wait has ended already.
-    pub(crate) fn watch(&self, spec: WatchSpec, ended: bool) -> WatchHandle {
+    /// Begins a wait.
+    pub(crate) fn watch(&self, spec: WatchSpec) -> WatchHandle {
         let (told, end) = oneshot::channel();
         let mut past = Past { spec: &spec, looked: BTreeMap::new(), found: None, searched: 0 };
         // Most of what is old is looked at without holding up those who write.
@@ -141,7 +141,9 @@ impl Recorder {
         }
         let scope = watch.spec.scope.clone();
         inner.watches.insert(id, watch);
-        if let (true, Scope::Process(process)) = (ended, scope) {
+        if let Scope::Process(process) = scope
+            && inner.ended.contains(&process)
+        {
             // Its last line may have no end, and gets none any more.
             for stream in Stream::ALL {
                 inner.match_unfinished(&process, stream);
@@ -341,5 +343,63 @@ fn line_start(dir: &netsplit_report::RunDir, process: &ProcessName, stream: Stre
         (Ok(_), None) if from == 0 => 0,
         // A very long line: what follows is looked at as a line of its own.
         _ => offset,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc;
+    use std::thread;
+
+    use netsplit_model::{Event, FORMAT, Outcome};
+    use netsplit_report::RunDir;
+
+    use super::*;
+
+    /// A recorder in a folder of its own, and a process that writes.
+    fn recorder() -> (tempfile::TempDir, Recorder, ProcessName) {
+        let folder = tempfile::tempdir().unwrap();
+        let first = Event::RunBegan {
+            format: FORMAT,
+            run: "0000".into(),
+            test: "t".into(),
+            provider: "none".into(),
+            seed: 1,
+        };
+        let recorder = Recorder::begin(RunDir::new(folder.path()), first).unwrap();
+        let process = ProcessName::new(HostName::new("a").unwrap(), "p", 1);
+        (folder, recorder, process)
+    }
+
+    fn spec(process: &ProcessName, pattern: &str, from: u64) -> WatchSpec {
+        WatchSpec {
+            pattern: Regex::new(pattern).unwrap(),
+            scope: Scope::Process(process.clone()),
+            since: Since::Cursor(Stream::ALL.map(|stream| (stream, from)).into()),
+            newest: false,
+        }
+    }
+
+    /// What a wait has seen when it begins; a wait that does not even begin fails.
+    fn begin(recorder: &Recorder, spec: WatchSpec) -> Option<WatchEnd> {
+        let (told, tells) = mpsc::channel();
+        let recorder = recorder.clone();
+        thread::spawn(move || told.send(recorder.watch(spec).end.try_recv().ok()));
+        tells.recv_timeout(Duration::from_secs(20)).expect("a wait begins")
+    }
+
+    #[test]
+    fn a_wait_knows_of_a_process_that_ended_before_it() {
+        let (_folder, recorder, process) = recorder();
+        recorder.output(&process, Stream::Stdout, b"first\nlast");
+        assert!(begin(&recorder, spec(&process, "last", 0)).is_none(), "its line may go on");
+        recorder.process_ended(&process, |stdout, stderr| Event::ProcessEnded {
+            process: process.clone(),
+            outcome: Outcome::Exited { code: 0 },
+            stdout,
+            stderr,
+        });
+        assert!(matches!(begin(&recorder, spec(&process, "more", 0)), Some(WatchEnd::ProcessEnded)));
+        assert!(matches!(begin(&recorder, spec(&process, "last", 0)), Some(WatchEnd::Found(_))));
     }
 }
