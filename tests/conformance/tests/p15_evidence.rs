@@ -2,7 +2,8 @@
 //! is still kept. The log has no gaps, and agrees with the streams beside it. (A08: testbus's syslog case)
 
 use std::collections::BTreeMap;
-use std::fs;
+use std::process::Command;
+use std::{env, fs};
 
 use conformance::{MIB, load, log};
 use netsplit::Stream;
@@ -116,6 +117,37 @@ async fn the_log_is_whole_and_agrees_with_the_streams(bed: Testbed) -> netsplit:
         assert_eq!(fs::metadata(&file).expect("a stream").len(), length, "{}", file.display());
     }
     Ok(())
+}
+
+/// More than the disk below holds.
+#[netsplit::test(hosts = 1)]
+async fn much_is_written(bed: Testbed) -> netsplit::Result {
+    let script = format!("yes {} | head -c 16M; echo; echo last", "x".repeat(1000));
+    let process = bed.host("a")?.start(sh(script)).await?;
+    process.wait().await?;
+    process.wait_for("last").await?;
+    process.never("x").await
+}
+
+/// A disk that is full here ends no run later than another, and is the reason whether the test passed or not.
+#[test]
+fn a_full_disk_here_is_named() {
+    if !Command::new("unshare").args(["--mount", "true"]).status().is_ok_and(|status| status.success()) {
+        return conformance::programs::say("skipped: no disk of its own can be mounted");
+    }
+    let folder = conformance::scratch();
+    let script = r#"mount -t tmpfs -o size=4m none "$0" && exec timeout 60 "$@""#;
+    let output = Command::new("unshare")
+        .args(["--mount", "sh", "-c", script])
+        .arg(folder.path())
+        .arg(env::current_exe().expect("this binary"))
+        .args(["much_is_written::namespace", "--exact"])
+        .env("NETSPLIT_DIR", folder.path())
+        .output()
+        .expect("a child");
+    let shown = String::from_utf8_lossy(&output.stdout);
+    assert_eq!(output.status.code(), Some(101), "{shown}");
+    assert!(shown.contains("infra") && shown.contains("[disk-full]"), "{shown}");
 }
 
 /// The verdict is written before the teardown, and completed after it.

@@ -14,6 +14,9 @@ use super::{Inner, QUIET, Recorder};
 
 /// Bytes of old output looked at while the recorder is held; more is looked at before.
 const HELD_MAX: u64 = 1 << 20;
+/// Looks at old output before the recorder is held. Each finds what came during the one before: only a process that
+/// writes faster than it can be looked at needs more.
+const LOOKS_MAX: u32 = 16;
 
 /// Whose output is looked at.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -120,7 +123,7 @@ impl Recorder {
         let (told, end) = oneshot::channel();
         let mut past = Past { spec: &spec, looked: BTreeMap::new(), found: None, searched: 0 };
         // Most of what is old is looked at without holding up those who write.
-        loop {
+        for _ in 0..LOOKS_MAX {
             let todo = self.lock().unseen(&past);
             if todo.iter().map(|piece| piece.to - piece.from).sum::<u64>() <= HELD_MAX {
                 break;
@@ -202,9 +205,8 @@ impl Past<'_> {
     fn search(&mut self, inner: &Inner, piece: &Piece, bytes: &[u8]) {
         let key = (piece.process.clone(), piece.stream);
         let Some(log) = inner.streams.get(&key) else { return };
-        let mut tail = Vec::new();
         let (mut searched, mut found) = (0, self.found.take());
-        complete(&mut tail, bytes, |offset, line| {
+        let mut look = |offset: u64, line: &[u8]| {
             searched += 1;
             let offset = piece.from + offset;
             let at = Duration::from_nanos(log.time_of(offset + line.len() as u64));
@@ -216,9 +218,16 @@ impl Past<'_> {
                 let (process, stream) = key.clone();
                 found = Some(Found { process, stream, offset, end, at, line: line.to_vec() });
             }
-        });
+        };
+        let mut tail = Vec::new();
+        complete(&mut tail, bytes, &mut look);
+        // A line that is too long is cut, and the piece ends there.
+        if !tail.is_empty() {
+            look((bytes.len() - tail.len()) as u64, &tail);
+        }
         (self.searched, self.found) = (self.searched + searched, found);
-        self.looked.insert(key, piece.from + (bytes.len() - tail.len()) as u64);
+        // What could not be read was not kept, and is not looked for again.
+        self.looked.insert(key, piece.to);
     }
 }
 
@@ -354,6 +363,7 @@ mod tests {
     use netsplit_model::{Event, FORMAT, Outcome};
     use netsplit_report::RunDir;
 
+    use super::super::streams::LINE_MAX;
     use super::*;
 
     /// A recorder in a folder of its own, and a process that writes.
@@ -401,5 +411,31 @@ mod tests {
         });
         assert!(matches!(begin(&recorder, spec(&process, "more", 0)), Some(WatchEnd::ProcessEnded)));
         assert!(matches!(begin(&recorder, spec(&process, "last", 0)), Some(WatchEnd::Found(_))));
+    }
+
+    #[test]
+    fn a_wait_begins_although_what_it_looks_for_was_not_kept() {
+        let (folder, recorder, process) = recorder();
+        // In the place of its host's folder.
+        std::fs::create_dir(folder.path().join("hosts")).unwrap();
+        std::fs::write(folder.path().join("hosts/a"), "").unwrap();
+        for _ in 0..4 {
+            recorder.output(&process, Stream::Stdout, &b"0123456\n".repeat(LINE_MAX / 8));
+        }
+        assert!(recorder.broken().is_some());
+        assert!(begin(&recorder, spec(&process, "x", 0)).is_none());
+    }
+
+    #[test]
+    fn a_wait_begins_within_lines_without_end() {
+        let (_folder, recorder, process) = recorder();
+        for stream in Stream::ALL {
+            recorder.output(&process, stream, &vec![b'x'; 3 * LINE_MAX - 1]);
+            recorder.output(&process, stream, b"y and so on");
+        }
+        assert!(begin(&recorder, spec(&process, "z", 100)).is_none());
+        // Where a line is cut, it counts as one.
+        let Some(WatchEnd::Found(found)) = begin(&recorder, spec(&process, "y", 100)) else { panic!("none") };
+        assert_eq!(found.line.last(), Some(&b'y'));
     }
 }
