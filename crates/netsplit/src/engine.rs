@@ -6,6 +6,7 @@ use std::thread;
 
 use tokio::runtime::{Builder, Handle};
 use tokio::sync::oneshot;
+use tokio::task::{AbortHandle, JoinError};
 
 use crate::error::{Error, Result};
 use netsplit_model::Reason;
@@ -49,10 +50,29 @@ pub(crate) async fn run_on<T: Send + 'static>(
     handle: &Handle,
     future: impl Future<Output = T> + Send + 'static,
 ) -> Result<T> {
-    handle
-        .spawn(future)
-        .await
-        .map_err(|error| Error::new(Reason::Bug, format!("the engine stopped: {error}")))
+    handle.spawn(future).await.map_err(|error| stopped(&error))
+}
+
+/// Runs `future` on `handle`'s runtime, for as long as the caller waits for it.
+pub(crate) async fn run_while_awaited<T: Send + 'static>(
+    handle: &Handle,
+    future: impl Future<Output = T> + Send + 'static,
+) -> Result<T> {
+    let task = handle.spawn(future);
+    let _caller_waits = AbortOnDrop(task.abort_handle());
+    task.await.map_err(|error| stopped(&error))
+}
+
+fn stopped(error: &JoinError) -> Error {
+    Error::new(Reason::Bug, format!("the engine stopped: {error}"))
+}
+
+struct AbortOnDrop(AbortHandle);
+
+impl Drop for AbortOnDrop {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
 }
 
 impl Drop for Engine {

@@ -1,4 +1,7 @@
 //! Commands on the machine that runs the test: builds before it, oracles after it. Their output is evidence as well.
+//!
+//! A command ends with all its group when nobody waits for it any more. What the kernel does for hosts it does not do here:
+//! a runner that is killed leaves its command running, for nothing asks between fork and exec to end with its parent.
 
 use std::io;
 use std::path::PathBuf;
@@ -12,7 +15,7 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
 use tokio::process::{Child, Command};
 use tokio::runtime::Handle;
 
-use crate::engine::run_on;
+use crate::engine::run_while_awaited;
 use crate::error::Result;
 use crate::recorder::Recorder;
 
@@ -58,24 +61,20 @@ pub(crate) async fn run(
     spec: HereSpec,
 ) -> Result<HereOutput> {
     let recorder = recorder.clone();
-    run_on(engine, async move {
+    run_while_awaited(engine, async move {
         let process = ProcessName::new(HostName::here(), &spec.name, number);
         recorder.event(Event::ProcessStarted {
             process: process.clone(),
             argv: spec.argv.clone(),
             pty: false,
         });
+        let mut ending = Ending { recorder: &recorder, process: &process, outcome: Outcome::Cancelled };
         let outcome = match start(&spec) {
             Ok(child) => follow(child, &recorder, &process, &spec).await,
             Err(error) => not_started(&spec, &error),
         };
-        let (name, ended) = (process.clone(), outcome.clone());
-        recorder.process_ended(&process, |stdout, stderr| Event::ProcessEnded {
-            process: name,
-            outcome: ended,
-            stdout,
-            stderr,
-        });
+        ending.outcome = outcome.clone();
+        drop(ending);
         let dir = recorder.dir();
         // A stream without output has no file.
         let read = |stream| std::fs::read(dir.stream(&process, stream)).unwrap_or_default();
@@ -85,7 +84,45 @@ pub(crate) async fn run(
     .await
 }
 
-fn start(spec: &HereSpec) -> io::Result<Child> {
+/// Writes how a command ended, also when nobody waits for it any more.
+struct Ending<'a> {
+    recorder: &'a Recorder,
+    process: &'a ProcessName,
+    outcome: Outcome,
+}
+
+impl Drop for Ending<'_> {
+    fn drop(&mut self) {
+        let (process, outcome) = (self.process.clone(), self.outcome.clone());
+        self.recorder.process_ended(self.process, |stdout, stderr| Event::ProcessEnded {
+            process,
+            outcome,
+            stdout,
+            stderr,
+        });
+    }
+}
+
+/// A child that leads a group, which ends with it when nobody waits for it any more.
+struct Leader(Child);
+
+impl Leader {
+    /// Kills the group, unless its leader was reaped: its number may be another's by then.
+    fn kill_group(&self) {
+        let group = self.0.id().and_then(|pid| Pid::from_raw(i32::try_from(pid).ok()?));
+        if let Some(group) = group {
+            let _gone = kill_process_group(group, Signal::KILL);
+        }
+    }
+}
+
+impl Drop for Leader {
+    fn drop(&mut self) {
+        self.kill_group();
+    }
+}
+
+fn start(spec: &HereSpec) -> io::Result<Leader> {
     let first = spec.argv.first().ok_or_else(|| io::Error::other("the command is empty"))?;
     // The child looks for a relative program from its own folder, and an empty path is no folder.
     let cwd = std::env::current_dir()?.join(&spec.cwd);
@@ -105,7 +142,7 @@ fn start(spec: &HereSpec) -> io::Result<Child> {
             None => command.env_remove(name),
         };
     }
-    command.spawn()
+    command.spawn().map(Leader)
 }
 
 fn not_started(spec: &HereSpec, error: &io::Error) -> Outcome {
@@ -119,8 +156,8 @@ fn not_started(spec: &HereSpec, error: &io::Error) -> Outcome {
     Outcome::CouldNotStart(NotStarted { kind, text: format!("`{name}` here: {error}") })
 }
 
-async fn follow(mut child: Child, recorder: &Recorder, process: &ProcessName, spec: &HereSpec) -> Outcome {
-    let group = child.id().and_then(|pid| Pid::from_raw(i32::try_from(pid).ok()?));
+async fn follow(mut leader: Leader, recorder: &Recorder, process: &ProcessName, spec: &HereSpec) -> Outcome {
+    let child = &mut leader.0;
     if let (Some(mut stdin), Some(bytes)) = (child.stdin.take(), spec.stdin.clone()) {
         tokio::spawn(async move {
             // It may not read all of it.
@@ -149,9 +186,9 @@ async fn follow(mut child: Child, recorder: &Recorder, process: &ProcessName, sp
         Ok(Err(error)) => not_started(spec, &error),
         Err(_) => Outcome::TimedOut { after_ms: u64::try_from(spec.within.as_millis()).unwrap_or(u64::MAX) },
     };
-    if let (Some(group), Outcome::TimedOut { .. }) = (group, &outcome) {
-        let _gone = kill_process_group(group, Signal::KILL);
-        let _reaped = child.wait().await;
+    if let Outcome::TimedOut { .. } = outcome {
+        leader.kill_group();
+        let _reaped = leader.0.wait().await;
     }
     if !is_read {
         let _whoever_holds_them = tokio::time::timeout(STREAMS_MAX, output).await;

@@ -177,7 +177,8 @@ impl Run {
         self.recorder.event(event)
     }
 
-    /// Runs a command on this machine, with its output in the evidence.
+    /// Runs a command on this machine, with its output in the evidence. It ends with all its group when the future is
+    /// dropped, but not when this process is killed.
     ///
     /// # Errors
     /// Only when the run is over; how the command ended is in what is returned.
@@ -254,6 +255,8 @@ impl Run {
 
     /// Writes the verdict, then takes the testbed down, or leaves it to itself when that was asked for.
     pub async fn end(self, ending: Ending) -> Finished {
+        // What nobody waits for any more is over once the engine comes to this.
+        let _over = self.engine.run(async {}).await;
         let ending = match self.spoiled() {
             Some(trouble) if ending.verdict == Verdict::Passed => {
                 Ending { verdict: trouble.verdict(), reason: Some(trouble), ..ending }

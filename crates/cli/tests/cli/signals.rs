@@ -50,6 +50,39 @@ fn once_ends_in_order() {
     nothing_left("NS_TEST_ONCE=1");
 }
 
+/// What runs here goes with all that it started.
+#[test]
+fn commands_here_end_with_the_run() {
+    let project = Project::new();
+    let sh = "sh = \"sleep 1000 & echo now busy; sleep 1000\", on = \"here\", env.NS_TEST_HERE = \"1\"";
+    project.scenario("here.toml", &format!("{{ {sh} }}"));
+    let started = project.start(&["run", "here.toml"]);
+    project.wait_for_event("\"process\":\"here/sh.1\",\"stream\":\"stdout\"");
+    started.signal("INT");
+    let (ran, took) = started.end();
+    ran.expect(130);
+    assert!(took < Duration::from_secs(5), "{took:?}");
+    nothing_left("NS_TEST_HERE=1");
+}
+
+/// Also when only the test is over that it belongs to.
+#[test]
+fn commands_here_end_with_their_test() {
+    let project = Project::new();
+    let text = "hosts.n = 1\n[[test]]\nname = \"first\"\nwithin = \"1s\"\nkeep_going = true\n\
+        steps = [{ sh = \"sleep 1000 & sleep 1000\", on = \"here\", env.NS_TEST_HERE_TEST = \"1\" }]\n\
+        [[test]]\nname = \"second\"\nsteps = [{ sh = \"until [ -e go ]; do sleep 0.05; done\", on = \"here\" }]\n";
+    project.write("here.toml", text);
+    let started = project.start(&["run", "here.toml"]);
+    project.wait_for_event("\"process\":\"here/sh.2\"");
+    nothing_left("NS_TEST_HERE_TEST=1");
+    project.write("go", "");
+    started.end().0.expect(1).says("[test-timed-out]");
+    let events = project.events();
+    let ended = events.iter().find(|event| event["kind"] == "process.ended").unwrap();
+    assert_eq!((&ended["process"], &ended["outcome"]), (&"here/sh.1".into(), &"cancelled".into()));
+}
+
 #[test]
 fn term_is_one_ctrl_c() {
     let project = busy("NS_TEST_TERM");
