@@ -424,6 +424,28 @@ async fn a_file_that_grows_is_fetched_up_to_where_it_was(bed: Testbed) -> netspl
     Ok(())
 }
 
+/// The kernel says of some files that they hold nothing, and gives their bytes all the same.
+#[netsplit::test(hosts = 1)]
+async fn files_without_a_length_are_fetched_whole(bed: Testbed) -> netsplit::Result {
+    let (a, folder) = (bed.host("a")?, scratch());
+    for path in ["/proc/version", "/proc/sys/kernel/ostype"] {
+        let text = a.run(["cat", path]).await?.stdout();
+        assert!(!text.is_empty());
+        assert_eq!(a.get(path).await?.text()?, text, "{path}");
+    }
+    let lines = a.get("/proc/net/dev").await?.text()?;
+    assert!(lines.contains("lo:") && lines.contains("eth0:"), "{lines}");
+    let fetched = a.get("/proc/sys/kernel/random").to(folder.path().join("tree")).await?;
+    assert_eq!(fs::metadata(fetched.path().join("boot_id")).expect("a file").len(), 37);
+    a.run("touch /srv/empty").await?;
+    assert_eq!(a.get("/srv/empty").await?.bytes()?, b"");
+    // One that has no end, or nearly so.
+    let text = fails(a.get("/proc/self/pagemap").to(folder.path().join("p")).await, Reason::FileRefused);
+    assert!(text.contains("`/proc/self/pagemap` on a: has no length, and more than 64 MiB"), "{text}");
+    assert_eq!(fs::read_dir(folder.path()).expect("a folder").count(), 1, "nothing half is left");
+    Ok(())
+}
+
 /// A host whose disk is full says so, keeps nothing half, and works on.
 #[test]
 fn a_full_disk_is_named_and_leaves_the_host_usable() {

@@ -8,8 +8,12 @@ use std::path::{Path, PathBuf};
 use bytes::Bytes;
 use netsplit_link::{LinkError, Sender};
 use netsplit_wire::message::{Entry, GetAnswer, GetReply, Kind, tag};
+use rustix::fs::{Mode, OFlags};
 
 use super::{CHUNK, ENTRIES_MAX, refused};
+
+/// Bytes of a file that says it holds none. Those of the kernel are shorter, and some have no end.
+const UNSIZED_MAX: usize = 64 << 20;
 
 /// Sends `path` and everything below it.
 pub(crate) async fn get(path: &str, sender: &Sender) {
@@ -62,7 +66,7 @@ async fn walk(root: &Path, sender: &Sender) -> Result<(), Stopped> {
             let target = target.display().to_string();
             tell(sender, GetAnswer::Entry(Entry { target, ..entry(&relative, Kind::Link, &data) })).await?;
         } else if data.is_file() {
-            let file = File::open(&path).map_err(stopped(&path))?;
+            let file = open(&path).map_err(stopped(&path))?;
             tell(sender, GetAnswer::Entry(entry(&relative, Kind::File, &data))).await?;
             send_file(file, data.len(), sender).await.map_err(|error| match error {
                 Ok(error) => Stopped::Refused(path, error),
@@ -94,19 +98,55 @@ fn children(path: &Path, relative: &Path) -> io::Result<Vec<PathBuf>> {
     Ok(names.into_iter().map(|name| relative.join(name)).collect())
 }
 
-/// Sends what the file holds now, at most `size` bytes: a log that grows meanwhile has an end here.
+/// Opens a file for what it has now: who reads it never waits.
+fn open(path: &Path) -> io::Result<File> {
+    Ok(rustix::fs::open(path, OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC, Mode::empty())?.into())
+}
+
+/// Sends what the file holds now, at most `size` bytes: a log that grows meanwhile has an end here. Files of procfs say
+/// that they hold nothing; what they have is told by reading them.
 async fn send_file(file: File, size: u64, sender: &Sender) -> Result<(), Result<io::Error, LinkError>> {
     let mut hasher = blake3::Hasher::new();
-    let mut file = file.take(size);
+    let (mut file, mut left) = (file.take(if size == 0 { u64::MAX } else { size }), UNSIZED_MAX);
     loop {
-        let mut chunk = Vec::with_capacity(CHUNK);
-        (&mut file).take(CHUNK as u64).read_to_end(&mut chunk).map_err(Ok)?;
+        let chunk = read(&mut file).map_err(Ok)?;
         if chunk.is_empty() {
             break;
+        }
+        if size == 0 {
+            let rest = left.checked_sub(chunk.len());
+            left = rest.ok_or_else(|| Ok(io::Error::other("has no length, and more than 64 MiB")))?;
         }
         hasher.update(&chunk);
         sender.send(tag::BYTES, chunk.into()).await.map_err(Err)?;
     }
     let hash = Bytes::copy_from_slice(hasher.finalize().as_bytes());
     tell(sender, GetAnswer::End(hash)).await.map_err(Err)
+}
+
+/// The next bytes of a file; none are left also when more are still to come.
+fn read(file: &mut impl Read) -> io::Result<Vec<u8>> {
+    let mut chunk = Vec::with_capacity(CHUNK);
+    match file.take(CHUNK as u64).read_to_end(&mut chunk) {
+        Err(error) if error.kind() != io::ErrorKind::WouldBlock => Err(error),
+        _ => Ok(chunk),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rustix::pipe::pipe;
+
+    use super::*;
+
+    #[test]
+    fn nobody_waits_for_what_is_still_to_come() {
+        let (reader, writer) = pipe().unwrap();
+        rustix::io::write(&writer, b"now").unwrap();
+        // The pipe as a path, which waits for its writer unless it is opened so.
+        let path = format!("/proc/self/fd/{}", std::os::fd::AsRawFd::as_raw_fd(&reader));
+        let mut file = open(Path::new(&path)).unwrap();
+        assert_eq!(read(&mut file).unwrap(), b"now");
+        assert_eq!(read(&mut file).unwrap(), b"");
+    }
 }
