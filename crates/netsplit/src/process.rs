@@ -172,16 +172,26 @@ impl Process {
     /// Writes to its standard input, which must have been left open.
     ///
     /// # Errors
-    /// When it has ended or its host was lost.
+    /// When it has ended, its host was lost, or nothing was taken for `deadlines.wait`.
     #[track_caller]
     pub fn write<B: Into<Bytes>>(&self, bytes: B) -> impl Future<Output = Result> + use<B> {
         let (process, bytes, at) = (self.clone(), bytes.into(), Location::caller());
         async move {
+            let core = &process.shared.core;
+            let limit = core.settings.deadlines.wait;
             let sent = match process.outcome() {
-                Some(_) => Err(LinkError::Closed),
-                None => process.shared.stdin.write(bytes).await,
+                Some(_) => Some(Err(LinkError::Closed)),
+                None => process.shared.stdin.write_in_time(bytes, limit).await,
             };
-            process.shared.core.noted(sent.map_err(|_| process.gone()), place::of(at))
+            let sent = match sent {
+                Some(sent) => sent.map_err(|_| process.gone()),
+                None => {
+                    let (name, limit) = (process.name(), Wanted(limit));
+                    let text = format!("write to {name}: nothing was taken for {limit}");
+                    Err(core.stalled(process.host(), text))
+                }
+            };
+            core.noted(sent, place::of(at))
         }
     }
 

@@ -37,7 +37,7 @@ pub struct Deadlines {
     pub start: Duration,
     /// A command to end.
     pub run: Duration,
-    /// A line to come.
+    /// A line to come, or the next piece of a file.
     pub wait: Duration,
     /// A whole test.
     pub test: Duration,

@@ -15,7 +15,12 @@ use netsplit::{HostName, Result, Testbed};
 /// # Panics
 /// When the settings are wrong.
 pub fn begin(test: &str) -> Result<Run> {
-    let settings = Settings::load(&here(), &[]).unwrap_or_else(|wrong| panic!("{wrong:?}"));
+    begin_with(test, |_| {})
+}
+
+fn begin_with(test: &str, change: impl FnOnce(&mut Settings)) -> Result<Run> {
+    let mut settings = Settings::load(&here(), &[]).unwrap_or_else(|wrong| panic!("{wrong:?}"));
+    change(&mut settings);
     let provider = settings.provider.as_deref().unwrap_or("namespace");
     let provider = netsplit_provider::by_name(provider).expect("a provider of that name");
     let (test, repeat) = (test.to_owned(), "cargo test -p conformance".to_owned());
@@ -58,7 +63,23 @@ pub async fn with<T>(
     hosts: Vec<HostPlan>,
     body: impl AsyncFnOnce(Testbed) -> Result<T>,
 ) -> Result<T> {
-    let mut run = begin(test)?;
+    with_settings(test, hosts, |_| {}, body).await
+}
+
+/// As [`with`], with other settings.
+///
+/// # Errors
+/// The body's, or that the testbed could not be made.
+///
+/// # Panics
+/// When the testbed did not go as it should.
+pub async fn with_settings<T>(
+    test: &str,
+    hosts: Vec<HostPlan>,
+    change: impl FnOnce(&mut Settings),
+    body: impl AsyncFnOnce(Testbed) -> Result<T>,
+) -> Result<T> {
+    let mut run = begin_with(test, change)?;
     let made = run.make_hosts(hosts).await;
     let done = match made {
         Ok(bed) => body(bed).await,

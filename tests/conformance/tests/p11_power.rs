@@ -2,9 +2,12 @@
 //! do not; names and addresses stay. A paused host loses nothing.
 
 use conformance::programs::{PORT, echo_client, echo_server, ticker};
-use conformance::{error_of, fails};
+use conformance::{MIB, error_of, fails, run};
 use netsplit::Reason;
+use netsplit::model::Verdict;
 use netsplit::prelude::*;
+use netsplit::settings::Settings;
+use tokio::time::timeout;
 
 #[netsplit::test(hosts = 2, needs = ["kill"])]
 async fn a_disk_survives_and_memory_does_not(bed: Testbed) -> netsplit::Result {
@@ -153,6 +156,57 @@ async fn a_paused_host_can_be_killed(bed: Testbed) -> netsplit::Result {
     a.run("true").await?;
     assert_eq!(a.generation(), 3);
     Ok(())
+}
+
+/// Files and input have a deadline as well: so long may nothing move.
+#[test]
+fn a_paused_host_keeps_no_file_and_no_input_waiting() {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+    let soon = |settings: &mut Settings| settings.deadlines.wait = millis(300);
+    let done = runtime.block_on(run::with_settings("paused", run::plans(1, None), soon, async |bed| {
+        let a = bed.host("a")?;
+        a.write("/srv/f", "here").await?;
+        let (cat, deaf) = (a.start("cat").stdin_open().await?, a.start("sleep 1000").stdin_open().await?);
+        a.pause().await?;
+        let got = timeout(secs(20), a.get("/srv/f")).await.expect("it ends in time");
+        let text = fails(got, Reason::CommandTimedOut);
+        assert!(text.contains("get `/srv/f` from a: nothing came for 300ms"), "{text}");
+        assert!(text.contains("host a is paused") && text.contains("a.resume()"), "{text}");
+        let wrote = timeout(secs(20), cat.write(vec![b'x'; 4 * MIB])).await.expect("it ends in time");
+        let text = fails(wrote, Reason::CommandTimedOut);
+        assert!(text.contains("write to a/cat: nothing was taken for 300ms"), "{text}");
+        assert!(text.contains("host a is paused"), "{text}");
+        a.resume().await?;
+        assert_eq!(a.get("/srv/f").await?.text()?, "here");
+        cat.write("\nafter\n").await?;
+        cat.wait_for("^after$").within(secs(20)).await?;
+        // A process that reads nothing, on a host that runs.
+        let wrote = timeout(secs(20), deaf.write(vec![b'x'; 4 * MIB])).await.expect("it ends in time");
+        let text = fails(wrote, Reason::CommandTimedOut);
+        assert!(text.contains("write to a/sleep") && !text.contains("paused"), "{text}");
+        deaf.kill().await.map(drop)
+    }));
+    match done {
+        Err(error) if error.verdict() != Verdict::Skipped => panic!("{error}"),
+        _ => {}
+    }
+}
+
+/// What moves, however slowly, is no deadline's business.
+#[test]
+fn a_slow_reader_is_no_deaf_one() {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+    let soon = |settings: &mut Settings| settings.deadlines.wait = secs(2);
+    let done = runtime.block_on(run::with_settings("slow", run::plans(1, None), soon, async |bed| {
+        let script = "for n in $(seq 16); do sleep 0.25; head -c 65536; done | wc -c";
+        let slow = bed.host("a")?.start(sh(script)).stdin_open().await?;
+        let begun = bed.now();
+        slow.write(vec![b'x'; MIB]).await?;
+        slow.wait_for("^1048576$").within(secs(20)).await?;
+        assert!(bed.now() - begun > secs(2), "it was slow");
+        Ok(())
+    }));
+    done.unwrap_or_else(|error| panic!("{error}"));
 }
 
 /// What the test had stopped itself stays stopped.

@@ -5,9 +5,10 @@ use std::io::{self, Write};
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
-use netsplit_link::{Channel, LinkError, Priority, Received};
-use netsplit_model::{Event, HostName, Reason};
+use netsplit_link::{Channel, Link, LinkError, Priority, Received};
+use netsplit_model::{Event, HostName, Reason, units::Wanted};
 use netsplit_wire::message::{Body, Entry, Get, GetAnswer, GetReply, Kind, Request, tag};
 use prost::Message;
 
@@ -19,28 +20,36 @@ use crate::error::{Error, Result};
 pub(super) async fn tree(core: &Arc<Core>, host: &HostName, path: &str, to: &Path) -> Result {
     absolute(path)?;
     let link = core.link(host)?;
-    let why = |error: LinkError| lost(host, &core.why_lost(host, &error.to_string()));
-    let channel = link.open(Priority::Control).await.map_err(why)?;
+    let limit = core.settings.deadlines.wait;
+    let fetched = async {
+        let channel = in_time(limit, ask(&link, path)).await?.map_err(Stopped::Link)?;
+        let mut fetch = Fetch { channel, to, limit, files: 0, bytes: 0 };
+        fetch.all().await.map(|()| (fetch.files, fetch.bytes))
+    };
+    let (files, bytes) = fetched.await.map_err(|stopped| match stopped {
+        Stopped::Link(error) => lost(host, &core.why_lost(host, &error.to_string())),
+        Stopped::Here(path, error) => unreadable(&path, &error),
+        Stopped::Said(answer) => refused(host, &answer, "get"),
+        Stopped::Broken(text) => Error::new(Reason::FileRefused, format!("get `{path}` from {host}: {text}")),
+        Stopped::Silent => {
+            let text = format!("get `{path}` from {host}: nothing came for {}", Wanted(limit));
+            core.stalled(host, text)
+        }
+    })?;
+    core.recorder.event(Event::FileGot { host: host.clone(), path: path.to_owned(), files, bytes });
+    Ok(())
+}
+
+async fn ask(link: &Link, path: &str) -> Result<Channel, LinkError> {
+    let channel = link.open(Priority::Control).await?;
     channel.receiver.widen();
     let request = Request::from(Body::Get(Get { path: path.to_owned() }));
-    channel.sender.send_message(&request).await.map_err(why)?;
-    let mut fetch = Fetch { channel, to, files: 0, bytes: 0 };
-    match fetch.all().await {
-        Ok(()) => {}
-        Err(Stopped::Link(error)) => return Err(why(error)),
-        Err(Stopped::Here(path, error)) => return Err(unreadable(&path, &error)),
-        Err(Stopped::Said(answer)) => return Err(refused(host, &answer, "get")),
-        Err(Stopped::Broken(text)) => {
-            return Err(Error::new(Reason::FileRefused, format!("get `{path}` from {host}: {text}")));
-        }
-    }
-    core.recorder.event(Event::FileGot {
-        host: host.clone(),
-        path: path.to_owned(),
-        files: fetch.files,
-        bytes: fetch.bytes,
-    });
-    Ok(())
+    channel.sender.send_message(&request).await?;
+    Ok(channel)
+}
+
+async fn in_time<T>(limit: Duration, done: impl Future<Output = T>) -> Result<T, Stopped> {
+    tokio::time::timeout(limit, done).await.map_err(|_| Stopped::Silent)
 }
 
 enum Stopped {
@@ -48,11 +57,15 @@ enum Stopped {
     Here(PathBuf, io::Error),
     Said(netsplit_wire::message::Refused),
     Broken(&'static str),
+    /// Nothing came for too long.
+    Silent,
 }
 
 struct Fetch<'a> {
     channel: Channel,
     to: &'a Path,
+    /// How long nothing may come.
+    limit: Duration,
     files: u64,
     bytes: u64,
 }
@@ -87,8 +100,12 @@ impl Fetch<'_> {
         Ok(())
     }
 
+    async fn receive(&mut self) -> Result<Received, Stopped> {
+        in_time(self.limit, self.channel.receiver.receive()).await
+    }
+
     async fn answer(&mut self) -> Result<GetAnswer, Stopped> {
-        match self.channel.receiver.receive().await {
+        match self.receive().await? {
             Received::Message(message) => {
                 let answer = GetReply::decode(message).ok().and_then(|reply| reply.answer);
                 answer.ok_or(Stopped::Broken("an answer that cannot be read"))
@@ -106,7 +123,7 @@ impl Fetch<'_> {
         let (temporary, mut file) = Temporary::beside(path).map_err(here)?;
         let mut hasher = blake3::Hasher::new();
         let hash = loop {
-            match self.channel.receiver.receive().await {
+            match self.receive().await? {
                 Received::Data(tag::BYTES, bytes) => {
                     self.bytes += bytes.len() as u64;
                     hasher.update(&bytes);

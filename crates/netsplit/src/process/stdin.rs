@@ -1,7 +1,9 @@
 //! The way into a process's standard input: what feeds it, and how much may be under way.
 
 use std::path::PathBuf;
+use std::pin::pin;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use netsplit_link::{LinkError, Sender};
@@ -9,6 +11,7 @@ use netsplit_wire::limits::STDIN_WINDOW;
 use netsplit_wire::message::{Command, ProcessCommand, tag};
 use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio::sync::{Mutex, watch};
+use tokio::time::timeout;
 
 use crate::command::Input;
 
@@ -45,6 +48,23 @@ impl Stdin {
             *sent += count;
         }
         Ok(())
+    }
+
+    /// As [`Self::write`], but gives up once the host has passed on nothing for `limit`: `None`.
+    pub(super) async fn write_in_time(&self, bytes: Bytes, limit: Duration) -> Option<Result<(), LinkError>> {
+        let mut taken = self.taken.clone();
+        let mut write = pin!(self.write(bytes));
+        loop {
+            tokio::select! {
+                done = &mut write => return Some(done),
+                moved = timeout(limit, taken.changed()) => match moved {
+                    Ok(Ok(())) => {}
+                    // Nobody tells any more what is passed on.
+                    Ok(Err(_)) => return timeout(limit, write).await.ok(),
+                    Err(_) => return None,
+                },
+            }
+        }
     }
 
     /// Feeds an input to its end; stops when the process is gone.
