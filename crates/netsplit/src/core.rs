@@ -120,8 +120,8 @@ impl Core {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A place of its own in the evidence for what is fetched: `path` below `folder`, or beside it. It does not lead
-    /// through links that were fetched before: what lies behind them is no evidence.
+    /// A place of its own in the evidence for what is fetched: `path` below `folder`, or beside it. It does not
+    /// lead through links that were fetched before: what lies behind them is no evidence.
     pub(crate) fn fetch_place(&self, folder: &Path, path: &Path) -> PathBuf {
         let parents = path.parent().into_iter().flat_map(Path::iter);
         let above = parents

@@ -1,7 +1,7 @@
 //! Commands on the machine that runs the test: builds before it, oracles after it. Their output is evidence as well.
 //!
-//! A command ends with all its group when nobody waits for it any more. What the kernel does for hosts it does not do here:
-//! a runner that is killed leaves its command running, for nothing asks between fork and exec to end with its parent.
+//! A command ends with all its group when nobody waits for it any more. What the kernel does for hosts it does not
+//! do here: a runner that is killed leaves its command running.
 
 use std::io;
 use std::path::PathBuf;

@@ -177,8 +177,8 @@ impl Run {
         self.recorder.event(event)
     }
 
-    /// Runs a command on this machine, with its output in the evidence. It ends with all its group when the future is
-    /// dropped, but not when this process is killed.
+    /// Runs a command on this machine, with its output in the evidence. It ends with all its group when the future
+    /// is dropped, but not when this process is killed.
     ///
     /// # Errors
     /// Only when the run is over; how the command ended is in what is returned.
@@ -232,8 +232,8 @@ impl Run {
         (trouble.verdict(), trouble)
     }
 
-    /// Why a test did not pass although its body ended well: evidence is missing, or a host that was lost, for want
-    /// of which much can be so.
+    /// Why a test whose body ended well did not pass: evidence is missing, or a host was lost, without which much
+    /// holds that would not.
     pub fn spoiled(&self) -> Option<Trouble> {
         if let Some(broken) = self.recorder.broken() {
             let text = format!("no space for evidence: {broken}");

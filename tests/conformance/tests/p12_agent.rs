@@ -13,8 +13,8 @@ use netsplit::model::{Event, Verdict, VerdictFile};
 use netsplit::prelude::*;
 use netsplit::{Error, Reason};
 
-/// How the test below is to end: the lost host comes back, or the test ends with the loss in one of the ways in which
-/// tests end.
+/// How the test below is to end: the lost host comes back, or the test ends with the loss in one of the ways in
+/// which tests end.
 const END: &str = "CONFORMANCE_END";
 
 /// Kills the agent of the host that `process` runs on.

@@ -103,8 +103,8 @@ fn open(path: &Path) -> io::Result<File> {
     Ok(rustix::fs::open(path, OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC, Mode::empty())?.into())
 }
 
-/// Sends what the file holds now, at most `size` bytes: a log that grows meanwhile has an end here. Files of procfs say
-/// that they hold nothing; what they have is told by reading them.
+/// Sends what the file holds now, at most `size` bytes: a log that grows meanwhile has an end here. Files of
+/// procfs say that they hold nothing; what they have is told by reading them.
 async fn send_file(file: File, size: u64, sender: &Sender) -> Result<(), Result<io::Error, LinkError>> {
     let mut hasher = blake3::Hasher::new();
     let (mut file, mut left) = (file.take(if size == 0 { u64::MAX } else { size }), UNSIZED_MAX);

@@ -71,7 +71,8 @@ fn commands_here_end_with_their_test() {
     let project = Project::new();
     let text = "hosts.n = 1\n[[test]]\nname = \"first\"\nwithin = \"1s\"\nkeep_going = true\n\
         steps = [{ sh = \"sleep 1000 & sleep 1000\", on = \"here\", env.NS_TEST_HERE_TEST = \"1\" }]\n\
-        [[test]]\nname = \"second\"\nsteps = [{ sh = \"until [ -e go ]; do sleep 0.05; done\", on = \"here\" }]\n";
+        [[test]]\nname = \"second\"\n\
+        steps = [{ sh = \"until [ -e go ]; do sleep 0.05; done\", on = \"here\" }]\n";
     project.write("here.toml", text);
     let started = project.start(&["run", "here.toml"]);
     project.wait_for_event("\"process\":\"here/sh.2\"");

@@ -154,7 +154,7 @@ impl Fetch<'_> {
 struct Temporary(PathBuf);
 
 impl Temporary {
-    /// A new file in the folder of `path`. Its name is one that no host can know: a link may wait under any other.
+    /// A new file in the folder of `path`. Its name is one that no host knows: a link may wait under any other.
     fn beside(path: &Path) -> io::Result<(Self, File)> {
         let path = path.with_file_name(format!(".netsplit-{:016x}", crate::entropy::number()));
         let file = OpenOptions::new().write(true).create_new(true).open(&path)?;
@@ -171,7 +171,7 @@ impl Drop for Temporary {
 /// Where an entry is to lie. A host must not write outside of what it was asked for.
 fn place(to: &Path, entry: &Entry) -> Result<PathBuf, Stopped> {
     if entry.path.is_empty() {
-        // What is asked for is followed there; a link in its place would lead all that follows elsewhere here.
+        // What is asked for is followed there; a link in its place would lead elsewhere here.
         return match entry.kind() {
             Kind::Link => Err(Stopped::Broken("a link in place of what it leads to")),
             Kind::File | Kind::Folder => Ok(to.to_owned()),

@@ -14,8 +14,8 @@ use super::{Inner, QUIET, Recorder};
 
 /// Bytes of old output looked at while the recorder is held; more is looked at before.
 const HELD_MAX: u64 = 1 << 20;
-/// Looks at old output before the recorder is held. Each finds what came during the one before: only a process that
-/// writes faster than it can be looked at needs more.
+/// Looks at old output before the recorder is held. Each finds what came during the one before: only a process
+/// that writes faster than it can be looked at needs more.
 const LOOKS_MAX: u32 = 16;
 
 /// Whose output is looked at.
