@@ -1,8 +1,10 @@
 //! P11: kill, pause and restart of a host, with its generation. A disk survives a kill; processes, /tmp and connections
 //! do not; names and addresses stay. A paused host loses nothing.
 
+use std::fs;
+
 use conformance::programs::{PORT, echo_client, echo_server, ticker};
-use conformance::{MIB, error_of, fails, run};
+use conformance::{MIB, error_of, fails, run, scratch};
 use netsplit::Reason;
 use netsplit::model::Verdict;
 use netsplit::prelude::*;
@@ -166,12 +168,22 @@ fn a_paused_host_keeps_no_file_and_no_input_waiting() {
     let done = runtime.block_on(run::with_settings("paused", run::plans(1, None), soon, async |bed| {
         let a = bed.host("a")?;
         a.write("/srv/f", "here").await?;
+        let folder = scratch();
+        let large = folder.path().join("large");
+        fs::write(&large, vec![b'x'; 4 * MIB]).expect("a file");
         let (cat, deaf) = (a.start("cat").stdin_open().await?, a.start("sleep 1000").stdin_open().await?);
         a.pause().await?;
         let got = timeout(secs(20), a.get("/srv/f")).await.expect("it ends in time");
         let text = fails(got, Reason::CommandTimedOut);
         assert!(text.contains("get `/srv/f` from a: nothing came for 300ms"), "{text}");
         assert!(text.contains("host a is paused") && text.contains("a.resume()"), "{text}");
+        let put = timeout(secs(20), a.write("/srv/g", vec![b'x'; 4 * MIB]).into_future()).await;
+        let text = fails(put.expect("it ends in time"), Reason::CommandTimedOut);
+        assert!(text.contains("put `/srv/g` on a: nothing was taken for 300ms"), "{text}");
+        assert!(text.contains("host a is paused"), "{text}");
+        let put = timeout(secs(20), a.put(&large, "/srv/large").into_future()).await;
+        let text = fails(put.expect("it ends in time"), Reason::CommandTimedOut);
+        assert!(text.contains("put `/srv/large` on a: nothing was taken for 300ms"), "{text}");
         let wrote = timeout(secs(20), cat.write(vec![b'x'; 4 * MIB])).await.expect("it ends in time");
         let text = fails(wrote, Reason::CommandTimedOut);
         assert!(text.contains("write to a/cat: nothing was taken for 300ms"), "{text}");

@@ -3,7 +3,7 @@
 use std::fs::File;
 use std::io::{self, Read};
 use std::os::fd::OwnedFd;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -36,12 +36,29 @@ pub(super) enum Pumped {
     Closed,
 }
 
+/// How far a pump is, and whether it is still wanted.
+#[derive(Debug, Default)]
+pub(super) struct Meter {
+    moved: AtomicU64,
+    cancelled: AtomicBool,
+}
+
+impl Meter {
+    pub(super) fn moved(&self) -> u64 {
+        self.moved.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn cancel(&self) {
+        self.cancelled.store(true, Ordering::Relaxed);
+    }
+}
+
 /// Moves `size` bytes of `file` into `pipe`, unless it is cancelled. Blocks.
-pub(super) fn pump(mut file: File, size: u64, pipe: &OwnedFd, cancelled: &AtomicBool) -> io::Result<Pumped> {
+pub(super) fn pump(mut file: File, size: u64, pipe: &OwnedFd, meter: &Meter) -> io::Result<Pumped> {
     let mut left = size;
     while left > 0 {
         match room(pipe)? {
-            _ if cancelled.load(Ordering::Relaxed) => return Ok(Pumped::Closed),
+            _ if meter.cancelled.load(Ordering::Relaxed) => return Ok(Pumped::Closed),
             Room::Closed => return Ok(Pumped::Closed),
             Room::None => continue,
             Room::Some => {}
@@ -49,7 +66,10 @@ pub(super) fn pump(mut file: File, size: u64, pipe: &OwnedFd, cancelled: &Atomic
         let some = usize::try_from(left).unwrap_or(usize::MAX).min(PIPE_SIZE);
         match move_some(&mut file, pipe, some) {
             Ok(0) => return Ok(Pumped::Short),
-            Ok(moved) => left = left.saturating_sub(moved as u64),
+            Ok(moved) => {
+                left = left.saturating_sub(moved as u64);
+                meter.moved.store(size - left, Ordering::Relaxed);
+            }
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
             Err(error) if error.kind() == io::ErrorKind::BrokenPipe => return Ok(Pumped::Closed),
             Err(error) => return Err(error),
@@ -114,7 +134,7 @@ mod tests {
             File::from(reader).read_to_end(&mut bytes).map(|_| bytes.len())
         });
         let size = (3 << 20) + 5;
-        let pumped = pump(source(size), size as u64, &writer, &AtomicBool::new(false)).unwrap();
+        let pumped = pump(source(size), size as u64, &writer, &Meter::default()).unwrap();
         drop(writer);
         assert!(matches!(pumped, Pumped::Whole));
         assert_eq!(reading.join().unwrap().unwrap(), size);
@@ -123,9 +143,10 @@ mod tests {
     #[test]
     fn a_shorter_file_a_closed_pipe_and_a_cancelled_pump_end() {
         let (reader, writer) = pipe().unwrap();
-        let not = AtomicBool::new(false);
+        let not = Meter::default();
         assert!(matches!(pump(source(5), 6, &writer, &not), Ok(Pumped::Short)));
-        let cancelled = AtomicBool::new(true);
+        let cancelled = Meter::default();
+        cancelled.cancel();
         assert!(matches!(pump(source(5), 5, &writer, &cancelled), Ok(Pumped::Closed)));
         drop(reader);
         assert!(matches!(pump(source(5), 5, &writer, &not), Ok(Pumped::Closed)));

@@ -6,16 +6,17 @@ use std::os::fd::OwnedFd;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use bytes::Bytes;
-use netsplit_link::{Channel, LinkError, Priority, Received};
-use netsplit_model::{Event, HostName, Reason};
-use netsplit_wire::message::{Body, Entry, Kind, Piped, Put, PutAnswer, PutReply, Request, tag};
+use netsplit_link::{Channel, Link, LinkError, Priority, Received};
+use netsplit_model::{Event, HostName, Reason, units::Wanted};
+use netsplit_wire::message::{
+    Body, Entry, Kind, Needs, Piped, Put, PutAnswer, PutReply, Refused, Request, tag,
+};
 use prost::Message;
 
 use super::hash::{self, Hashed, Stamp};
-use super::pump::{self, Pumped};
+use super::pump::{self, Meter, Pumped};
 use super::{absolute, refused, unreadable};
 use crate::core::{Core, lost};
 use crate::error::{Error, Result};
@@ -162,45 +163,21 @@ fn collect(from: &Path, to: &str, mode: Option<u32>) -> Result<Vec<Item>> {
     Ok(items)
 }
 
-/// Sends the manifest, then the bytes that the host asks for.
+/// Brings all items to the host, and notes it.
 async fn send(core: &Arc<Core>, host: &HostName, to: &str, items: Vec<Item>) -> Result {
     let link = core.link(host)?;
-    let why = |error: LinkError| lost(host, &core.why_lost(host, &error.to_string()));
-    let mut channel = link.open(Priority::Bulk).await.map_err(why)?;
-    let parts = items.chunks(ENTRIES_MAX);
-    let count = parts.len();
-    for (number, part) in parts.enumerate() {
-        let entries = part.iter().map(|item| item.entry.clone()).collect();
-        let put = Put { entries, last: number + 1 == count };
-        channel.sender.send_message(&Request::from(Body::Put(put))).await.map_err(why)?;
-    }
-    let mut sent = 0;
-    loop {
-        match answer(&mut channel).await.map_err(why)? {
-            Some(PutAnswer::Needs(needs)) => {
-                let needed =
-                    needs.entries.iter().filter_map(|number| items.get(usize::try_from(*number).ok()?));
-                for item in needed {
-                    sent += item.entry.size;
-                    match send_item(core, host, &channel, item).await {
-                        Ok(()) => {}
-                        Err(Stopped::Here(error)) => return Err(error),
-                        // The host has said why it wants no more.
-                        Err(Stopped::There(LinkError::Closed)) => break,
-                        Err(Stopped::There(error)) => return Err(why(error)),
-                    }
-                }
-            }
-            Some(PutAnswer::Done(_)) => break,
-            Some(PutAnswer::Refused(said)) => return Err(refused(host, &said, "put")),
-            None => {
-                return Err(Error::new(
-                    Reason::FileRefused,
-                    format!("put `{to}` on {host}: the agent gave up"),
-                ));
-            }
+    let limit = core.settings.deadlines.wait;
+    let sent = exchange(core, host, &link, &items).await.map_err(|stopped| match stopped {
+        Stopped::Here(error) => error,
+        Stopped::There(error) => lost(host, &core.why_lost(host, &error.to_string())),
+        Stopped::Said(said) => refused(host, &said, "put"),
+        Stopped::GaveUp => {
+            Error::new(Reason::FileRefused, format!("put `{to}` on {host}: the agent gave up"))
         }
-    }
+        Stopped::Silent => {
+            core.stalled(host, format!("put `{to}` on {host}: nothing was taken for {}", Wanted(limit)))
+        }
+    })?;
     core.recorder.event(Event::FilePut {
         host: host.clone(),
         path: to.to_owned(),
@@ -211,6 +188,51 @@ async fn send(core: &Arc<Core>, host: &HostName, to: &str, items: Vec<Item>) -> 
     Ok(())
 }
 
+enum Stopped {
+    Here(Error),
+    There(LinkError),
+    Said(Refused),
+    GaveUp,
+    /// Nothing was taken for too long.
+    Silent,
+}
+
+type Sent<T = ()> = std::result::Result<T, Stopped>;
+
+async fn in_time<T>(core: &Core, done: impl Future<Output = std::result::Result<T, LinkError>>) -> Sent<T> {
+    let done = tokio::time::timeout(core.settings.deadlines.wait, done).await;
+    done.map_err(|_| Stopped::Silent)?.map_err(Stopped::There)
+}
+
+/// Sends the manifest, then the bytes that the host asks for; gives how many.
+async fn exchange(core: &Core, host: &HostName, link: &Link, items: &[Item]) -> Sent<u64> {
+    let mut channel = in_time(core, link.open(Priority::Bulk)).await?;
+    let parts = items.chunks(ENTRIES_MAX);
+    let count = parts.len();
+    for (number, part) in parts.enumerate() {
+        let entries = part.iter().map(|item| item.entry.clone()).collect();
+        let put = Request::from(Body::Put(Put { entries, last: number + 1 == count }));
+        in_time(core, channel.sender.send_message(&put)).await?;
+    }
+    let mut sent = 0;
+    loop {
+        match in_time(core, answer(&mut channel)).await?.ok_or(Stopped::GaveUp)? {
+            PutAnswer::Done(_) => return Ok(sent),
+            PutAnswer::Refused(said) => return Err(Stopped::Said(said)),
+            PutAnswer::Needs(Needs { entries }) => {
+                for item in entries.iter().filter_map(|number| items.get(usize::try_from(*number).ok()?)) {
+                    sent += item.entry.size;
+                    match send_item(core, host, &channel, item).await {
+                        // The host has said why it wants no more.
+                        Err(Stopped::There(LinkError::Closed)) => break,
+                        done => done?,
+                    }
+                }
+            }
+        }
+    }
+}
+
 async fn answer(channel: &mut Channel) -> std::result::Result<Option<PutAnswer>, LinkError> {
     match channel.receiver.receive().await {
         Received::Message(message) => Ok(PutReply::decode(message).ok().and_then(|reply| reply.answer)),
@@ -219,33 +241,23 @@ async fn answer(channel: &mut Channel) -> std::result::Result<Option<PutAnswer>,
     }
 }
 
-enum Stopped {
-    Here(Error),
-    There(LinkError),
-}
-
-async fn send_item(
-    core: &Core,
-    host: &HostName,
-    channel: &Channel,
-    item: &Item,
-) -> std::result::Result<(), Stopped> {
+async fn send_item(core: &Core, host: &HostName, channel: &Channel, item: &Item) -> Sent {
     match &item.source {
         Source::None => Ok(()),
         Source::Bytes(bytes) if bytes.is_empty() => Ok(()),
-        Source::Bytes(bytes) => channel.sender.send(tag::BYTES, bytes.clone()).await.map_err(Stopped::There),
+        Source::Bytes(bytes) => in_time(core, channel.sender.send(tag::BYTES, bytes.clone())).await,
         Source::File(path, Some(stamp)) if item.entry.size >= PIPED_MIN => {
             match begin_pipe(core, host).await? {
                 Some((number, pipe)) => send_piped(core, channel, path, *stamp, number, pipe).await,
-                None => send_bytes(channel, path, item.entry.size).await,
+                None => send_bytes(core, channel, path, item.entry.size).await,
             }
         }
-        Source::File(path, _) => send_bytes(channel, path, item.entry.size).await,
+        Source::File(path, _) => send_bytes(core, channel, path, item.entry.size).await,
     }
 }
 
 /// Through the link. The host checks the hash of what comes.
-async fn send_bytes(channel: &Channel, path: &Path, size: u64) -> std::result::Result<(), Stopped> {
+async fn send_bytes(core: &Core, channel: &Channel, path: &Path, size: u64) -> Sent {
     let wrong = |error: io::Error| Stopped::Here(unreadable(path, &error));
     let mut file = File::open(path).map_err(wrong)?;
     let mut left = size;
@@ -257,13 +269,13 @@ async fn send_bytes(channel: &Channel, path: &Path, size: u64) -> std::result::R
             return Err(Stopped::Here(changed(path, "it became shorter")));
         }
         left -= chunk.len() as u64;
-        channel.sender.send(tag::BYTES, chunk.into()).await.map_err(Stopped::There)?;
+        in_time(core, channel.sender.send(tag::BYTES, chunk.into())).await?;
     }
     Ok(())
 }
 
 /// A pipe to the host's agent, with its number there, if the provider's hosts can have one.
-async fn begin_pipe(core: &Core, host: &HostName) -> std::result::Result<Option<(u32, OwnedFd)>, Stopped> {
+async fn begin_pipe(core: &Core, host: &HostName) -> Sent<Option<(u32, OwnedFd)>> {
     let Ok((reader, writer)) = pump::pipe() else { return Ok(None) };
     let number = core.bed.hand(host, reader).await.map_err(|trouble| Stopped::Here(trouble.into()))?;
     Ok(number.map(|number| (number, writer)))
@@ -277,19 +289,27 @@ async fn send_piped(
     stamp: Stamp,
     number: u32,
     pipe: OwnedFd,
-) -> std::result::Result<(), Stopped> {
+) -> Sent {
     let wrong = |error: io::Error| Stopped::Here(unreadable(path, &error));
     let file = File::open(path).map_err(wrong)?;
     let data = file.metadata().map_err(wrong)?;
     if Stamp::of(&data) != stamp {
         return Err(Stopped::Here(changed(path, "it is another")));
     }
-    let tell = async |whole| channel.sender.send_message(&Piped { pipe: number, whole }).await;
-    tell(false).await.map_err(Stopped::There)?;
+    let tell = async |whole| in_time(core, channel.sender.send_message(&Piped { pipe: number, whole })).await;
+    tell(false).await?;
     let same = file.try_clone().map_err(wrong)?;
-    let cancel = Cancel::default();
-    let cancelled = Arc::clone(&cancel.0);
-    let pumped = core.engine.spawn_blocking(move || pump::pump(file, data.len(), &pipe, &cancelled)).await;
+    let meter = Cancelled(Arc::default());
+    let moved = Arc::clone(&meter.0);
+    let mut pumping = core.engine.spawn_blocking(move || pump::pump(file, data.len(), &pipe, &moved));
+    let pumped = loop {
+        let before = meter.0.moved();
+        match tokio::time::timeout(core.settings.deadlines.wait, &mut pumping).await {
+            Ok(pumped) => break pumped,
+            Err(_) if meter.0.moved() == before => return Err(Stopped::Silent),
+            Err(_) => {}
+        }
+    };
     match pumped.map_err(|error| Stopped::Here(Error::new(Reason::Bug, format!("the pump: {error}"))))? {
         Ok(Pumped::Whole) => {}
         Ok(Pumped::Short) => return Err(Stopped::Here(changed(path, "it became shorter"))),
@@ -299,16 +319,15 @@ async fn send_piped(
     if Stamp::of(&same.metadata().map_err(wrong)?) != stamp {
         return Err(Stopped::Here(changed(path, "it was written to")));
     }
-    tell(true).await.map_err(Stopped::There)
+    tell(true).await
 }
 
 /// Stops a pump whose put nobody waits for any more.
-#[derive(Default)]
-struct Cancel(Arc<AtomicBool>);
+struct Cancelled(Arc<Meter>);
 
-impl Drop for Cancel {
+impl Drop for Cancelled {
     fn drop(&mut self) {
-        self.0.store(true, Ordering::Relaxed);
+        self.0.cancel();
     }
 }
 
