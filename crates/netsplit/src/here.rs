@@ -1,7 +1,7 @@
 //! Commands on the machine that runs the test: builds before it, oracles after it. Their output is evidence as well.
 
 use std::io;
-use std::path::PathBuf;
+use std::path::{self, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
 
@@ -26,10 +26,12 @@ const STREAMS_MAX: Duration = Duration::from_secs(1);
 pub struct HereSpec {
     /// How it is called.
     pub name: String,
-    /// The words; the first is looked up in this process's PATH, or beside `cwd` when it has a slash.
+    /// The words; the first is looked up in this process's PATH, or in `base` when it has a slash.
     pub argv: Vec<String>,
     /// Variables beside those of this process; `None` takes one away.
     pub env: Vec<(String, Option<String>)>,
+    /// Where the user's own files lie.
+    pub base: PathBuf,
     /// Where it runs.
     pub cwd: PathBuf,
     /// What it reads.
@@ -87,7 +89,9 @@ pub(crate) async fn run(
 
 fn start(spec: &HereSpec) -> io::Result<Child> {
     let first = spec.argv.first().ok_or_else(|| io::Error::other("the command is empty"))?;
-    let program = if first.contains('/') { spec.cwd.join(first) } else { PathBuf::from(first) };
+    // It is looked up when the process is in `cwd` already.
+    let program =
+        if first.contains('/') { path::absolute(spec.base.join(first))? } else { PathBuf::from(first) };
     let mut command = Command::new(program);
     command
         .args(&spec.argv[1..])

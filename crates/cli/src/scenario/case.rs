@@ -1,6 +1,7 @@
 //! The life of one case: builds, hosts, files, tests in order, cleanup, verdict.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -59,7 +60,8 @@ pub(crate) async fn run_case(case_run: CaseRun<'_>) -> Result<Finished, Box<Trou
     let spec = RunSpec {
         test: case.name.clone(),
         provider,
-        base: scenario.folder.as_ref().clone(),
+        // Each path of a scenario is joined to the folder of its own file.
+        base: PathBuf::new(),
         repeat,
         scenario: texts(loaded),
     };
@@ -237,6 +239,7 @@ impl Life<'_> {
             name: format!("build-{}", build.command),
             argv,
             env: Vec::new(),
+            base: build.program.folder.as_ref().clone(),
             cwd: build.program.folder.as_ref().clone(),
             stdin: None,
             within: BUILD_MAX,

@@ -320,6 +320,7 @@ async fn run_here(state: &State<'_>, test: &Test, run: &Run, place: &Place) -> S
         env: filled.env.into_iter().collect(),
         // What `get` fetched lies where an oracle looks for it.
         cwd: filled.cwd.map_or_else(|| filled.folder.clone(), |cwd| filled.folder.join(cwd)),
+        base: filled.folder,
         stdin: filled.stdin.map(Into::into),
         within: run.command.within.unwrap_or(Duration::from_secs(600)),
     };

@@ -1,6 +1,7 @@
 //! `netsplit run`: verdicts, exit codes, output for people and machines, the run's directory.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 
 use crate::support::Project;
 
@@ -251,4 +252,37 @@ fn a_reader_that_has_enough_is_no_error() {
     let mut child = command.spawn().unwrap();
     drop((child.stdout.take(), child.stderr.take()));
     assert_eq!(child.wait().unwrap().code(), Some(0));
+}
+
+/// Wherever the scenario lies from here, its own files lie beside it.
+#[test]
+fn files_are_found_beside_the_scenario() {
+    let text = "hosts.n = [\"a\"]\ncommands.kvd = { run = \"./kvd\", build = \"cp kvd.sh kvd\" }\n[[test]]\nname = \"x\"\n\
+                steps = [\n{ put = \"kv.conf\", on = \"a\", to = \"/etc/kv.conf\" },\n\
+                { run = \"cat /etc/kv.conf\", on = \"a\", stdout = \"peers\" },\n\
+                { run = \"kvd\", on = \"a\", stdout = \"hello\" },\n\
+                { run = \"hostname\", on = \"here\" },\n{ run = \"cat kv.conf\", on = \"here\", stdout = \"peers\" },\n\
+                { run = \"./kvd.sh\", on = \"here\", stdout = \"hello\" },\n\
+                { run = \"./kvd.sh\", on = \"here\", cwd = \"sub\", stdout = \"hello\" },\n]\n";
+    for folder in ["", "t/"] {
+        let project = Project::new();
+        let name = |name: &str| format!("{folder}{name}");
+        project.write(&name("x.toml"), text).write(&name("kv.conf"), "peers\n").write(&name("sub/x"), "");
+        project.write(&name("kvd.sh"), "#!/bin/sh\necho hello\n");
+        let program = project.path().join(name("kvd.sh"));
+        fs::set_permissions(program, fs::Permissions::from_mode(0o755)).unwrap();
+        project.run(&["run", &name("x.toml")]).expect(0);
+    }
+}
+
+#[test]
+fn a_file_to_put_that_is_not_there_is_a_mistake() {
+    let project = Project::new();
+    project.scenario("t/x.toml", "{ put = \"kv.conf\", on = \"a\", to = \"/etc/kv.conf\" }");
+    project.run(&["lint", "t/x.toml"]).expect(2).complains("the file `kv.conf` is not there");
+    project.scenario(
+        "made.toml",
+        "{ sh = \"echo > made\", on = \"here\" },\n{ put = \"made\", on = \"a\", to = \"/made\" }",
+    );
+    project.run(&["run", "made.toml"]).expect(0);
 }
