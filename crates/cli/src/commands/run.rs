@@ -53,7 +53,7 @@ pub(crate) fn run(args: &RunArgs, output: Output) -> anyhow::Result<ExitCode> {
     };
     let inputs = inputs::find(&words)?;
     let Some(loaded) = load(&inputs, args, output)? else { return Ok(ExitCode::from(2)) };
-    let jobs = jobs(loaded, &providers, args)?;
+    let jobs = jobs(loaded, &providers, args, output)?;
     if args.list {
         for job in &jobs {
             output.out(format!("{}\t{}\t{}", name(job), job.provider.name(), job.file.display()));
@@ -136,11 +136,17 @@ fn load(inputs: &[Input], args: &RunArgs, output: Output) -> anyhow::Result<Opti
     Ok(None)
 }
 
-fn jobs(loaded: Vec<Ready>, providers: &[Arc<dyn Provider>], args: &RunArgs) -> anyhow::Result<Vec<Job>> {
+fn jobs(
+    loaded: Vec<Ready>,
+    providers: &[Arc<dyn Provider>],
+    args: &RunArgs,
+    output: Output,
+) -> anyhow::Result<Vec<Job>> {
     let mut jobs = Vec::new();
     for (input, loaded) in loaded {
         let stop = input.line.map(|line| loaded.scenario.stop_before(line)).transpose();
         let stop_before = stop.map_err(|trouble| anyhow::Error::from(*trouble))?;
+        let before = jobs.len();
         for provider in providers {
             for case in 0..loaded.scenario.cases().len() {
                 let job = Job {
@@ -156,8 +162,25 @@ fn jobs(loaded: Vec<Ready>, providers: &[Arc<dyn Provider>], args: &RunArgs) -> 
                 }
             }
         }
+        if stop_before.is_some() {
+            only_first(&mut jobs, before, output);
+        }
     }
     Ok(jobs)
+}
+
+/// Who asked for a shell wants one.
+fn only_first(jobs: &mut Vec<Job>, from: usize, output: Output) {
+    let count = jobs.len() - from;
+    if count > 1 {
+        let first = &jobs[from];
+        output.err(format!(
+            "only `{}` on `{}` is run, the first of {count}; -f and -p choose another",
+            name(first),
+            first.provider.name()
+        ));
+        jobs.truncate(from + 1);
+    }
 }
 
 fn name(job: &Job) -> &str {
@@ -235,7 +258,10 @@ async fn run_all(
     tokio::spawn(say_interrupted(shared.interrupt.clone(), screen.clone()));
     listen_for_questions(screen.clone())?;
     let local = tokio::task::LocalSet::new();
-    let launched = local.run_until(launch(jobs, rounds, Rc::clone(&shared), at_once(settings, total))).await;
+    // A shell has the terminal to itself.
+    let has_shell = jobs.iter().any(|job| job.stop_before.is_some());
+    let at_once = if has_shell { 1 } else { at_once(settings, total) };
+    let launched = local.run_until(launch(jobs, rounds, Rc::clone(&shared), at_once)).await;
     screen.close();
     launched?;
     finish(&shared, begun.elapsed())
@@ -325,6 +351,7 @@ async fn one(number: usize, job: Job, shared: &Shared) -> anyhow::Result<()> {
         began: Box::new(|seed| shared.screen.headline(head(&job, seed))),
         listener: Box::new(listener),
         interrupt: shared.interrupt.clone(),
+        screen: shared.screen.clone(),
     })
     .await
     .map_err(|trouble| anyhow::Error::from(*trouble))?;
