@@ -90,6 +90,24 @@ fn logs_are_merged_filtered_and_for_machines() {
 }
 
 #[test]
+fn logs_skip_a_line_that_they_cannot_read() {
+    let project = Project::new();
+    project.scenario(
+        "x.toml",
+        "{ run = \"echo one\", on = \"a\" },\n{ run = \"true\", on = \"a\", cwd = \"/nowhere\" }",
+    );
+    // What could not start is an event that reads back.
+    project.run(&["run", "x.toml"]).expect(1);
+    let ran = project.run(&["logs"]);
+    assert_eq!(ran.expect(0).err(), "");
+    let events = project.last().join("events.jsonl");
+    let text = std::fs::read_to_string(&events).unwrap();
+    std::fs::write(&events, format!("nonsense\n{text}")).unwrap();
+    let ran = project.run(&["logs", "a"]);
+    ran.expect(0).says("stdout  one").complains("/events.jsonl:1 was skipped: expected ident");
+}
+
+#[test]
 fn a_new_scenario_runs_as_it_is() {
     let project = Project::new();
     let made = project.run(&["new", "sub/quorum.toml", "--hosts", "3", "--", "sleep", "1000"]);
