@@ -442,23 +442,24 @@ fn document(finished: &Finished) -> serde_json::Value {
 
 /// Lines that the forge turns into notes beside the file.
 fn annotate(verdict: &VerdictFile, shared: &Shared) {
-    let is_bad = !matches!(verdict.verdict, Verdict::Passed | Verdict::Skipped);
-    let Some(reason) =
-        verdict.reason.as_ref().filter(|_| is_bad && shared.annotations.get() < ANNOTATIONS_MAX)
-    else {
+    if matches!(verdict.verdict, Verdict::Passed | Verdict::Skipped) {
         return;
-    };
-    shared.annotations.set(shared.annotations.get() + 1);
+    }
+    let room = ANNOTATIONS_MAX - shared.annotations.get();
+    let told = screen::told(verdict);
+    let told = told.iter().filter_map(|told| Some((told.verdict, told.reason?))).take(room);
+    for (verdict_of, reason) in told {
+        shared.annotations.set(shared.annotations.get() + 1);
+        let title = format!("{verdict_of}: {}", verdict.test).replace([',', ':'], " ");
+        shared.screen.data(annotation(&title, reason));
+    }
+}
+
+fn annotation(title: &str, reason: &Trouble) -> String {
     let escape = |text: &str| text.replace('%', "%25").replace('\r', "%0D").replace('\n', "%0A");
     let place =
         reason.place.as_ref().map(|place| format!("file={},line={},", escape(&place.file), place.line));
-    let title = format!("{}: {}", verdict.verdict, verdict.test).replace([',', ':'], " ");
-    shared.screen.data(format!(
-        "::error {}title={}::{}",
-        place.unwrap_or_default(),
-        escape(&title),
-        escape(&reason.text)
-    ));
+    format!("::error {}title={}::{}", place.unwrap_or_default(), escape(title), escape(&reason.text))
 }
 
 /// The last line, the JUnit file, the exit code.

@@ -167,10 +167,10 @@ impl Reports {
         }
     }
 
-    /// The gravest verdict, with its reason.
+    /// The gravest verdict, with the reason of the first test that has it.
     fn sum(&self) -> (Verdict, Option<Trouble>) {
         self.with(|all| {
-            let gravest = all.iter().max_by_key(|report| report.verdict);
+            let gravest = all.iter().rev().max_by_key(|report| report.verdict);
             match gravest {
                 // Some were skipped for what they need, the others passed.
                 Some(report)

@@ -254,6 +254,38 @@ fn a_reader_that_has_enough_is_no_error() {
     assert_eq!(child.wait().unwrap().code(), Some(0));
 }
 
+#[test]
+fn every_failed_test_is_told() {
+    let project = Project::new();
+    let test = |name: &str, step: &str| {
+        format!("[[test]]\nname = \"{name}\"\nkeep_going = true\nsteps = [{{ {step}, on = \"a\" }}]\n")
+    };
+    let tests = [
+        test("one", "sh = \"exit 3\""),
+        test("two", "run = \"true\""),
+        test("three", "run = \"no-such-program\""),
+        test("four", "run = \"echo x\", stdout = \"y\""),
+    ];
+    project.write("x.toml", &format!("hosts.n = [\"a\"]\n{}", tests.concat()));
+    let ran = project.run(&["run", "x.toml"]);
+    for text in [ran.expect(1).out(), project.run(&["runs", "last"]).out()] {
+        let lines: Vec<_> = text.lines().collect();
+        for (name, reason, place) in [
+            ("failed   x › one ", "on a exited 3 ", "  --> x.toml:5:"),
+            ("infra    x › three ", "no program `no-such-program` on a ", "  --> x.toml:13:"),
+            ("failed   x › four ", "stdout of `echo x` ", "  --> x.toml:17:"),
+        ] {
+            let at = lines.iter().position(|line| line.starts_with(name));
+            let at = at.unwrap_or_else(|| panic!("no `{name}` in\n{text}"));
+            assert!(lines[at + 1].contains(reason) && lines[at + 2].starts_with(place), "{name}\n{text}");
+        }
+    }
+    let (verdict, reason) = (project.verdict(), "unexpected-exit");
+    assert_eq!((&verdict["reason"]["name"], &verdict["reason"]["line"]), (&reason.into(), &5.into()));
+    let annotated = project.run(&["run", "x.toml", "--format", "github"]).out();
+    assert_eq!(annotated.matches("::error file=x.toml,line=").count(), 3, "{annotated}");
+}
+
 /// Wherever the scenario lies from here, its own files lie beside it.
 #[test]
 fn files_are_found_beside_the_scenario() {
