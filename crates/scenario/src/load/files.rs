@@ -201,7 +201,7 @@ pub(super) fn version(ledger: &mut Ledger, text: &toml::Text) {
 
 /// Never empty: a process that is to run there needs a folder that has a name.
 fn folder_of(path: &Path) -> PathBuf {
-    path.parent().filter(|folder| *folder != Path::new("")).unwrap_or(Path::new(".")).to_owned()
+    path.parent().filter(|folder| *folder != Path::new("")).unwrap_or_else(|| Path::new(".")).to_owned()
 }
 
 /// The path as a user would write it.
