@@ -246,7 +246,7 @@ impl Wait {
         });
         let spec =
             WatchSpec { pattern: pattern.clone(), scope: self.scope.clone(), since, newest: self.newest };
-        let ended = self.process.as_ref().is_some_and(|process| process.outcome().is_some());
+        let ended = self.process.as_ref().is_some_and(|process| process.how().is_some());
         let mut watch = core.recorder.watch(spec, ended);
         let result = tokio::time::timeout(within, &mut watch.end).await;
         let searched = watch.searched();
@@ -312,7 +312,8 @@ impl Wait {
             },
         };
         let text = format!("no line like `{}` on {on} within {} ({from})", self.pattern, Wanted(within));
-        let mut trouble = Trouble::new(Reason::WaitTimedOut, text);
+        let trouble = Trouble::new(Reason::WaitTimedOut, text);
+        let mut trouble = self.core.ends.seen(&self.scope).into_iter().fold(trouble, Trouble::saw);
         let lines = self.core.recorder.last_lines(&self.scope, 2);
         for line in lines.iter().take(SAW_MAX) {
             trouble =
