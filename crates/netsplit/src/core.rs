@@ -116,7 +116,19 @@ impl Core {
         };
         let state = Mutex::new(state);
         let ends = Ends::default();
-        Arc::new(Self { run, seed, settings, recorder, engine, bed, provider, capabilities, base, ends, state })
+        Arc::new(Self {
+            run,
+            seed,
+            settings,
+            recorder,
+            engine,
+            bed,
+            provider,
+            capabilities,
+            base,
+            ends,
+            state,
+        })
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {

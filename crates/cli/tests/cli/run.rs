@@ -254,6 +254,55 @@ fn a_reader_that_has_enough_is_no_error() {
     assert_eq!(child.wait().unwrap().code(), Some(0));
 }
 
+/// A test may pass without what it is about.
+#[test]
+fn a_process_that_fails_unseen_is_a_warning() {
+    let project = Project::new();
+    let text = "hosts.n = [\"a\", \"b\"]\n[[test]]\nname = \"x\"\nsteps = [\n\
+                { start = \"sh -c 'echo why >&2; exit 1'\", on = \"n\", name = \"kvd\" },\n\
+                { start = \"sh -c 'kill -9 $$'\", on = \"a\", name = \"killed\" },\n\
+                { start = \"true\", on = \"a\" },\n{ start = \"sleep 100\", on = \"a\" },\n\
+                { start = \"sleep 100\", on = \"b\" },\n{ kill = \"a/sleep\" },\n{ kill = \"b\" },\n\
+                { start = \"false\", on = \"a\" },\n{ wait = \"false\", exit = 1 },\n\
+                { run = \"false\", on = \"a\", exit = 1 },\n{ never = \"x\", on = \"a\", for = \"500ms\" },\n]\n";
+    project.write("x.toml", text);
+    let ran = project.run(&["run", "x.toml"]);
+    ran.expect(0).says("warning: `kvd` on a, b exited 1 at ").says(" and nobody waited for it");
+    ran.says("stderr  why").says("warning: `killed` on a was ended by signal KILL at ");
+    let verdict = project.verdict();
+    assert_eq!(verdict["warnings"].as_array().unwrap().len(), 2, "{verdict}");
+    assert_eq!(
+        (&verdict["verdict"], &verdict["warnings"][0]["name"]),
+        (&"passed".into(), &"process-ended".into())
+    );
+}
+
+#[test]
+fn a_wait_on_hosts_says_what_ended_there() {
+    let project = Project::new();
+    let steps = "{ start = \"sh -c 'exit 3'\", on = \"a\" },\n\
+                 { wait_for = \"ready\", on = \"a\", within = \"1s\" }";
+    project.scenario("x.toml", steps);
+    project.run(&["run", "x.toml"]).expect(1).says("[wait-timed-out]").says("saw      a/sh exited 3 at ");
+}
+
+#[test]
+fn processes_are_expected_to_run_or_not() {
+    let project = Project::new();
+    let steps = |last: &str| {
+        format!(
+            "{{ start = \"sleep 100\", on = \"a\" }},\n{{ start = \"true\", on = \"a\" }},\n{{ wait = \"true\" }},\n\
+             {{ expect = \"a/sleep\", runs = true }},\n{{ expect = \"true\", runs = false }},\n{last}"
+        )
+    };
+    project.scenario("x.toml", &steps(""));
+    project.run(&["run", "x.toml"]).expect(0);
+    project.scenario("x.toml", &steps("{ expect = \"true\", runs = true }"));
+    project.run(&["run", "x.toml"]).expect(1).says("`true` on a exited 0, and was to run");
+    project.scenario("x.toml", &steps("{ expect = \"sleep\", runs = false }"));
+    project.run(&["run", "x.toml"]).expect(1).says("`sleep` on a runs, and was to have ended");
+}
+
 #[test]
 fn every_failed_test_is_told() {
     let project = Project::new();

@@ -119,6 +119,14 @@ fn a_new_scenario_runs_as_it_is() {
 }
 
 #[test]
+fn a_new_scenario_sees_that_its_command_does_not_run() {
+    let project = Project::new();
+    project.run(&["new", "x.toml", "--hosts", "2", "--", "sh", "-c", "echo no such module >&2; exit 1"]);
+    let ran = project.run(&["run", "x.toml"]);
+    ran.expect(1).says("on a, b exited 1").says("saw").says("stderr  no such module").says("runs = true");
+}
+
+#[test]
 fn it_stops_before_a_line() {
     let project = Project::new();
     project.scenario(
