@@ -2,7 +2,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -46,12 +46,7 @@ struct Job {
 pub(crate) fn run(args: &RunArgs, output: Output) -> anyhow::Result<ExitCode> {
     let settings = settings(&flags(args), output)?;
     let providers = providers(args, &settings)?;
-    let words = if args.inputs.is_empty() {
-        settings.tests.iter().map(|path| path.display().to_string()).collect()
-    } else {
-        args.inputs.clone()
-    };
-    let inputs = inputs::find(&words)?;
+    let inputs = if args.inputs.is_empty() { usual(&settings)? } else { inputs::find(&args.inputs)? };
     let Some(loaded) = load(&inputs, args, output)? else { return Ok(ExitCode::from(2)) };
     let jobs = jobs(loaded, &providers, args, output)?;
     if args.list {
@@ -64,7 +59,39 @@ pub(crate) fn run(args: &RunArgs, output: Output) -> anyhow::Result<ExitCode> {
         output.err("nothing to run: no test matches");
         return Ok(ExitCode::from(4));
     }
+    if let Some(path) = &settings.junit {
+        check_writable(path)?;
+    }
     runtime()?.block_on(run_all(jobs, args, &settings, output))
+}
+
+/// What runs when nothing is said.
+fn usual(settings: &Settings) -> Result<Vec<Input>, Trouble> {
+    let words: Vec<_> = settings.tests.iter().map(|path| path.display().to_string()).collect();
+    let is_there = settings.tests.iter().all(|path| path.exists());
+    inputs::find(&words).map_err(|trouble| {
+        let said = settings.shown.iter().find(|(name, ..)| *name == "tests").filter(|_| !is_there);
+        let Some((_, value, origin)) = said else { return trouble };
+        trouble
+            .because(format!(
+                "`netsplit run` alone runs what the setting `tests` names: `{value}` ({origin})"
+            ))
+            .guess("netsplit run FILE")
+            .or("netsplit new tests/first.toml -- ./server")
+    })
+}
+
+/// Who waits for a file at the end wants to know at the begin that it cannot be written.
+fn check_writable(path: &Path) -> Result<(), Trouble> {
+    let folder = path.parent().filter(|folder| *folder != Path::new("")).unwrap_or_else(|| Path::new("."));
+    let text = if !folder.is_dir() {
+        format!("the folder of the JUnit file `{}` is not there", path.display())
+    } else if path.is_dir() {
+        format!("the JUnit file `{}` is a folder", path.display())
+    } else {
+        return Ok(());
+    };
+    Err(Trouble::new(Reason::NoSuchFile, text))
 }
 
 /// What the command line says over the other settings.

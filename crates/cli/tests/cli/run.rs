@@ -78,6 +78,28 @@ fn what_is_typed_wrong_is_said_with_the_remedy() {
 }
 
 #[test]
+fn what_can_never_be_right_is_refused_before_anything_runs() {
+    let project = Project::new();
+    project.scenario("x.toml", "{ run = \"true\", on = \"a\" }");
+    for flag in ["--jobs", "--repeat", "--stop-after"] {
+        project.run(&["run", "x.toml", flag, "0"]).expect(2).complains("0 is not in 1..");
+    }
+    project.run(&["new", "y.toml", "--hosts", "0"]).expect(2).complains("0 is not in 1..");
+    project
+        .run(&["run", "x.toml", "--junit", "nowhere/all.xml"])
+        .expect(2)
+        .complains("the folder of the JUnit file `nowhere/all.xml` is not there");
+    project
+        .run(&["run"])
+        .expect(2)
+        .complains("no file or folder `tests`")
+        .complains("the setting `tests` names: `tests` (default)")
+        .complains("netsplit run FILE")
+        .complains("netsplit new ");
+    assert!(!project.path().join(".netsplit").exists());
+}
+
+#[test]
 fn folders_filters_lists_and_repeats() {
     let project = Project::new();
     project.scenario("tests/one.toml", "{ run = \"true\", on = \"a\" }");
