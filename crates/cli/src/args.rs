@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use clap::builder::RangedU64ValueParser;
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 
 /// Tests for systems that run on more than one host.
@@ -64,7 +65,7 @@ pub(crate) struct RunArgs {
     #[arg(short, long, value_name = "PROVIDER")]
     pub(crate) provider: Vec<String>,
     /// How many run at once
-    #[arg(short, long, value_name = "N")]
+    #[arg(short, long, value_name = "N", value_parser = one_or_more())]
     pub(crate) jobs: Option<usize>,
     /// Changes how many hosts a role has
     #[arg(short = 'n', long = "hosts", value_name = "ROLE=N")]
@@ -79,7 +80,7 @@ pub(crate) struct RunArgs {
     #[arg(long, value_name = "N")]
     pub(crate) seed: Option<u64>,
     /// Runs everything so often
-    #[arg(long, value_name = "N", default_value_t = 1)]
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
     pub(crate) repeat: u32,
     /// Repeats until something does not pass
     #[arg(long)]
@@ -91,7 +92,7 @@ pub(crate) struct RunArgs {
     #[arg(long, value_name = "WHEN")]
     pub(crate) keep: Option<String>,
     /// Begins nothing new after so many that did not pass
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = one_or_more())]
     pub(crate) stop_after: Option<usize>,
     /// Lists what would run
     #[arg(long)]
@@ -111,6 +112,10 @@ pub(crate) struct RunArgs {
     /// Shows less: only what did not pass
     #[arg(short, long, action = ArgAction::SetTrue)]
     pub(crate) quiet: bool,
+}
+
+fn one_or_more() -> RangedU64ValueParser<usize> {
+    RangedU64ValueParser::new().range(1..)
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -137,7 +142,7 @@ pub(crate) struct NewArgs {
     /// The file to write
     pub(crate) file: PathBuf,
     /// How many hosts run the command
-    #[arg(long, value_name = "N", default_value_t = 3)]
+    #[arg(long, value_name = "N", default_value_t = 3, value_parser = one_or_more())]
     pub(crate) hosts: usize,
     /// The command that each host runs
     #[arg(last = true, value_name = "COMMAND")]

@@ -36,6 +36,8 @@ struct State {
     live: Option<String>,
     live_is_new: bool,
     is_printing: bool,
+    /// Somebody else has the terminal.
+    is_held: bool,
 }
 
 impl Printer {
@@ -61,15 +63,30 @@ impl Printer {
         self.shared.changed.notify_all();
     }
 
+    /// Prints what waits, and then nothing until it is released.
+    pub(crate) fn hold(&self) {
+        self.live(None);
+        self.shared.wait_while(State::is_busy).is_held = true;
+    }
+
+    pub(crate) fn release(&self) {
+        self.shared.lock().is_held = false;
+        self.shared.changed.notify_all();
+    }
+
     /// Waits until everything is printed.
     pub(crate) fn flush(&self) {
-        drop(self.shared.wait_while(|state| state.has_more() || state.is_printing));
+        drop(self.shared.wait_while(State::is_busy));
     }
 }
 
 impl State {
     fn has_more(&self) -> bool {
-        !self.lines.is_empty() || self.live_is_new
+        !self.is_held && (!self.lines.is_empty() || self.live_is_new)
+    }
+
+    fn is_busy(&mut self) -> bool {
+        self.has_more() || self.is_printing
     }
 }
 

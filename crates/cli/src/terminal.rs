@@ -45,6 +45,19 @@ struct State {
     runs: BTreeMap<usize, View>,
     total: usize,
     done: usize,
+    /// Somebody else has the terminal.
+    is_held: bool,
+}
+
+/// A terminal that is somebody else's until this is dropped.
+#[must_use = "dropping it goes on printing"]
+pub(crate) struct Held(Screen);
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        self.0.lock().is_held = false;
+        self.0.printer.release();
+    }
 }
 
 /// What is known of one run.
@@ -81,6 +94,7 @@ impl Screen {
             runs: BTreeMap::new(),
             total,
             done: 0,
+            is_held: false,
         };
         Ok(Self { state: Arc::new(Mutex::new(state)), printer })
     }
@@ -191,6 +205,13 @@ impl Screen {
         }
     }
 
+    /// Leaves the terminal to somebody else until what is returned is dropped.
+    pub(crate) fn hold(&self) -> Held {
+        self.lock().is_held = true;
+        self.printer.hold();
+        Held(self.clone())
+    }
+
     /// Takes the changing line away, and waits until all is printed.
     pub(crate) fn close(&self) {
         self.printer.live(None);
@@ -206,7 +227,7 @@ impl State {
 
     /// Brings the changing line up to date.
     fn draw(&self) {
-        if self.live {
+        if self.live && !self.is_held {
             self.printer.live(self.live_line());
         }
     }
@@ -229,7 +250,7 @@ impl State {
     }
 
     fn say_now_and_then(&mut self) {
-        if self.live || self.progress == Progress::None {
+        if self.live || self.is_held || self.progress == Progress::None {
             return;
         }
         for view in self.runs.values_mut().filter(|view| view.said.elapsed() >= SAY_EVERY) {

@@ -310,6 +310,7 @@ impl std::fmt::Display for Stream {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::{NotStarted, NotStartedKind};
 
     #[test]
     fn a_line_has_the_shape_of_the_handbook() {
@@ -333,11 +334,21 @@ mod tests {
     #[test]
     fn an_ended_process_reads_back() {
         let process = ProcessName::new(HostName::new("b").unwrap(), "etcd", 1);
-        let event =
-            Event::ProcessEnded { process, outcome: Outcome::Exited { code: 2 }, stdout: 1, stderr: 2 };
-        let record = Record { n: 1, t: 2, event };
-        let line = serde_json::to_string(&record).unwrap();
+        let written = |outcome| {
+            let event = Event::ProcessEnded { process: process.clone(), outcome, stdout: 1, stderr: 2 };
+            let record = Record { n: 1, t: 2, event };
+            let line = serde_json::to_string(&record).unwrap();
+            assert_eq!(serde_json::from_str::<Record>(&line).unwrap(), record);
+            line
+        };
+        let line = written(Outcome::Exited { code: 2 });
         assert!(line.contains(r#""outcome":"exited","code":2"#), "{line}");
-        assert_eq!(serde_json::from_str::<Record>(&line).unwrap(), record);
+        let kind = NotStartedKind::Other;
+        let line = written(Outcome::CouldNotStart(NotStarted { kind, text: "no user `x`".into() }));
+        assert!(line.contains(r#""outcome":"could-not-start","why":"other""#), "{line}");
+        written(Outcome::Signalled { signal: 9, core: false });
+        written(Outcome::TimedOut { after_ms: 1 });
+        written(Outcome::AgentLost { reason: "x".into() });
+        written(Outcome::Cancelled);
     }
 }

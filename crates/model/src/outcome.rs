@@ -45,7 +45,8 @@ pub enum Outcome {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct NotStarted {
-    /// The kind of trouble.
+    /// The kind of trouble. An event has a `kind` of its own.
+    #[serde(rename = "why")]
     pub kind: NotStartedKind,
     /// The whole sentence, with the program's name.
     pub text: String,

@@ -14,6 +14,7 @@ use netsplit_provider::{Bed, BedEvent, MadeHost};
 use tokio::runtime::Handle;
 use tokio::sync::watch;
 
+use crate::ends::Ends;
 use crate::error::{Error, Result};
 use crate::recorder::Recorder;
 use crate::settings::Settings;
@@ -33,6 +34,7 @@ pub(crate) struct Core {
     pub(crate) capabilities: Capabilities,
     /// What `./x` is relative to: the scenario's folder, or the crate.
     pub(crate) base: PathBuf,
+    pub(crate) ends: Ends,
     state: Mutex<State>,
 }
 
@@ -113,7 +115,20 @@ impl Core {
             over: false,
         };
         let state = Mutex::new(state);
-        Arc::new(Self { run, seed, settings, recorder, engine, bed, provider, capabilities, base, state })
+        let ends = Ends::default();
+        Arc::new(Self {
+            run,
+            seed,
+            settings,
+            recorder,
+            engine,
+            bed,
+            provider,
+            capabilities,
+            base,
+            ends,
+            state,
+        })
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {

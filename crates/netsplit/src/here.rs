@@ -4,7 +4,7 @@
 //! do here: a runner that is killed leaves its command running.
 
 use std::io;
-use std::path::PathBuf;
+use std::path::{self, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
 
@@ -29,10 +29,12 @@ const STREAMS_MAX: Duration = Duration::from_secs(1);
 pub struct HereSpec {
     /// How it is called.
     pub name: String,
-    /// The words; the first is looked up in this process's PATH, or beside `cwd` when it has a slash.
+    /// The words; the first is looked up in this process's PATH, or in `base` when it has a slash.
     pub argv: Vec<String>,
     /// Variables beside those of this process; `None` takes one away.
     pub env: Vec<(String, Option<String>)>,
+    /// Where the user's own files lie.
+    pub base: PathBuf,
     /// Where it runs.
     pub cwd: PathBuf,
     /// What it reads.
@@ -125,8 +127,9 @@ impl Drop for Leader {
 fn start(spec: &HereSpec) -> io::Result<Leader> {
     let first = spec.argv.first().ok_or_else(|| io::Error::other("the command is empty"))?;
     // The child looks for a relative program from its own folder, and an empty path is no folder.
-    let cwd = std::env::current_dir()?.join(&spec.cwd);
-    let program = if first.contains('/') { cwd.join(first) } else { PathBuf::from(first) };
+    let cwd = path::absolute(std::env::current_dir()?.join(&spec.cwd))?;
+    let program =
+        if first.contains('/') { path::absolute(spec.base.join(first))? } else { PathBuf::from(first) };
     let mut command = Command::new(program);
     command
         .args(&spec.argv[1..])

@@ -24,6 +24,7 @@
 mod command;
 mod connect;
 mod core;
+mod ends;
 mod engine;
 mod entropy;
 mod error;

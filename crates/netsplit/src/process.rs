@@ -9,7 +9,7 @@ use std::fmt;
 use std::future::{Future, IntoFuture};
 use std::panic::Location;
 use std::pin::Pin;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -62,6 +62,8 @@ pub(crate) struct Shared {
     cursor: Mutex<BTreeMap<Stream, u64>>,
     /// Whether its end was ordered because nobody waits for it any more.
     cancelled: Arc<AtomicBool>,
+    /// Whether the test knows of its end, or brought it about.
+    noticed: Arc<AtomicBool>,
 }
 
 impl Process {
@@ -77,6 +79,15 @@ impl Process {
 
     /// How it ended; `None` while it runs.
     pub fn outcome(&self) -> Option<Outcome> {
+        let outcome = self.how();
+        if outcome.is_some() {
+            self.shared.notice();
+        }
+        outcome
+    }
+
+    /// How it ended, for us and not for the test.
+    pub(crate) fn how(&self) -> Option<Outcome> {
         match &*self.shared.progress.borrow() {
             Progress::Ended(outcome) => Some(outcome.clone()),
             _ => None,
@@ -127,7 +138,7 @@ impl Process {
         let process = self.clone();
         async move {
             let core = Arc::clone(&process.shared.core);
-            let is_over = process.outcome().is_some();
+            let is_over = process.how().is_some();
             if !is_over {
                 let number = if at_once { signal::KILL } else { signal::TERM };
                 process.shared.signalled(number);
@@ -138,7 +149,7 @@ impl Process {
                 process.left_ended(core.settings.deadlines.grace + LEFT_MAX).await;
             }
             let limit = core.settings.deadlines.grace + core.settings.deadlines.wait;
-            let ended = process.ended(limit).await.ok_or_else(|| process.still_running(limit));
+            let ended = process.until_ended(limit).await.ok_or_else(|| process.still_running(limit));
             core.noted(ended, place::of(at))
         }
     }
@@ -158,7 +169,7 @@ impl Process {
         async move {
             let core = Arc::clone(&process.shared.core);
             let sent = match number {
-                Some(_) if process.outcome().is_some() => Err(process.gone()),
+                Some(_) if process.how().is_some() => Err(process.gone()),
                 Some(number) => {
                     process.shared.signalled(number);
                     process.command(Command::Signal(number)).await
@@ -242,8 +253,16 @@ impl Process {
         }
     }
 
-    /// How it ended, unless it runs for longer than `limit`.
+    /// How it ended, unless it runs for longer than `limit`. The test is told.
     pub(crate) async fn ended(&self, limit: Duration) -> Option<Outcome> {
+        let outcome = self.until_ended(limit).await;
+        if outcome.is_some() {
+            self.shared.notice();
+        }
+        outcome
+    }
+
+    async fn until_ended(&self, limit: Duration) -> Option<Outcome> {
         let mut progress = self.shared.progress.clone();
         let ended = progress.wait_for(|progress| matches!(progress, Progress::Ended(_)));
         match tokio::time::timeout(limit, ended).await {
@@ -316,7 +335,12 @@ impl Process {
 }
 
 impl Shared {
+    fn notice(&self) {
+        self.noticed.store(true, Ordering::Relaxed);
+    }
+
     fn signalled(&self, signal: i32) {
+        self.notice();
         let event = Event::ProcessSignalled { process: self.name.clone(), signal };
         self.core.recorder.disturbance(event, format!("{} was sent {}", self.name, signal::name(signal)));
     }

@@ -263,6 +263,9 @@ impl Run {
             }
             _ => ending,
         };
+        if let Some(core) = &self.core {
+            core.warn_of_failures();
+        }
         let mut file = self.verdict(&ending);
         let mut warnings = Vec::new();
         // Before teardown: a teardown that fails must not take the verdict along.

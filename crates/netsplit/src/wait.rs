@@ -311,7 +311,8 @@ impl Wait {
             },
         };
         let text = format!("no line like `{}` on {on} within {} ({from})", self.pattern, Wanted(within));
-        let mut trouble = Trouble::new(Reason::WaitTimedOut, text);
+        let trouble = Trouble::new(Reason::WaitTimedOut, text);
+        let mut trouble = self.core.ends.seen(&self.scope).into_iter().fold(trouble, Trouble::saw);
         let lines = self.core.recorder.last_lines(&self.scope, 2);
         for line in lines.iter().take(SAW_MAX) {
             trouble =

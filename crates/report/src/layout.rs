@@ -133,16 +133,14 @@ impl RunDir {
         }
     }
 
-    /// Reads the events up to the last whole line.
+    /// Reads the events up to the last whole line. A line that is none of ours is left out.
     ///
     /// # Errors
-    /// When the log is absent, or a line is none of ours.
+    /// When the log is absent.
     pub fn read_events(&self) -> io::Result<Vec<Record>> {
         let text = fs::read(self.events())?;
         let whole = text.iter().rposition(|byte| *byte == b'\n').map_or(0, |end| end + 1);
-        text[..whole]
-            .split_inclusive(|byte| *byte == b'\n')
-            .map(|line| Ok(serde_json::from_slice(line)?))
-            .collect()
+        let lines = text[..whole].split_inclusive(|byte| *byte == b'\n');
+        Ok(lines.filter_map(|line| serde_json::from_slice(line).ok()).collect())
     }
 }

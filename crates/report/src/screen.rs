@@ -27,18 +27,14 @@ pub struct Next {
 /// A run that did not pass, on one screen.
 pub fn failure(dir: &RunDir, run: &VerdictFile, next: &Next, roots: &[PathBuf], paint: Paint) -> String {
     let mut out = String::new();
-    let failed: Vec<_> = run.tests.iter().filter(|test| test.verdict == run.verdict).collect();
-    let name = match failed.first() {
-        Some(test) => format!("{} › {}", run.test, test.name),
-        None => run.test.clone(),
-    };
-    let right = format!("{} · run {}", run.provider, run.run);
-    let head = format!("{:<9}{name}", run.verdict.as_str());
-    let gap = WIDTH.saturating_sub(head.chars().count() + right.chars().count()).max(2);
-    let name_painted = format!("{}{name}", paint.verdict_padded(run.verdict, 9));
-    out.push_str(&format!("{name_painted}{}{}\n", " ".repeat(gap), paint.dim(right)));
-    if let Some(reason) = &run.reason {
-        out.push_str(&trouble(reason, roots, paint));
+    for (index, told) in told(run).iter().enumerate() {
+        if index > 0 {
+            out.push('\n');
+        }
+        out.push_str(&head(run, told, paint));
+        if let Some(reason) = told.reason {
+            out.push_str(&trouble(reason, roots, paint));
+        }
     }
     for warning in &run.warnings {
         out.push_str(&draw::trouble(warning, Level::Warning, |place| find_line(place, roots), paint));
@@ -53,6 +49,46 @@ pub fn failure(dir: &RunDir, run: &VerdictFile, next: &Next, roots: &[PathBuf], 
         out.push_str(&format!("inside   {look}\n"));
     }
     out
+}
+
+/// A verdict that is told, with its reason.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Told<'a> {
+    /// The nested test; `None` when it is the whole run.
+    pub test: Option<&'a str>,
+    /// How it ended.
+    pub verdict: Verdict,
+    /// Why.
+    pub reason: Option<&'a Trouble>,
+}
+
+/// What is told of a run that did not pass: each nested test that failed, and the run itself when its reason is none of
+/// theirs.
+pub fn told(run: &VerdictFile) -> Vec<Told<'_>> {
+    let is_bad = |verdict| !matches!(verdict, Verdict::Passed | Verdict::Skipped);
+    let tests = run.tests.iter().filter(|test| is_bad(test.verdict) || test.verdict == run.verdict);
+    let tests = tests.map(|test| Told {
+        test: Some(&test.name),
+        verdict: test.verdict,
+        reason: test.reason.as_ref(),
+    });
+    let mut told: Vec<_> = tests.collect();
+    let own = Told { test: None, verdict: run.verdict, reason: run.reason.as_ref() };
+    if !told.iter().any(|told| (told.verdict, told.reason) == (own.verdict, own.reason)) {
+        told.insert(0, own);
+    }
+    if !is_bad(run.verdict) {
+        told.truncate(1);
+    }
+    told
+}
+
+fn head(run: &VerdictFile, told: &Told<'_>, paint: Paint) -> String {
+    let name = told.test.map_or_else(|| run.test.clone(), |test| format!("{} › {test}", run.test));
+    let right = format!("{} · run {}", run.provider, run.run);
+    let head = format!("{:<9}{name}", told.verdict.as_str());
+    let gap = WIDTH.saturating_sub(head.chars().count() + right.chars().count()).max(2);
+    format!("{}{name}{}{}\n", paint.verdict_padded(told.verdict, 9), " ".repeat(gap), paint.dim(right))
 }
 
 /// A message with its source line, which is looked for below `roots`.

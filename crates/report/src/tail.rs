@@ -81,7 +81,7 @@ impl Merger {
         wanted: impl Fn(&ProcessName, Stream) -> bool,
         mut line: impl FnMut(Duration, &ProcessName, Stream, &[u8]),
     ) -> io::Result<()> {
-        let Event::Output { process, stream, bytes, .. } = &record.event else { return Ok(()) };
+        let Event::Output { process, stream, offset, bytes } = &record.event else { return Ok(()) };
         if !wanted(process, *stream) {
             return Ok(());
         }
@@ -92,6 +92,8 @@ impl Merger {
         }
         let Some(open) = self.open.get_mut(&key) else { return Ok(()) };
         open.at = record.time();
+        // An event before this one may have been left out.
+        open.file.seek(SeekFrom::Start(*offset))?;
         (&mut open.file).take(*bytes).read_to_end(&mut open.rest)?;
         let mut start = 0;
         while let Some(end) = open.rest[start..].iter().position(|byte| *byte == b'\n') {

@@ -204,7 +204,9 @@ impl Kind {
             Self::Exit => r#"an exit code, a list of them, "nonzero", "any" or "signal KILL""#,
             Self::Json => r#"paths with their values, such as { "members.0.name" = "a" }"#,
             Self::Save => r#"names with what to save, such as { rate = "([0-9.]+) ops/s" }"#,
-            Self::Expect => r#"a value such as "%{rate}", or fetched files such as "orders/*""#,
+            Self::Expect => {
+                r#"a value such as "%{rate}", fetched files such as "orders/*", or a process such as "a/kvd""#
+            }
             Self::Same => r#""bytes" or "prefix""#,
             Self::Version => r#"a version such as ">=0.1""#,
             Self::Capabilities => r#"capabilities such as ["kill", "pause"]"#,

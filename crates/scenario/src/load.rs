@@ -232,6 +232,7 @@ impl<'t> Loader<'t> {
         self.no_tests();
         self.unused_overrides();
         self.unused_matrix();
+        self.own_files(!fixed.builds.is_empty());
         let builds = fixed.builds.into_iter().filter(|(name, _)| self.used.commands.contains(name));
         Some(Scenario {
             name: self.name.clone(),
@@ -458,6 +459,19 @@ impl<'t> Loader<'t> {
         }
         self.tables.commands = commands;
         builds
+    }
+
+    /// What hosts are to get must be there, unless something that runs here may make it first.
+    fn own_files(&mut self, builds: bool) {
+        if builds || self.names.makes_files.get() {
+            return;
+        }
+        for own in self.names.own_files.take() {
+            if !own.path.exists() {
+                let text = format!("the file `{}` is not there", own.written);
+                self.ledger.mistake(own.span, Trouble::new(Reason::NoSuchFile, text));
+            }
+        }
     }
 
     /// A `-s` or `-n` that changes nothing is a slip.

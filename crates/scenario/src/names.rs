@@ -1,8 +1,9 @@
 //! What names mean where: hosts and roles, what earlier steps captured, saved and started, and what `%{…}` may say. An
 //! unknown name is answered with the nearest known one.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::BTreeSet;
+use std::path::PathBuf;
 
 use indexmap::IndexMap;
 use netsplit_model::{HostName, Reason, Trouble, nearest};
@@ -32,6 +33,19 @@ pub(crate) struct Names {
     pub(crate) incomplete: bool,
     /// What some `%{…}` asked for.
     pub(crate) used: RefCell<BTreeSet<String>>,
+    /// Files of the user's that hosts are to get.
+    pub(crate) own_files: RefCell<Vec<OwnFile>>,
+    /// Whether a step runs here: it may make such a file.
+    pub(crate) makes_files: Cell<bool>,
+}
+
+/// A file or folder beside a scenario.
+#[derive(Debug)]
+pub(crate) struct OwnFile {
+    pub(crate) path: PathBuf,
+    /// As the user wrote it, and where.
+    pub(crate) written: String,
+    pub(crate) span: Span,
 }
 
 /// A variable, and the names that its text asks for.

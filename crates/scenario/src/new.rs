@@ -47,7 +47,8 @@ pub fn new_scenario(name: &str, hosts: usize, argv: &[String]) -> String {
          name  = \"it comes up\"\n\
          steps = [\n  \
          {{ start = \"{command}\", on = \"nodes\" }},   # on all hosts at the same time\n  \
-         {{ never = \"panic|fatal\", for = \"1s\" }},\n\
+         {{ never = \"panic|fatal\", for = \"1s\" }},\n  \
+         {{ expect = \"nodes/{command}\", runs = true }},\n\
          ]\n\n\
          [[test]]\n\
          name  = \"it survives a loss\"\n\
@@ -122,7 +123,7 @@ mod tests {
         let loaded = loaded.unwrap_or_else(|mistakes| panic!("{}\n{text}", mistakes.draw(Paint::Plain)));
         assert!(loaded.warnings.is_empty(), "{:?}", loaded.warnings);
         assert_eq!(loaded.scenario.hosts().count(), hosts);
-        assert_eq!(loaded.scenario.cases()[0].tests.iter().map(|test| test.steps.len()).sum::<usize>(), 5);
+        assert_eq!(loaded.scenario.cases()[0].tests.iter().map(|test| test.steps.len()).sum::<usize>(), 6);
         assert_eq!(text.matches("TODO").count(), 2, "{text}");
         text
     }

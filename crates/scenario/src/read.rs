@@ -14,7 +14,7 @@ use indexmap::IndexMap;
 use netsplit_model::{ProcessName, Reason, Selector, Template, Trouble, check_identifier, nearest};
 
 use crate::ledger::Ledger;
-use crate::names::{Asker, Names, Seen, list};
+use crate::names::{Asker, Names, OwnFile, Seen, list};
 use crate::source::Span;
 use crate::toml::{self, Key};
 use crate::{Listen, LocalPath, Pattern, Process, ProcessRef, Select, Text, Where};
@@ -328,6 +328,11 @@ impl Reader<'_> {
             return None;
         }
         let path = self.template(text, Asker::Runner)?;
+        if !text.value.contains('%') {
+            let path = self.folder.join(&text.value);
+            let own = OwnFile { path, written: text.value.clone(), span: text.inner() };
+            self.names.own_files.borrow_mut().push(own);
+        }
         Some(LocalPath { path, folder: Arc::clone(&self.folder) })
     }
 

@@ -232,6 +232,13 @@ pub enum Judged {
         /// For paths relative to the fetched files.
         matcher: GlobMatcher,
     },
+    /// Started processes.
+    Processes {
+        /// Which.
+        which: Process,
+        /// Whether they are to run; else to have ended.
+        run: bool,
+    },
 }
 
 /// How files agree.

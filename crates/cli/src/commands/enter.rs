@@ -1,6 +1,7 @@
 //! `netsplit enter`: a shell, or a command, inside a host of a testbed that lives.
 
 use std::io::IsTerminal;
+use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -15,11 +16,16 @@ use netsplit_wire::message::{
     Body, Command, Ended, Happened, How, ProcessCommand, ProcessEvent, Pty, Request, Start, Variable, tag,
 };
 use prost::Message;
+use rustix::event::{PollFd, PollFlags, poll};
+use rustix::io::Errno;
+use rustix::pipe::PipeFlags;
 use rustix::termios::{OptionalActions, Termios, tcgetattr, tcgetwinsize, tcsetattr};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::AsyncWriteExt;
+use tokio::sync::mpsc;
 
 use super::{find_run, runtime, settings};
 use crate::args::EnterArgs;
+use crate::interrupt::Interrupt;
 use crate::output::Output;
 
 /// The best shell that the host has.
@@ -37,7 +43,14 @@ pub(crate) fn run(args: &EnterArgs, output: Output) -> anyhow::Result<ExitCode> 
     let run = find_run(&settings, run)?;
     check_alive(&run)?;
     let host = find_host(&run, host)?;
-    let code = runtime()?.block_on(enter(run.dir.path(), &host, &args.command))?;
+    let code = runtime()?.block_on(async {
+        // Who is ended gives the terminal back.
+        let interrupt = Interrupt::listen()?;
+        tokio::select! {
+            code = enter(run.dir.path(), &host, &args.command) => code,
+            () = interrupt.wait() => Ok(interrupt.exit_code().unwrap_or_default()),
+        }
+    })?;
     Ok(ExitCode::from(code))
 }
 
@@ -173,8 +186,11 @@ fn size() -> Pty {
 /// Carries both ways until the command has ended and all it wrote has come.
 async fn carry(channel: Channel, is_terminal: bool) -> anyhow::Result<Outcome> {
     let Channel { sender, mut receiver } = channel;
-    let feeding = tokio::spawn(feed(sender.clone()));
-    let resizing = tokio::spawn(async move {
+    let (keys, _until_dropped) = keys()?;
+    // They end with this, however it ends.
+    let mut beside = tokio::task::JoinSet::new();
+    beside.spawn(feed(keys, sender.clone()));
+    beside.spawn(async move {
         let Ok(mut resized) = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::window_change())
         else {
             return;
@@ -210,16 +226,39 @@ async fn carry(channel: Channel, is_terminal: bool) -> anyhow::Result<Outcome> {
             }
         }
     };
-    feeding.abort();
-    resizing.abort();
     Ok(outcome)
 }
 
-async fn feed(sender: netsplit_link::Sender) {
-    let mut stdin = tokio::io::stdin();
-    let mut buffer = vec![0; 16 << 10];
-    while let Ok(count @ 1..) = stdin.read(&mut buffer).await {
-        if sender.send(tag::STDIN, Bytes::copy_from_slice(&buffer[..count])).await.is_err() {
+/// What comes on standard input, until the second is dropped.
+///
+/// Nothing is read before it is there: a read that waits could not be ended, and would take what is typed afterwards.
+fn keys() -> std::io::Result<(mpsc::Receiver<Bytes>, OwnedFd)> {
+    let (sender, keys) = mpsc::channel(1);
+    let (dropped, held) = rustix::pipe::pipe_with(PipeFlags::CLOEXEC)?;
+    let read = move || {
+        let mut buffer = vec![0; 16 << 10];
+        loop {
+            let stdin = rustix::stdio::stdin();
+            let mut both = [PollFd::new(&stdin, PollFlags::IN), PollFd::new(&dropped, PollFlags::IN)];
+            match poll(&mut both, None) {
+                Err(Errno::INTR) => continue,
+                Err(_) => return,
+                Ok(_) if !both[1].revents().is_empty() => return,
+                Ok(_) => {}
+            }
+            let Ok(count @ 1..) = rustix::io::read(stdin, &mut buffer[..]) else { return };
+            if sender.blocking_send(Bytes::copy_from_slice(&buffer[..count])).is_err() {
+                return;
+            }
+        }
+    };
+    std::thread::Builder::new().name("keys".into()).spawn(read)?;
+    Ok((keys, held))
+}
+
+async fn feed(mut keys: mpsc::Receiver<Bytes>, sender: netsplit_link::Sender) {
+    while let Some(bytes) = keys.recv().await {
+        if sender.send(tag::STDIN, bytes).await.is_err() {
             return;
         }
     }

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use netsplit_model::units::{self, At};
 use netsplit_model::{Event, ProcessName, Reason, Record, Stream, Trouble};
+use netsplit_report::screen::shown_path;
 use netsplit_report::{Merger, Run, State, clean};
 use regex::Regex;
 use serde_json::json;
@@ -86,13 +87,21 @@ fn since(text: Option<&str>, run: &Run) -> anyhow::Result<Duration> {
 fn follow(run: &Run, on: bool, filter: &Filter) -> anyhow::Result<()> {
     let mut events = BufReader::new(File::open(run.dir.events())?);
     let mut merger = Merger::new(&run.dir);
-    let mut line = Vec::new();
+    let (mut line, mut number) = (Vec::new(), 0u64);
     loop {
         // Looked at before the log is read: what was written before the end is seen.
         let is_over = State::Running != state(run);
         while events.read_until(b'\n', &mut line)? > 0 && line.ends_with(b"\n") {
-            let record: Record = serde_json::from_slice(&line)?;
+            number += 1;
+            let read = serde_json::from_slice::<Record>(&line);
             line.clear();
+            let record = match read {
+                Ok(record) => record,
+                Err(error) => {
+                    filter.skipped(run, number, &error);
+                    continue;
+                }
+            };
             merger.take(
                 &record,
                 |process, _| filter.wants(process),
@@ -115,6 +124,12 @@ fn state(run: &Run) -> State {
 impl Filter {
     fn wants(&self, process: &ProcessName) -> bool {
         self.names.is_empty() || self.names.iter().any(|name| is_named(process, name))
+    }
+
+    /// A line that cannot be read hides no other.
+    fn skipped(&self, run: &Run, number: u64, error: &serde_json::Error) {
+        let (file, warning) = (run.dir.events(), self.output.paint_err.warning("warning:"));
+        self.output.err(format!("{warning} {}:{number} was skipped: {error}", shown_path(&file)));
     }
 
     fn show(&self, at: Duration, process: &ProcessName, stream: Stream, line: &[u8]) {

@@ -2,7 +2,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -46,14 +46,9 @@ struct Job {
 pub(crate) fn run(args: &RunArgs, output: Output) -> anyhow::Result<ExitCode> {
     let settings = settings(&flags(args), output)?;
     let providers = providers(args, &settings)?;
-    let words = if args.inputs.is_empty() {
-        settings.tests.iter().map(|path| path.display().to_string()).collect()
-    } else {
-        args.inputs.clone()
-    };
-    let inputs = inputs::find(&words)?;
+    let inputs = if args.inputs.is_empty() { usual(&settings)? } else { inputs::find(&args.inputs)? };
     let Some(loaded) = load(&inputs, args, output)? else { return Ok(ExitCode::from(2)) };
-    let jobs = jobs(loaded, &providers, args)?;
+    let jobs = jobs(loaded, &providers, args, output)?;
     if args.list {
         for job in &jobs {
             output.out(format!("{}\t{}\t{}", name(job), job.provider.name(), job.file.display()));
@@ -64,7 +59,39 @@ pub(crate) fn run(args: &RunArgs, output: Output) -> anyhow::Result<ExitCode> {
         output.err("nothing to run: no test matches");
         return Ok(ExitCode::from(4));
     }
+    if let Some(path) = &settings.junit {
+        check_writable(path)?;
+    }
     runtime()?.block_on(run_all(jobs, args, &settings, output))
+}
+
+/// What runs when nothing is said.
+fn usual(settings: &Settings) -> Result<Vec<Input>, Trouble> {
+    let words: Vec<_> = settings.tests.iter().map(|path| path.display().to_string()).collect();
+    let is_there = settings.tests.iter().all(|path| path.exists());
+    inputs::find(&words).map_err(|trouble| {
+        let said = settings.shown.iter().find(|(name, ..)| *name == "tests").filter(|_| !is_there);
+        let Some((_, value, origin)) = said else { return trouble };
+        trouble
+            .because(format!(
+                "`netsplit run` alone runs what the setting `tests` names: `{value}` ({origin})"
+            ))
+            .guess("netsplit run FILE")
+            .or("netsplit new tests/first.toml -- ./server")
+    })
+}
+
+/// Who waits for a file at the end wants to know at the begin that it cannot be written.
+fn check_writable(path: &Path) -> Result<(), Trouble> {
+    let folder = path.parent().filter(|folder| *folder != Path::new("")).unwrap_or_else(|| Path::new("."));
+    let text = if !folder.is_dir() {
+        format!("the folder of the JUnit file `{}` is not there", path.display())
+    } else if path.is_dir() {
+        format!("the JUnit file `{}` is a folder", path.display())
+    } else {
+        return Ok(());
+    };
+    Err(Trouble::new(Reason::NoSuchFile, text))
 }
 
 /// What the command line says over the other settings.
@@ -136,11 +163,17 @@ fn load(inputs: &[Input], args: &RunArgs, output: Output) -> anyhow::Result<Opti
     Ok(None)
 }
 
-fn jobs(loaded: Vec<Ready>, providers: &[Arc<dyn Provider>], args: &RunArgs) -> anyhow::Result<Vec<Job>> {
+fn jobs(
+    loaded: Vec<Ready>,
+    providers: &[Arc<dyn Provider>],
+    args: &RunArgs,
+    output: Output,
+) -> anyhow::Result<Vec<Job>> {
     let mut jobs = Vec::new();
     for (input, loaded) in loaded {
         let stop = input.line.map(|line| loaded.scenario.stop_before(line)).transpose();
         let stop_before = stop.map_err(|trouble| anyhow::Error::from(*trouble))?;
+        let before = jobs.len();
         for provider in providers {
             for case in 0..loaded.scenario.cases().len() {
                 let job = Job {
@@ -156,8 +189,25 @@ fn jobs(loaded: Vec<Ready>, providers: &[Arc<dyn Provider>], args: &RunArgs) -> 
                 }
             }
         }
+        if stop_before.is_some() {
+            only_first(&mut jobs, before, output);
+        }
     }
     Ok(jobs)
+}
+
+/// Who asked for a shell wants one.
+fn only_first(jobs: &mut Vec<Job>, from: usize, output: Output) {
+    let count = jobs.len() - from;
+    if count > 1 {
+        let first = &jobs[from];
+        output.err(format!(
+            "only `{}` on `{}` is run, the first of {count}; -f and -p choose another",
+            name(first),
+            first.provider.name()
+        ));
+        jobs.truncate(from + 1);
+    }
 }
 
 fn name(job: &Job) -> &str {
@@ -235,7 +285,10 @@ async fn run_all(
     tokio::spawn(say_interrupted(shared.interrupt.clone(), screen.clone()));
     listen_for_questions(screen.clone())?;
     let local = tokio::task::LocalSet::new();
-    let launched = local.run_until(launch(jobs, rounds, Rc::clone(&shared), at_once(settings, total))).await;
+    // A shell has the terminal to itself.
+    let has_shell = jobs.iter().any(|job| job.stop_before.is_some());
+    let at_once = if has_shell { 1 } else { at_once(settings, total) };
+    let launched = local.run_until(launch(jobs, rounds, Rc::clone(&shared), at_once)).await;
     screen.close();
     launched?;
     finish(&shared, begun.elapsed())
@@ -325,6 +378,7 @@ async fn one(number: usize, job: Job, shared: &Shared) -> anyhow::Result<()> {
         began: Box::new(|seed| shared.screen.headline(head(&job, seed))),
         listener: Box::new(listener),
         interrupt: shared.interrupt.clone(),
+        screen: shared.screen.clone(),
     })
     .await
     .map_err(|trouble| anyhow::Error::from(*trouble))?;
@@ -415,23 +469,24 @@ fn document(finished: &Finished) -> serde_json::Value {
 
 /// Lines that the forge turns into notes beside the file.
 fn annotate(verdict: &VerdictFile, shared: &Shared) {
-    let is_bad = !matches!(verdict.verdict, Verdict::Passed | Verdict::Skipped);
-    let Some(reason) =
-        verdict.reason.as_ref().filter(|_| is_bad && shared.annotations.get() < ANNOTATIONS_MAX)
-    else {
+    if matches!(verdict.verdict, Verdict::Passed | Verdict::Skipped) {
         return;
-    };
-    shared.annotations.set(shared.annotations.get() + 1);
+    }
+    let room = ANNOTATIONS_MAX - shared.annotations.get();
+    let told = screen::told(verdict);
+    let told = told.iter().filter_map(|told| Some((told.verdict, told.reason?))).take(room);
+    for (verdict_of, reason) in told {
+        shared.annotations.set(shared.annotations.get() + 1);
+        let title = format!("{verdict_of}: {}", verdict.test).replace([',', ':'], " ");
+        shared.screen.data(annotation(&title, reason));
+    }
+}
+
+fn annotation(title: &str, reason: &Trouble) -> String {
     let escape = |text: &str| text.replace('%', "%25").replace('\r', "%0D").replace('\n', "%0A");
     let place =
         reason.place.as_ref().map(|place| format!("file={},line={},", escape(&place.file), place.line));
-    let title = format!("{}: {}", verdict.verdict, verdict.test).replace([',', ':'], " ");
-    shared.screen.data(format!(
-        "::error {}title={}::{}",
-        place.unwrap_or_default(),
-        escape(&title),
-        escape(&reason.text)
-    ));
+    format!("::error {}title={}::{}", place.unwrap_or_default(), escape(title), escape(&reason.text))
 }
 
 /// The last line, the JUnit file, the exit code.

@@ -1,6 +1,8 @@
 //! The life of one case: builds, hosts, files, tests in order, cleanup, verdict.
 
+use std::cell::Cell;
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -18,6 +20,7 @@ use super::state::{State, StepResult};
 use super::steps;
 use crate::commands::enter;
 use crate::interrupt::Interrupt;
+use crate::terminal::Screen;
 
 /// How long a build may take.
 const BUILD_MAX: Duration = Duration::from_secs(30 * 60);
@@ -43,6 +46,8 @@ pub(crate) struct CaseRun<'a> {
     /// Told of every event.
     pub(crate) listener: Box<dyn FnMut(&Record) + Send>,
     pub(crate) interrupt: Interrupt,
+    /// Left alone while a shell is open.
+    pub(crate) screen: Screen,
 }
 
 /// Runs a case to its verdict.
@@ -50,8 +55,18 @@ pub(crate) struct CaseRun<'a> {
 /// # Errors
 /// When no run could begin at all: no evidence can be written.
 pub(crate) async fn run_case(case_run: CaseRun<'_>) -> Result<Finished, Box<Trouble>> {
-    let CaseRun { loaded, case, mut settings, provider, repeat, stop_before, began, listener, interrupt } =
-        case_run;
+    let CaseRun {
+        loaded,
+        case,
+        mut settings,
+        provider,
+        repeat,
+        stop_before,
+        began,
+        listener,
+        interrupt,
+        screen,
+    } = case_run;
     let scenario = &loaded.scenario;
     settings.deadlines = deadlines(scenario, &settings);
     let able = provider.capabilities();
@@ -59,7 +74,8 @@ pub(crate) async fn run_case(case_run: CaseRun<'_>) -> Result<Finished, Box<Trou
     let spec = RunSpec {
         test: case.name.clone(),
         provider,
-        base: scenario.folder.as_ref().clone(),
+        // Each path of a scenario is joined to the folder of its own file.
+        base: PathBuf::new(),
         repeat,
         scenario: texts(loaded),
     };
@@ -75,6 +91,8 @@ pub(crate) async fn run_case(case_run: CaseRun<'_>) -> Result<Finished, Box<Trou
         provider: name,
         reports: &reports,
         stop_before,
+        stopped: Cell::new(None),
+        screen: &screen,
     };
     let outcome = tokio::select! {
         outcome = life.whole(&mut run) => outcome,
@@ -149,10 +167,10 @@ impl Reports {
         }
     }
 
-    /// The gravest verdict, with its reason.
+    /// The gravest verdict, with the reason of the first test that has it.
     fn sum(&self) -> (Verdict, Option<Trouble>) {
         self.with(|all| {
-            let gravest = all.iter().max_by_key(|report| report.verdict);
+            let gravest = all.iter().rev().max_by_key(|report| report.verdict);
             match gravest {
                 // Some were skipped for what they need, the others passed.
                 Some(report)
@@ -180,6 +198,9 @@ struct Life<'a> {
     provider: &'static str,
     reports: &'a Reports,
     stop_before: Option<StepAt>,
+    /// The step before which it stopped.
+    stopped: Cell<Option<StepAt>>,
+    screen: &'a Screen,
 }
 
 impl Life<'_> {
@@ -204,6 +225,9 @@ impl Life<'_> {
                 Err(_) => Err(timed_out(limit)),
             },
         };
+        if let Some(at) = self.stopped.get() {
+            self.shell(&state, at).await;
+        }
         self.clean_up(&state, &self.case.cleanup, None).await;
         ended
     }
@@ -237,6 +261,7 @@ impl Life<'_> {
             name: format!("build-{}", build.command),
             argv,
             env: Vec::new(),
+            base: build.program.folder.as_ref().clone(),
             cwd: build.program.folder.as_ref().clone(),
             stdin: None,
             within: BUILD_MAX,
@@ -362,7 +387,7 @@ impl Life<'_> {
         }
         state.test_begins();
         let limit = test.within.map_or(self.settings.deadlines.test, |time| state.scaled(time));
-        let done = std::cell::Cell::new(0);
+        let done = Cell::new(0);
         let steps = tokio::time::timeout(limit, self.steps(state, test, number, &done));
         let ended = match watch {
             None => Race::Steps(steps.await),
@@ -399,12 +424,11 @@ impl Life<'_> {
         state: &State<'_>,
         test: &Test,
         number: usize,
-        done: &std::cell::Cell<u32>,
+        done: &Cell<u32>,
     ) -> Result<(), Ended> {
         for (index, step) in test.steps.iter().enumerate() {
             if self.stop_before == Some(StepAt { test: number, step: index }) {
-                let host = first_host(state, step);
-                enter::at_stop(state.run.dir(), host.as_ref(), &step.text).await;
+                self.stopped.set(self.stop_before);
                 let text = format!("stopped before line {}, as asked", step.place.line);
                 return Err(Ended::Stopped(Box::new(Trouble::new(Reason::Interrupted, text))));
             }
@@ -413,6 +437,16 @@ impl Life<'_> {
             done.set(done.get() + 1);
         }
         Ok(())
+    }
+
+    /// Opens a shell before a step. No deadline of a test counts in it.
+    async fn shell(&self, state: &State<'_>, at: StepAt) {
+        let test = &self.case.tests[at.test];
+        let step = &test.steps[at.step];
+        let host = first_host(state, step);
+        let _held = self.screen.hold();
+        let step = format!("step {} of `{}`: {}", at.step + 1, test.name, step.text);
+        enter::at_stop(state.run.dir(), host.as_ref(), &step).await;
     }
 
     /// Always runs; its errors are their own record and change no verdict.

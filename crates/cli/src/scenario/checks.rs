@@ -9,6 +9,7 @@ use netsplit_scenario::{Checks, Expect, JsonCheck, JsonValue, Judged, Matcher, N
 use serde_json::Value;
 
 use super::state::{State, StepResult};
+use super::steps;
 
 /// Characters of an output that a message shows.
 const SHOWN_MAX: usize = 1000;
@@ -178,8 +179,8 @@ pub(super) fn keep(state: &State<'_>, save: &Save, said: &Said<'_>) -> StepResul
     Ok(())
 }
 
-/// Judges a value or fetched files.
-pub(super) fn expect(state: &State<'_>, expect: &Expect, place: &Place) -> StepResult {
+/// Judges a value, fetched files or processes.
+pub(super) async fn expect(state: &State<'_>, expect: &Expect, place: &Place) -> StepResult {
     match &expect.what {
         Judged::Value(text) => {
             let value = state.text(text, None)?;
@@ -194,6 +195,7 @@ pub(super) fn expect(state: &State<'_>, expect: &Expect, place: &Place) -> StepR
             files.sort();
             judge_files(state, expect, glob, &files, place)
         }
+        Judged::Processes { which, run } => steps::expect_processes(state, which, *run, place).await,
     }
 }
 

@@ -81,7 +81,7 @@ async fn verb(state: &State<'_>, test: &Test, step: &Step, id: &str) -> StepResu
             state.bed.note(state.text(text, None)?);
             Ok(())
         }
-        Verb::Expect(expect) => checks::expect(state, expect, &step.place),
+        Verb::Expect(expect) => checks::expect(state, expect, &step.place).await,
         Verb::Do { steps, .. } => {
             for (number, inner) in steps.iter().enumerate() {
                 self::step(state, test, inner, format!("{id}.{}", number + 1)).await?;
@@ -226,7 +226,7 @@ async fn do_run(state: &State<'_>, test: &Test, run: &Run, place: &Place) -> Ste
 }
 
 /// What happened on several hosts as one failure: the first, with who else failed in the same way and who did not.
-fn one_failure(hosts: &[Host], results: Vec<StepResult>) -> StepResult {
+fn one_failure(hosts: &[impl ToString], results: Vec<StepResult>) -> StepResult {
     let (mut agreed, mut failed) = (Vec::new(), Vec::new());
     for (host, result) in hosts.iter().zip(results) {
         match result {
@@ -320,6 +320,7 @@ async fn run_here(state: &State<'_>, test: &Test, run: &Run, place: &Place) -> S
         env: filled.env.into_iter().collect(),
         // What `get` fetched lies where an oracle looks for it.
         cwd: filled.cwd.map_or_else(|| filled.folder.clone(), |cwd| filled.folder.join(cwd)),
+        base: filled.folder,
         stdin: filled.stdin.map(Into::into),
         within: run.command.within.unwrap_or(Duration::from_secs(600)),
     };
@@ -405,6 +406,34 @@ async fn wait_one(state: &State<'_>, wait: &WaitStep, process: Process, place: &
     let (stdout, stderr) = (text(process.stdout())?, text(process.stderr())?);
     let name = process.name().to_string();
     checks::outputs(state, &wait.checks, &name, Some(process.host()), &stdout, &stderr, place)
+}
+
+/// Whether processes run, or have ended.
+pub(super) async fn expect_processes(
+    state: &State<'_>,
+    which: &netsplit_scenario::Process,
+    run: bool,
+    place: &Place,
+) -> StepResult {
+    let processes = state.processes(which.hosts.as_ref(), &which.process, place)?;
+    let hosts: Vec<_> = processes.iter().map(|process| process.host().clone()).collect();
+    let looks =
+        processes.iter().map(|process| Box::pin(expect_process(process, run)) as Boxed<'_, StepResult>);
+    one_failure(&hosts, join_all(looks.collect()).await)
+}
+
+async fn expect_process(process: &Process, run: bool) -> StepResult {
+    let (name, host) = (process.name().name(), process.host());
+    let text = match process.outcome() {
+        Some(_) if run => {
+            // A failure has its last lines with it.
+            let outcome = process.wait().exits(0).await.map_err(boxed)?;
+            format!("`{name}` on {host} {outcome}, and was to run")
+        }
+        None if !run => format!("`{name}` on {host} runs, and was to have ended"),
+        _ => return Ok(()),
+    };
+    Err(Box::new(Trouble::new(Reason::Expect, text)))
 }
 
 async fn do_stop(state: &State<'_>, stop: &Stop, place: &Place) -> StepResult {

@@ -79,6 +79,28 @@ fn what_is_typed_wrong_is_said_with_the_remedy() {
 }
 
 #[test]
+fn what_can_never_be_right_is_refused_before_anything_runs() {
+    let project = Project::new();
+    project.scenario("x.toml", "{ run = \"true\", on = \"a\" }");
+    for flag in ["--jobs", "--repeat", "--stop-after"] {
+        project.run(&["run", "x.toml", flag, "0"]).expect(2).complains("0 is not in 1..");
+    }
+    project.run(&["new", "y.toml", "--hosts", "0"]).expect(2).complains("0 is not in 1..");
+    project
+        .run(&["run", "x.toml", "--junit", "nowhere/all.xml"])
+        .expect(2)
+        .complains("the folder of the JUnit file `nowhere/all.xml` is not there");
+    project
+        .run(&["run"])
+        .expect(2)
+        .complains("no file or folder `tests`")
+        .complains("the setting `tests` names: `tests` (default)")
+        .complains("netsplit run FILE")
+        .complains("netsplit new ");
+    assert!(!project.path().join(".netsplit").exists());
+}
+
+#[test]
 fn folders_filters_lists_and_repeats() {
     let project = Project::new();
     project.scenario("tests/one.toml", "{ run = \"true\", on = \"a\" }");
@@ -298,4 +320,118 @@ fn a_reader_that_has_enough_is_no_error() {
     let mut child = command.spawn().unwrap();
     drop((child.stdout.take(), child.stderr.take()));
     assert_eq!(child.wait().unwrap().code(), Some(0));
+}
+
+/// A test may pass without what it is about.
+#[test]
+fn a_process_that_fails_unseen_is_a_warning() {
+    let project = Project::new();
+    let text = "hosts.n = [\"a\", \"b\"]\n[[test]]\nname = \"x\"\nsteps = [\n\
+                { start = \"sh -c 'echo why >&2; exit 1'\", on = \"n\", name = \"kvd\" },\n\
+                { start = \"sh -c 'kill -9 $$'\", on = \"a\", name = \"killed\" },\n\
+                { start = \"true\", on = \"a\" },\n{ start = \"sleep 100\", on = \"a\" },\n\
+                { start = \"sleep 100\", on = \"b\" },\n{ kill = \"a/sleep\" },\n{ kill = \"b\" },\n\
+                { start = \"false\", on = \"a\" },\n{ wait = \"false\", exit = 1 },\n\
+                { run = \"false\", on = \"a\", exit = 1 },\n{ never = \"x\", on = \"a\", for = \"500ms\" },\n]\n";
+    project.write("x.toml", text);
+    let ran = project.run(&["run", "x.toml"]);
+    ran.expect(0).says("warning: `kvd` on a, b exited 1 at ").says(" and nobody waited for it");
+    ran.says("stderr  why").says("warning: `killed` on a was ended by signal KILL at ");
+    let verdict = project.verdict();
+    assert_eq!(verdict["warnings"].as_array().unwrap().len(), 2, "{verdict}");
+    assert_eq!(
+        (&verdict["verdict"], &verdict["warnings"][0]["name"]),
+        (&"passed".into(), &"process-ended".into())
+    );
+}
+
+#[test]
+fn a_wait_on_hosts_says_what_ended_there() {
+    let project = Project::new();
+    let steps = "{ start = \"sh -c 'exit 3'\", on = \"a\" },\n\
+                 { wait_for = \"ready\", on = \"a\", within = \"1s\" }";
+    project.scenario("x.toml", steps);
+    project.run(&["run", "x.toml"]).expect(1).says("[wait-timed-out]").says("saw      a/sh exited 3 at ");
+}
+
+#[test]
+fn processes_are_expected_to_run_or_not() {
+    let project = Project::new();
+    let steps = |last: &str| {
+        format!(
+            "{{ start = \"sleep 100\", on = \"a\" }},\n{{ start = \"true\", on = \"a\" }},\n{{ wait = \"true\" }},\n\
+             {{ expect = \"a/sleep\", runs = true }},\n{{ expect = \"true\", runs = false }},\n{last}"
+        )
+    };
+    project.scenario("x.toml", &steps(""));
+    project.run(&["run", "x.toml"]).expect(0);
+    project.scenario("x.toml", &steps("{ expect = \"true\", runs = true }"));
+    project.run(&["run", "x.toml"]).expect(1).says("`true` on a exited 0, and was to run");
+    project.scenario("x.toml", &steps("{ expect = \"sleep\", runs = false }"));
+    project.run(&["run", "x.toml"]).expect(1).says("`sleep` on a runs, and was to have ended");
+}
+
+#[test]
+fn every_failed_test_is_told() {
+    let project = Project::new();
+    let test = |name: &str, step: &str| {
+        format!("[[test]]\nname = \"{name}\"\nkeep_going = true\nsteps = [{{ {step}, on = \"a\" }}]\n")
+    };
+    let tests = [
+        test("one", "sh = \"exit 3\""),
+        test("two", "run = \"true\""),
+        test("three", "run = \"no-such-program\""),
+        test("four", "run = \"echo x\", stdout = \"y\""),
+    ];
+    project.write("x.toml", &format!("hosts.n = [\"a\"]\n{}", tests.concat()));
+    let ran = project.run(&["run", "x.toml"]);
+    for text in [ran.expect(1).out(), project.run(&["runs", "last"]).out()] {
+        let lines: Vec<_> = text.lines().collect();
+        for (name, reason, place) in [
+            ("failed   x › one ", "on a exited 3 ", "  --> x.toml:5:"),
+            ("infra    x › three ", "no program `no-such-program` on a ", "  --> x.toml:13:"),
+            ("failed   x › four ", "stdout of `echo x` ", "  --> x.toml:17:"),
+        ] {
+            let at = lines.iter().position(|line| line.starts_with(name));
+            let at = at.unwrap_or_else(|| panic!("no `{name}` in\n{text}"));
+            assert!(lines[at + 1].contains(reason) && lines[at + 2].starts_with(place), "{name}\n{text}");
+        }
+    }
+    let (verdict, reason) = (project.verdict(), "unexpected-exit");
+    assert_eq!((&verdict["reason"]["name"], &verdict["reason"]["line"]), (&reason.into(), &5.into()));
+    let annotated = project.run(&["run", "x.toml", "--format", "github"]).out();
+    assert_eq!(annotated.matches("::error file=x.toml,line=").count(), 3, "{annotated}");
+}
+
+/// Wherever the scenario lies from here, its own files lie beside it.
+#[test]
+fn files_are_found_beside_the_scenario() {
+    let text = "hosts.n = [\"a\"]\ncommands.kvd = { run = \"./kvd\", build = \"cp kvd.sh kvd\" }\n[[test]]\nname = \"x\"\n\
+                steps = [\n{ put = \"kv.conf\", on = \"a\", to = \"/etc/kv.conf\" },\n\
+                { run = \"cat /etc/kv.conf\", on = \"a\", stdout = \"peers\" },\n\
+                { run = \"kvd\", on = \"a\", stdout = \"hello\" },\n\
+                { run = \"hostname\", on = \"here\" },\n{ run = \"cat kv.conf\", on = \"here\", stdout = \"peers\" },\n\
+                { run = \"./kvd.sh\", on = \"here\", stdout = \"hello\" },\n\
+                { run = \"./kvd.sh\", on = \"here\", cwd = \"sub\", stdout = \"hello\" },\n]\n";
+    for folder in ["", "t/"] {
+        let project = Project::new();
+        let name = |name: &str| format!("{folder}{name}");
+        project.write(&name("x.toml"), text).write(&name("kv.conf"), "peers\n").write(&name("sub/x"), "");
+        project.write(&name("kvd.sh"), "#!/bin/sh\necho hello\n");
+        let program = project.path().join(name("kvd.sh"));
+        fs::set_permissions(program, fs::Permissions::from_mode(0o755)).unwrap();
+        project.run(&["run", &name("x.toml")]).expect(0);
+    }
+}
+
+#[test]
+fn a_file_to_put_that_is_not_there_is_a_mistake() {
+    let project = Project::new();
+    project.scenario("t/x.toml", "{ put = \"kv.conf\", on = \"a\", to = \"/etc/kv.conf\" }");
+    project.run(&["lint", "t/x.toml"]).expect(2).complains("the file `kv.conf` is not there");
+    project.scenario(
+        "made.toml",
+        "{ sh = \"echo > made\", on = \"here\" },\n{ put = \"made\", on = \"a\", to = \"/made\" }",
+    );
+    project.run(&["run", "made.toml"]).expect(0);
 }

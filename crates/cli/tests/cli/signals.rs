@@ -1,14 +1,12 @@
 //! ctrl-C once and twice, the terminal gone, kill -9: what is left is evidence, and nothing else.
 
 use std::os::fd::{AsFd, OwnedFd};
-use std::process::Command;
 use std::time::{Duration, Instant};
 
 use rustix::fs::OFlags;
 use rustix::pipe::PipeFlags;
-use rustix::pty::OpenptFlags;
 
-use crate::support::{LONG, Project, Started, nothing_left, wait};
+use crate::support::{LONG, Project, Started, in_session, nothing_left, open_terminal, wait};
 
 /// A run whose host does something for ever, with a daemon beside it, marked by a variable.
 fn busy(mark: &str) -> Project {
@@ -128,18 +126,9 @@ fn a_killed_runner_leaves_its_evidence_and_nothing_else() {
 #[test]
 fn the_terminal_goes_away() {
     let project = busy("NS_TEST_HUP");
-    let master = rustix::pty::openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC).unwrap();
-    rustix::pty::grantpt(&master).unwrap();
-    rustix::pty::unlockpt(&master).unwrap();
-    let name = rustix::pty::ptsname(&master, Vec::new()).unwrap();
-    let open = || std::fs::File::options().read(true).write(true).open(name.to_str().unwrap()).unwrap();
-    let inner = project.command(&["run", "busy.toml"]);
-    let mut command = Command::new("setsid");
-    command
-        .args(["--ctty", "--wait"])
-        .arg(inner.get_program())
-        .args(inner.get_args())
-        .current_dir(project.path());
+    let (master, name) = open_terminal();
+    let open = || std::fs::File::options().read(true).write(true).open(&name).unwrap();
+    let mut command = in_session(&project, &["run", "busy.toml"]);
     // Nobody reads it even before.
     fill(open());
     let mut child = command.stdin(open()).stdout(open()).stderr(open()).spawn().unwrap();

@@ -1,9 +1,14 @@
 //! A folder with scenarios, and the command run in it as a user would.
 
 use std::fs;
+use std::io::{Read, Write};
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
+
+use rustix::pty::OpenptFlags;
 
 /// How long anything here may take on a busy machine.
 pub(crate) const LONG: Duration = Duration::from_secs(60);
@@ -53,6 +58,23 @@ impl Project {
         Ran(self.command(args).output().unwrap())
     }
 
+    /// On a terminal of its own.
+    pub(crate) fn on_terminal(&self, args: &[&str]) -> Terminal {
+        let (master, name) = open_terminal();
+        let open = || fs::File::options().read(true).write(true).open(&name).unwrap();
+        let mut command = in_session(self, args);
+        let child = command.stdin(open()).stdout(open()).stderr(open()).spawn().unwrap();
+        let said = Arc::new(Mutex::new(String::new()));
+        let (mut reader, into) = (fs::File::from(master.try_clone().unwrap()), Arc::clone(&said));
+        std::thread::spawn(move || {
+            let mut buffer = [0; 4096];
+            while let Ok(count @ 1..) = reader.read(&mut buffer) {
+                into.lock().unwrap().push_str(&String::from_utf8_lossy(&buffer[..count]));
+            }
+        });
+        Terminal { master: fs::File::from(master), child, said }
+    }
+
     pub(crate) fn start(&self, args: &[&str]) -> Started {
         Started(self.command(args).spawn().unwrap())
     }
@@ -82,6 +104,60 @@ impl Project {
             assert!(begun.elapsed() < LONG, "no event with {part}");
             std::thread::sleep(Duration::from_millis(10));
         }
+    }
+}
+
+/// A terminal: its other side, and the name of this one.
+pub(crate) fn open_terminal() -> (OwnedFd, PathBuf) {
+    let master = rustix::pty::openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC).unwrap();
+    rustix::pty::grantpt(&master).unwrap();
+    rustix::pty::unlockpt(&master).unwrap();
+    let name = rustix::pty::ptsname(&master, Vec::new()).unwrap();
+    (master, PathBuf::from(name.into_string().unwrap()))
+}
+
+/// In a session of its own, whose terminal is its standard input.
+pub(crate) fn in_session(project: &Project, args: &[&str]) -> Command {
+    let inner = project.command(args);
+    let mut command = Command::new("setsid");
+    command.args(["--ctty", "--wait"]).arg(inner.get_program()).args(inner.get_args());
+    for (name, _) in inner.get_envs() {
+        command.env_remove(name);
+    }
+    command.current_dir(project.path());
+    command
+}
+
+/// A command on a terminal.
+pub(crate) struct Terminal {
+    pub(crate) master: fs::File,
+    pub(crate) child: Child,
+    said: Arc<Mutex<String>>,
+}
+
+impl Terminal {
+    pub(crate) fn said(&self) -> String {
+        self.said.lock().unwrap().clone()
+    }
+
+    #[track_caller]
+    pub(crate) fn wait_for(&self, text: &str) {
+        let begun = Instant::now();
+        while !self.said().contains(text) {
+            assert!(begun.elapsed() < LONG, "no `{text}` in\n{}", self.said());
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    }
+
+    pub(crate) fn types(&mut self, keys: &str) {
+        self.master.write_all(keys.as_bytes()).unwrap();
+    }
+
+    /// Waits for its end; gives its exit code.
+    #[track_caller]
+    pub(crate) fn end(&mut self) -> i32 {
+        wait(&mut self.child, Duration::from_secs(20));
+        self.child.wait().unwrap().code().unwrap_or(-1)
     }
 }
 

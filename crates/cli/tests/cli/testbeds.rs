@@ -90,6 +90,24 @@ fn logs_are_merged_filtered_and_for_machines() {
 }
 
 #[test]
+fn logs_skip_a_line_that_they_cannot_read() {
+    let project = Project::new();
+    project.scenario(
+        "x.toml",
+        "{ run = \"echo one\", on = \"a\" },\n{ run = \"true\", on = \"a\", cwd = \"/nowhere\" }",
+    );
+    // What could not start is an event that reads back.
+    project.run(&["run", "x.toml"]).expect(1);
+    let ran = project.run(&["logs"]);
+    assert_eq!(ran.expect(0).err(), "");
+    let events = project.last().join("events.jsonl");
+    let text = std::fs::read_to_string(&events).unwrap();
+    std::fs::write(&events, format!("nonsense\n{text}")).unwrap();
+    let ran = project.run(&["logs", "a"]);
+    ran.expect(0).says("stdout  one").complains("/events.jsonl:1 was skipped: expected ident");
+}
+
+#[test]
 fn a_new_scenario_runs_as_it_is() {
     let project = Project::new();
     let made = project.run(&["new", "sub/quorum.toml", "--hosts", "3", "--", "sleep", "1000"]);
@@ -98,6 +116,14 @@ fn a_new_scenario_runs_as_it_is() {
     project.run(&["run", "sub/quorum.toml"]).expect(0);
     project.run(&["new", "sub/quorum.toml"]).expect(2).complains("was left alone");
     project.run(&["new", "sub/quorum.yaml"]).expect(2).complains("does not end in .toml");
+}
+
+#[test]
+fn a_new_scenario_sees_that_its_command_does_not_run() {
+    let project = Project::new();
+    project.run(&["new", "x.toml", "--hosts", "2", "--", "sh", "-c", "echo no such module >&2; exit 1"]);
+    let ran = project.run(&["run", "x.toml"]);
+    ran.expect(1).says("on a, b exited 1").says("saw").says("stderr  no such module").says("runs = true");
 }
 
 #[test]

@@ -13,6 +13,7 @@ use tokio::sync::watch;
 
 use super::Progress;
 use crate::core::Core;
+use crate::ends::End;
 
 /// What an agent may take longer than a process's own deadline to end it, beside the grace.
 const AGENT_MAX: Duration = Duration::from_secs(10);
@@ -28,6 +29,7 @@ pub(super) struct Driver {
     /// Between TERM and KILL.
     pub(super) grace: Duration,
     pub(super) cancelled: Arc<AtomicBool>,
+    pub(super) noticed: Arc<AtomicBool>,
     /// Bytes of standard input that the host has passed on.
     pub(super) taken: watch::Sender<u64>,
 }
@@ -114,6 +116,8 @@ impl Driver {
             stdout,
             stderr,
         });
+        let (process, noticed) = (self.name.clone(), Arc::clone(&self.noticed));
+        core.ends.add(End { process, outcome: outcome.clone(), at: core.recorder.now(), noticed });
         self.progress.send_replace(Progress::Ended(outcome));
     }
 }

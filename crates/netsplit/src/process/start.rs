@@ -289,7 +289,7 @@ impl Start {
         let (progress, watch) = watch::channel(Progress::Starting);
         let (taken, has_taken) = watch::channel(0);
         let deadline = spec.within.map(|time| core.scaled(time));
-        let cancelled = Arc::new(AtomicBool::new(false));
+        let (cancelled, noticed) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicBool::new(false)));
         let driver = Driver {
             core: Arc::downgrade(&core),
             name: name.clone(),
@@ -298,6 +298,7 @@ impl Start {
             deadline,
             grace: core.settings.deadlines.grace,
             cancelled: Arc::clone(&cancelled),
+            noticed: Arc::clone(&noticed),
             taken,
         };
         core.engine.spawn(driver.run());
@@ -305,7 +306,17 @@ impl Start {
         core.engine.spawn(stdin.clone().feed(spec.input));
         let cursor = Mutex::new(BTreeMap::new());
         Ok(Process {
-            shared: Arc::new(Shared { core, name, shown, progress: watch, sender, stdin, cursor, cancelled }),
+            shared: Arc::new(Shared {
+                core,
+                name,
+                shown,
+                progress: watch,
+                sender,
+                stdin,
+                cursor,
+                cancelled,
+                noticed,
+            }),
         })
     }
 }

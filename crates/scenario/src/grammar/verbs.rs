@@ -242,8 +242,14 @@ pub(crate) const VERBS: &[Verb] = &[
         word: "expect",
         kind: Kind::Expect,
         example: r#"{ expect = "orders/*", same = "prefix" }"#,
-        about: "Judges a saved value, or files that `get` fetched.",
+        about: "Judges a saved value, files that `get` fetched, or whether processes run.",
         takes: &[
+            key(
+                "runs",
+                Kind::Flag,
+                "true",
+                "The started process has not ended, or, when false, has; `expect` is one such as \"members/kvd\".",
+            ),
             key(
                 "same",
                 Kind::Same,

@@ -199,8 +199,9 @@ pub(super) fn version(ledger: &mut Ledger, text: &toml::Text) {
     }
 }
 
+/// Never empty: a process that is to run there needs a folder that has a name.
 fn folder_of(path: &Path) -> PathBuf {
-    path.parent().map(Path::to_owned).unwrap_or_default()
+    path.parent().filter(|folder| *folder != Path::new("")).unwrap_or_else(|| Path::new(".")).to_owned()
 }
 
 /// The path as a user would write it.

@@ -6,6 +6,7 @@ use netsplit_model::{Reason, Trouble, nearest};
 use super::steps::Steps;
 use crate::fields::Fields;
 use crate::names::{Asker, list};
+use crate::source::Span;
 use crate::toml::{self, Entry};
 use crate::{Content, Expect, Get, Judged, Matcher, Put, Same, Text, grammar};
 
@@ -104,6 +105,12 @@ impl<'t> Steps<'_, 't> {
             let takes: Vec<_> = verb.takes.iter().map(|key| key.word).collect();
             self.reader.ledger.mistake(entry.key.span, trouble.hint(list("one of", &takes)));
         }
+        let run = fields.flag(self.reader.ledger, "runs");
+        if let Some(entry) = fields.peek("runs") {
+            self.only_runs(verb, entry.key.span, fields);
+            let which = self.reader.process(text?, None)?;
+            return Some(Expect { what: Judged::Processes { which, run: run? }, matcher, same });
+        }
         let what = if is_value {
             if let Some(span) = same_span {
                 let trouble = Trouble::new(Reason::BadValue, "`same` compares files, and this is one value");
@@ -114,6 +121,15 @@ impl<'t> Steps<'_, 't> {
             self.files(text?)
         };
         Some(Expect { what: what?, matcher, same })
+    }
+
+    /// Whether a process runs says nothing of a text.
+    fn only_runs(&mut self, verb: &'static grammar::Verb, span: Span, fields: &Fields<'t>) {
+        let others = verb.takes.iter().filter(|key| key.word != "runs");
+        for key in others.filter(|key| fields.peek(key.word).is_some()) {
+            let text = format!("`runs` is about processes, and `{}` is not", key.word);
+            self.reader.ledger.mistake(span, Trouble::new(Reason::BadValue, text));
+        }
     }
 
     fn files(&mut self, text: &toml::Text) -> Option<Judged> {

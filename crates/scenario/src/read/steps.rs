@@ -271,6 +271,9 @@ impl<'t> Steps<'_, 't> {
         let on = self.on_text(fields);
         let on = on.and_then(|text| self.reader.select_or_here(text));
         let asker = if matches!(on, Some(Where::Here)) { Asker::Runner } else { Asker::Host };
+        if asker == Asker::Runner {
+            self.reader.names.makes_files.set(true);
+        }
         let eventually = fields.duration(self.reader.ledger, "eventually");
         let command = if word == "sh" {
             self.reader.script_command(fields, entry, asker)
