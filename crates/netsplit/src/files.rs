@@ -110,7 +110,8 @@ impl IntoFuture for Write {
     }
 }
 
-/// Fetches a file or folder of a host. Awaited, it lies in the run's evidence.
+/// Fetches a file or folder of a host. Awaited, it lies in the run's evidence, with its permissions but for the
+/// set-user-id, set-group-id and sticky bits.
 #[must_use = "nothing is fetched until it is awaited"]
 #[derive(Debug)]
 pub struct Get {

@@ -99,6 +99,9 @@ async fn modes_are_kept(bed: Testbed) -> netsplit::Result {
         a.write("/srv/w", "w").mode(mode).await?;
         a.run("stat -c %a /srv/w").await?.expect_stdout(&format!("{mode:o}"))?;
     }
+    // Programs of a host do not run as their owner here.
+    a.run("chmod 6755 /srv/w").await?;
+    assert_eq!(a.get("/srv/w").to(folder.path().join("back")).await?.mode()?, 0o755);
     fs::write(&file, "x").expect("a file");
     a.put(&file, "/srv/f").mode(0o640).await?;
     a.write("/srv/w", "w").await?;

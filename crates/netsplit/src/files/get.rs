@@ -16,6 +16,9 @@ use super::{absolute, refused, unreadable};
 use crate::core::{Core, lost};
 use crate::error::{Error, Result};
 
+/// What of a host's permissions holds here: a program of a host's must not run as its owner on this machine.
+const HERE: u32 = 0o777;
+
 /// Fetches `path` and everything below it to `to`.
 pub(super) async fn tree(core: &Arc<Core>, host: &HostName, path: &str, to: &Path) -> Result {
     absolute(path)?;
@@ -94,7 +97,7 @@ impl Fetch<'_> {
             }
         }
         for (path, mode) in folders.into_iter().rev() {
-            fs::set_permissions(&path, Permissions::from_mode(mode | 0o700))
+            fs::set_permissions(&path, Permissions::from_mode((mode & HERE) | 0o700))
                 .map_err(|error| Stopped::Here(path, error))?;
         }
         Ok(())
@@ -143,7 +146,7 @@ impl Fetch<'_> {
         if hasher.finalize().as_bytes()[..] != hash[..] {
             return Err(Stopped::Broken("its bytes are not those of its hash"));
         }
-        file.set_permissions(Permissions::from_mode(mode)).map_err(here)?;
+        file.set_permissions(Permissions::from_mode(mode & HERE)).map_err(here)?;
         fs::rename(&temporary.0, path).map_err(here)?;
         self.files += 1;
         Ok(())
