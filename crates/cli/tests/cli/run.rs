@@ -252,3 +252,19 @@ fn a_reader_that_has_enough_is_no_error() {
     drop((child.stdout.take(), child.stderr.take()));
     assert_eq!(child.wait().unwrap().code(), Some(0));
 }
+
+/// Both come in one go when the wait ends.
+#[test]
+fn a_line_that_was_seen_has_its_own_time() {
+    let project = Project::new();
+    let steps = "{ start = [\"sh\", \"-c\", \"echo hi; sleep 0.5; echo almost\"], on = \"a\", name = \"x\" },\n\
+                 { wait_for = \"never\", on = \"a\", within = \"1s\" }";
+    project.scenario("x.toml", steps);
+    let text = project.run(&["run", "x.toml"]).expect(1).out();
+    let time = |said: &str| -> f64 {
+        let line = text.lines().find(|line| line.ends_with(&format!("a/x  stdout  {said}"))).unwrap();
+        let time = line.trim_start_matches("saw").split_whitespace().next().unwrap();
+        time.trim_end_matches('s').parse().unwrap()
+    };
+    assert!(time("almost") - time("hi") > 0.3, "{text}");
+}
