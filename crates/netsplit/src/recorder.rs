@@ -19,6 +19,7 @@ use netsplit_model::{Event, HostName, ProcessName, Record, Stream};
 use netsplit_report::RunDir;
 use tokio::sync::Notify;
 
+pub(crate) use seen::Seen;
 use streams::StreamLog;
 pub(crate) use watch::{Found, Scope, Since, WatchEnd, WatchSpec};
 

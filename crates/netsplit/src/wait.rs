@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use netsplit_model::{
-    Event, HostName, Outcome, Place, ProcessName, Reason, Stream, Trouble,
+    Event, HostName, Outcome, Place, ProcessName, Reason, Stream, Trouble, excerpt,
     units::{At, Wanted},
 };
 use regex::bytes::{Captures, Regex, RegexBuilder};
@@ -302,7 +302,7 @@ impl Wait {
         searched: u64,
     ) -> Error {
         let names = self.scope.names(&self.core.names());
-        let on = if names.is_empty() { "no host".to_owned() } else { names.join(", ") };
+        let on = if names.is_empty() { "no host".to_owned() } else { excerpt::names(&names) };
         let from = match because {
             Some((Duration::ZERO, _)) => "looked from the begin of the run".to_owned(),
             Some((instant, what)) => format!("looked from {}, when {what}", At(instant)),

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use netsplit::here::HereSpec;
 use netsplit::{Exit, Host, Line, Outcome, Process, Verdict, Wait};
 use netsplit_model::units::Wanted;
-use netsplit_model::{Event, Place, Reason, Trouble, words};
+use netsplit_model::{Event, Place, Reason, Trouble, excerpt, words};
 use netsplit_scenario::{
     Command, Content, Env, Exit as ExitWord, Find, Get, HowMany, Listen, Never, Program, Put, Run, Since,
     Start, Step, Stop, Test, Text, Verb, Wait as WaitStep, WaitFor, Where,
@@ -242,9 +242,9 @@ fn one_failure(hosts: &[Host], results: Vec<StepResult>) -> StepResult {
         .map(|(host, _)| host.clone())
         .collect();
     let mut trouble = failed.swap_remove(0).1;
-    trouble.text = trouble.text.replacen(&format!(" on {first}"), &format!(" on {}", alike.join(", ")), 1);
+    trouble.text = trouble.text.replacen(&format!(" on {first}"), &format!(" on {}", excerpt::names(&alike)), 1);
     if !agreed.is_empty() {
-        trouble.text = format!("{}; {} did as expected", trouble.text, agreed.join(", "));
+        trouble.text = format!("{}; {} did as expected", trouble.text, excerpt::names(&agreed));
     }
     Err(trouble)
 }

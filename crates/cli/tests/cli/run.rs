@@ -268,3 +268,31 @@ fn a_line_that_was_seen_has_its_own_time() {
     };
     assert!(time("almost") - time("hi") > 0.3, "{text}");
 }
+
+#[test]
+fn of_long_complaints_the_first_lines_are_shown_too() {
+    let project = Project::new();
+    project.scenario("x.toml", "{ sh = \"seq 1 100 >&2; exit 1\", on = \"a\" }");
+    let ran = project.run(&["run", "x.toml"]);
+    ran.expect(1).says("stderr  1\n").says("stderr  2\n").says("stderr  96\n").says("stderr  100\n");
+    ran.says("all of it: netsplit logs ").says(" a/sh\n");
+    project.scenario("y.toml", "{ sh = \"seq 1 6 >&2; exit 1\", on = \"a\" }");
+    let short = project.run(&["run", "y.toml"]).expect(1).out();
+    assert!(short.matches("  stderr  ").count() == 6 && !short.contains("all of it"), "{short}");
+}
+
+#[test]
+fn what_is_long_is_shown_in_part() {
+    let project = Project::new();
+    project.scenario("x.toml", "{ run = \"seq 1 200\", on = \"a\", stdout = \"5\" }");
+    let ran = project.run(&["run", "x.toml"]);
+    ran.expect(1).says("on a differs in line 1 of 200").says("\n         … 196 more lines\n");
+    project.scenario("y.toml", "{ run = \"seq 1 200\", on = \"a\", stdout.has = \"x\" }");
+    project.run(&["run", "y.toml"]).expect(1).says("\n         … 192 more lines\n         197\n");
+    project.scenario("z.toml", "{ run = \"echo no\", on = \"a\", json.a = 3 }");
+    project.run(&["run", "z.toml"]).expect(1).says("is not JSON: line 1, column 2").says("wanted   JSON\n");
+    let many =
+        "hosts.n = 9\n[[test]]\nname = \"x\"\nsteps = [{ run = \"echo a\", on = \"n\", stdout = \"b\" }]\n";
+    project.write("many.toml", many);
+    project.run(&["run", "many.toml"]).expect(1).says("on n0, n1, n2, n3, n4, n5 and 3 more differs");
+}

@@ -11,7 +11,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use netsplit_link::{Channel, Priority};
 use netsplit_model::{
-    Event, HostName, NotStarted, NotStartedKind, Outcome, Reason, Stream, Trouble, units::Wanted,
+    Event, HostName, NotStarted, NotStartedKind, Outcome, Reason, Stream, Trouble, excerpt, units::Wanted,
 };
 use netsplit_wire::limits;
 use netsplit_wire::message::{Body, Pty, Request, Start as StartMessage, Variable};
@@ -643,11 +643,10 @@ impl Output {
         let met = if wanted == said {
             Ok(())
         } else {
-            let what =
-                format!("{stream} of `{}` on {} differs", self.process.shared.shown, self.process.host());
-            let cut =
-                |text: String| if text.len() > 2000 { crate::command::shorten(&text, 2000) } else { text };
-            Err(Trouble::new(name, what).wanted(cut(wanted), cut(said)).into())
+            let found = excerpt::difference(&wanted, &said);
+            let what = format!("{stream} of `{}` on {}", self.process.shared.shown, self.process.host());
+            let text = format!("{what} differs {}", found.place);
+            Err(Trouble::new(name, text.trim_end()).wanted(found.wanted, found.said).into())
         };
         self.process.shared.core.noted(met, place::of(at))
     }
