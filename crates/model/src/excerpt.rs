@@ -14,8 +14,8 @@ const CHARS_MAX: usize = 300;
 const CHARS_BEFORE: usize = 60;
 
 /// The names, or the first ones and how many more there are: `a, b and 58 more`.
-pub fn names<S: AsRef<str>>(all: &[S]) -> String {
-    let shown: Vec<_> = all.iter().map(AsRef::as_ref).collect();
+pub fn names<S: ToString>(all: &[S]) -> String {
+    let shown: Vec<_> = all.iter().map(ToString::to_string).collect();
     // One name takes no more room than the word that there is one more.
     if shown.len() <= NAMES_MAX + 1 {
         return shown.join(", ");

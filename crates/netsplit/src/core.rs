@@ -8,14 +8,14 @@ use std::time::Duration;
 use netsplit_link::{Config, Link, SessionId};
 use netsplit_model::{
     Capabilities, Capability, Event, HostName, Place, ProcessName, Reason, Scope, Scopes, Template, Trouble,
-    nearest, units::Wanted,
+    excerpt, nearest, units::Wanted,
 };
 use netsplit_provider::{Bed, BedEvent, MadeHost};
 use tokio::runtime::Handle;
 use tokio::sync::watch;
 
 use crate::error::{Error, Result};
-use crate::recorder::Recorder;
+use crate::recorder::{Recorder, Scope as WaitScope};
 use crate::settings::Settings;
 
 /// How long a host's own last words may take after its link has ended.
@@ -71,6 +71,8 @@ pub(crate) struct HostState {
     scope: Scope,
     /// How many processes of each name were started here.
     processes: HashMap<String, u32>,
+    /// Those that run without a terminal.
+    piped: HashSet<ProcessName>,
     /// Changes with every change of power.
     changed: watch::Sender<()>,
 }
@@ -223,10 +225,25 @@ impl Core {
             _ => {
                 let text = format!("host {name} is down: the test killed it");
                 Err(Trouble::new(Reason::HostDown, text)
-                    .fix(format!("start it again first: {name}.restart()"))
+                    .fix(format!("restart {name} first"))
                     .into())
             }
         })
+    }
+
+    /// Says so when the test itself paused all of `hosts`, and nothing on them could go on.
+    pub(crate) fn unless_paused(&self, hosts: &[HostName], trouble: Trouble) -> Trouble {
+        if hosts.is_empty() || !hosts.iter().all(|host| self.is_paused(host)) {
+            return trouble;
+        }
+        let are = if hosts.len() == 1 { "is" } else { "are" };
+        let names = excerpt::names(hosts);
+        trouble.because(format!("{names} {are} paused")).fix(format!("resume {names} first"))
+    }
+
+    /// Whether the test itself paused it.
+    pub(crate) fn is_paused(&self, host: &HostName) -> bool {
+        self.with_host(host, |host| host.power == Power::Paused)
     }
 
     /// Why a process on this host was lost.
@@ -249,6 +266,7 @@ impl Core {
             link: None,
             scope: Scope::new(format!("host {}", info.name)),
             processes: HashMap::new(),
+            piped: HashSet::new(),
             changed: watch::Sender::new(()),
         });
     }
@@ -342,6 +360,21 @@ impl Core {
             *number += 1;
             ProcessName::new(host.clone(), name, *number)
         })
+    }
+
+    /// A process runs without a terminal.
+    pub(crate) fn piped(&self, process: &ProcessName) {
+        self.with_host(process.host(), |host| host.piped.insert(process.clone()));
+    }
+
+    /// A process runs no more.
+    pub(crate) fn ended(&self, process: &ProcessName) {
+        self.with_host(process.host(), |host| host.piped.remove(process));
+    }
+
+    /// Whether a process in `scope` runs without a terminal: many programs then hold back what they write.
+    pub(crate) fn is_any_piped(&self, scope: &WaitScope) -> bool {
+        self.lock().hosts.iter().flat_map(|host| &host.piped).any(|process| scope.covers(process))
     }
 
     // ── variables and environment ──
@@ -445,7 +478,7 @@ impl HostState {
 
 pub(crate) fn lost(name: &HostName, reason: &str) -> Error {
     Trouble::new(Reason::HostLost, format!("host {name} was lost: {reason}"))
-        .guess(format!("{name}.restart() brings it back, if its loss is part of the test"))
+        .guess(format!("restart {name}, if its loss is part of the test"))
         .into()
 }
 

@@ -9,7 +9,7 @@ use std::fmt;
 use std::future::{Future, IntoFuture};
 use std::panic::Location;
 use std::pin::Pin;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -239,9 +239,19 @@ impl Process {
     }
 
     fn still_running(&self, limit: Duration) -> Error {
-        let text =
-            format!("`{}` on {} was still running after {}", self.shared.shown, self.host(), Wanted(limit));
-        self.with_tails(Trouble::new(Reason::CommandTimedOut, text)).into()
+        let how = match *self.shared.progress.borrow() {
+            Progress::Starting => "had not started within",
+            _ => "was still running after",
+        };
+        let text = format!("`{}` on {} {how} {}", self.shared.shown, self.host(), Wanted(limit));
+        let trouble = self.with_tails(Trouble::new(Reason::CommandTimedOut, text));
+        self.shared.core.unless_paused(std::slice::from_ref(self.host()), trouble).into()
+    }
+
+    /// Ends it as soon as its host can, for nobody waits for it any more.
+    async fn give_up(&self) {
+        self.shared.cancelled.store(true, Ordering::Relaxed);
+        let _gone = self.command(Command::End(true)).await;
     }
 
     /// Adds the last lines of both streams, and the first ones of a long stderr: there the cause often stands.
@@ -296,7 +306,7 @@ impl Process {
                     Reason::CommandTimedOut,
                     format!("`{shown}` on {host} {outcome} and was ended"),
                 );
-                self.with_tails(trouble).guess("`.within(…)` gives it longer")
+                self.with_tails(trouble).guess("a longer `within`")
             }
             Outcome::AgentLost { reason } if reason.contains("killed by the test") => {
                 Trouble::new(Reason::HostDown, format!("`{shown}` on {host} was lost: {reason}"))

@@ -325,7 +325,19 @@ impl Wait {
                 "no line was left open"
             });
         }
-        trouble.into()
+        if lines.is_empty() && self.core.is_any_piped(&self.scope) {
+            trouble = trouble.guess("a `pty`: programs often hold back output that is not for a terminal");
+        }
+        self.core.unless_paused(&self.hosts(), trouble).into()
+    }
+
+    /// The hosts that it looks at.
+    fn hosts(&self) -> Vec<HostName> {
+        match &self.scope {
+            Scope::All => self.core.names(),
+            Scope::Hosts(hosts) => hosts.iter().cloned().collect(),
+            Scope::Process(process) => vec![process.host().clone()],
+        }
     }
 }
 

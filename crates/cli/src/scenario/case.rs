@@ -445,7 +445,7 @@ enum Ended {
 
 fn timed_out(limit: Duration) -> Trouble {
     Trouble::new(Reason::TestTimedOut, format!("it was still running after {}", Wanted(limit)))
-        .guess("`within` gives it longer")
+        .guess("a longer `within`")
 }
 
 /// The host that a shell before `step` is opened on.

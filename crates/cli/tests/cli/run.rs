@@ -296,3 +296,49 @@ fn what_is_long_is_shown_in_part() {
     project.write("many.toml", many);
     project.run(&["run", "many.toml"]).expect(1).says("on n0, n1, n2, n3, n4, n5 and 3 more differs");
 }
+
+#[test]
+fn a_paused_host_takes_no_longer_than_the_deadline() {
+    let project = Project::new();
+    let steps = "{ pause = \"a\" },\n{ run = \"touch /tmp/late\", on = \"a\", within = \"1s\" }";
+    project.scenario("x.toml", steps);
+    let (ran, took) = project.start(&["run", "x.toml", "--keep", "failed"]).end();
+    ran.expect(1).says("`touch /tmp/late` on a had not started within 1s").says("because a is paused\n");
+    ran.says("fix: resume a first\n");
+    assert!(took.as_secs() < 8, "{took:?}");
+    project.run(&["clean"]).expect(0);
+    project.scenario("y.toml", "{ pause = \"a\" },\n{ wait_for = \"x\", on = \"a\", within = \"100ms\" }");
+    project.run(&["run", "y.toml"]).expect(1).says("because a is paused\n");
+}
+
+#[test]
+fn what_is_given_up_never_starts() {
+    let project = Project::new();
+    let text = "hosts.n = [\"a\"]\n[[test]]\nname = \"x\"\nkeep_going = true\nsteps = [\n{ pause = \"a\", for = \"2s\" },\n\
+                { run = \"sleep 100\", on = \"a\", within = \"1s\" },\n]\n\
+                [[test]]\nname = \"y\"\nsteps = [\n{ sleep = \"2s\", why = \"it goes on meanwhile\" },\n\
+                { run = \"pgrep -x sleep\", on = \"a\", exit = 1 },\n]\n";
+    project.write("x.toml", text);
+    project.run(&["run", "x.toml"]).expect(1);
+    assert_eq!(project.verdict()["tests"][1]["verdict"], "passed");
+}
+
+#[test]
+fn remedies_are_words_of_both_languages() {
+    let project = Project::new();
+    project.scenario("slow.toml", "{ run = \"sleep 9\", on = \"a\", within = \"100ms\" }");
+    project.run(&["run", "slow.toml"]).expect(1).says("try: a longer `within`\n");
+    project.scenario("down.toml", "{ kill = \"a\" },\n{ run = \"true\", on = \"a\" }");
+    project.run(&["run", "down.toml"]).expect(1).says("fix: restart a first\n");
+}
+
+#[test]
+fn a_program_that_holds_its_output_back_is_suspected() {
+    let project = Project::new();
+    let wait = "{ wait_for = \"x\", on = \"a\", within = \"200ms\" }";
+    project.scenario("held.toml", &format!("{{ start = \"sleep 100\", on = \"a\" }},\n{wait}"));
+    project.run(&["run", "held.toml"]).expect(1).says("try: a `pty`: programs often hold back");
+    project.scenario("none.toml", &format!("{{ run = \"true\", on = \"a\" }},\n{wait}"));
+    let none = project.run(&["run", "none.toml"]).expect(1).out();
+    assert!(!none.contains("pty"), "{none}");
+}
