@@ -342,3 +342,42 @@ fn a_program_that_holds_its_output_back_is_suspected() {
     let none = project.run(&["run", "none.toml"]).expect(1).out();
     assert!(!none.contains("pty"), "{none}");
 }
+
+#[test]
+fn what_a_later_step_would_fetch_is_fetched_after_a_failure() {
+    let project = Project::new();
+    let steps = "{ sh = \"echo kept > /var/order\", on = \"a\" },\n{ run = \"false\", on = \"a\" },\n\
+                 { run = \"touch /var/after\", on = \"a\" },\n{ get = \"/var/order\", on = \"a\", to = \"order\" },\n\
+                 { get = \"/var/after\", on = \"a\", to = \"after\" }";
+    project.scenario("x.toml", steps);
+    project.run(&["run", "x.toml"]).expect(1).says("`false` on a exited 1");
+    let fetched = project.last().join("fetched");
+    assert_eq!(fs::read_to_string(fetched.join("order")).unwrap(), "kept\n");
+    assert!(!fetched.join("after").exists(), "other steps do not run");
+    assert_eq!(project.verdict()["warnings"].as_array().unwrap().len(), 0);
+}
+
+#[test]
+fn a_value_that_differs_from_host_to_host_is_told_apart_from_none() {
+    let project = Project::new();
+    let text = "hosts.n = [\"a\", \"b\"]\n[[test]]\nname = \"x\"\nsteps = [\n\
+                { run = \"hostname\", on = \"n\", save.h = \"stdout\" },\n{ note = \"it is %{h}\" },\n]\n";
+    project.write("x.toml", text);
+    let ran = project.run(&["run", "x.toml"]);
+    ran.expect(1).says("`%{h}` is not one value: it is `a` on a, `b` on b").says("[unset-variable]");
+}
+
+#[test]
+fn a_test_that_takes_too_long_says_where_it_was() {
+    let project = Project::new();
+    let text = "hosts.n = [\"a\"]\n[[test]]\nname = \"x\"\nwithin = \"300ms\"\nsteps = [\n\
+                { run = \"true\", on = \"n\" },\n{ wait_for = \"zzz\", within = \"10s\" },\n]\n\
+                cleanup = [{ note = \"cleaned up\" }]\n";
+    project.write("x.toml", text);
+    let ran = project.run(&["run", "x.toml"]);
+    ran.expect(1).says("it was still running after 300ms, in step 2 of 2: wait_for `zzz`").says("x.toml:4:1");
+    project.write("y.toml", &format!("within = \"300ms\"\n{}", text.replace("300ms", "1m")));
+    project.run(&["run", "y.toml"]).expect(1).says("in step 2 of 2: wait_for `zzz`").says("y.toml:1:1");
+    let noted = project.events().iter().filter(|event| event["text"] == "cleaned up").count();
+    assert_eq!(noted, 1, "the cleanup of the open test runs too");
+}

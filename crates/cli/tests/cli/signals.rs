@@ -50,6 +50,28 @@ fn once_ends_in_order() {
     nothing_left("NS_TEST_ONCE=1");
 }
 
+/// What does not end by itself is cut off, so that the run ends in time.
+#[test]
+fn cleanup_runs_after_an_interrupt_but_not_for_long() {
+    let project = busy("NS_TEST_CLEANUP");
+    let path = project.path().join("busy.toml");
+    let text = std::fs::read_to_string(&path).unwrap();
+    let case = "cleanup = [{ note = \"of the case\" }, { run = \"sleep 100\", on = \"a\" }]\n";
+    let test = "cleanup = [{ note = \"of the test\" }]\n";
+    std::fs::write(path, format!("{case}{text}{test}")).unwrap();
+    let started = start(&project);
+    started.signal("INT");
+    let (ran, took) = started.end();
+    ran.expect(130).says("[interrupted]").says("cleanup was cut off 2s after the interrupt");
+    assert!(took < Duration::from_secs(5), "{took:?}");
+    let notes: Vec<_> =
+        project.events().iter().filter_map(|event| Some(event["text"].as_str()?.to_owned())).collect();
+    let at = |text: &str| notes.iter().position(|note| note == text);
+    assert!(at("of the test").is_some() && at("of the test") < at("of the case"), "{notes:?}");
+    assert_eq!(project.verdict()["teardown"]["ok"], true);
+    nothing_left("NS_TEST_CLEANUP=1");
+}
+
 #[test]
 fn term_is_one_ctrl_c() {
     let project = busy("NS_TEST_TERM");
