@@ -16,7 +16,7 @@ fn every_verdict_has_its_exit_code() {
     failed.expect(1).says("exited 3").says("[unexpected-exit]").says("fails.toml:5:3").says("stderr  why");
     failed
         .says("repeat   netsplit run fails.toml --seed")
-        .says("netsplit run fails.toml:5   stops just before it");
+        .says("or       netsplit run fails.toml:5 --seed ");
     assert_eq!(project.verdict()["reason"]["name"], "unexpected-exit");
 
     project.scenario("infra.toml", "{ run = \"no-such-program-here\", on = \"a\" }");
@@ -31,7 +31,8 @@ fn every_verdict_has_its_exit_code() {
         "hosts.n = 1\nneeds = \"clock\"\n[[test]]\nname = \"x\"\nsteps = [{ run = \"true\", on = \"n\" }]",
     );
     let skipped = project.run(&["run", "skips.toml"]);
-    skipped.expect(4).says("skipped").says("needs `clock`");
+    skipped.expect(4).says("skipped").says("needs `clock`").says("evidence ");
+    assert!(!skipped.out().contains("inside "), "no host was there");
     let required = project.command(&["run", "skips.toml"]).env("NETSPLIT_REQUIRE", "clock").output().unwrap();
     assert_eq!(required.status.code(), Some(1), "what is required may not be skipped");
 
@@ -97,9 +98,13 @@ fn a_matrix_is_cases_with_names() {
     let text = "hosts.n = 1\nmatrix.color = [\"red\", \"green\"]\n[[test]]\nname = \"x\"\n\
                 steps = [{ run = \"echo %{color}\", on = \"n\", stdout = \"red\" }]";
     project.write("m.toml", text);
-    let ran = project.run(&["run", "m.toml", "-j", "2"]);
+    let ran = project.run(&["run", "m.toml", "-j", "2", "-n", "n=1", "--seed", "7"]);
     ran.expect(1).says("m[color=red]").says("m[color=green]").says("wanted   red").says("said     green");
-    ran.says("netsplit run m.toml -f");
+    let flags = "-n n=1 -f 'm[color=green]' --seed 7";
+    ran.says(&format!("repeat   netsplit run m.toml {flags}\n"));
+    ran.says(&format!("or       netsplit run m.toml:5 {flags}   stops just before it\n"));
+    ran.says(&format!("inside   netsplit run m.toml {flags} --keep failed, then netsplit enter last HOST\n"));
+    project.run(&["run", "m.toml", "-f", "m[color=green]", "--list"]).expect(0).says("m[color=green]");
     project.run(&["run", "m.toml", "-s", "color=red"]).expect(0);
 }
 
@@ -380,4 +385,30 @@ fn a_test_that_takes_too_long_says_where_it_was() {
     project.run(&["run", "y.toml"]).expect(1).says("in step 2 of 2: wait_for `zzz`").says("y.toml:1:1");
     let noted = project.events().iter().filter(|event| event["text"] == "cleaned up").count();
     assert_eq!(noted, 1, "the cleanup of the open test runs too");
+}
+
+#[test]
+fn the_table_says_each_thing_once() {
+    let project = Project::new();
+    let name = "a name that is much longer than the column in which it stands, to its end";
+    let text = format!(
+        "hosts.n = [\"a\"]\n[[test]]\nname = \"{name}\"\nsteps = [\n{{ run = \"true\", on = \"a\" }},\n\
+         {{ run = \"false\", on = \"a\" }},\n{{ run = \"true\", on = \"a\" }},\n]\n\
+         [[test]]\nname = \"later\"\nsteps = [{{ run = \"true\", on = \"a\" }}]\n"
+    );
+    project.write("x.toml", &text);
+    let ran = project.run(&["run", "x.toml"]);
+    ran.expect(1).says("  a name that is mu…ands, to its end step 2 of 3   failed\n");
+    ran.says(&format!("  later{}skipped: `{name}` failed before it\n", " ".repeat(30)));
+}
+
+#[test]
+fn quiet_says_nothing_of_what_passed() {
+    let project = Project::new();
+    project.scenario("x.toml", "{ run = \"true\", on = \"a\" }");
+    assert_eq!(project.run(&["run", "-q", "x.toml"]).expect(0).out(), "");
+    project.run(&["run", "x.toml"]).expect(0).says("x  namespace · 1 host · seed ").says("1 step, nothing left");
+    project.run(&["lint", "x.toml"]).expect(0).says(" · 1 host · ");
+    project.run(&["clean", "--dry-run"]).expect(0).complains("nothing to clean");
+    project.run(&["clean", "--all"]).expect(0).complains("0 testbeds ended, 2 runs removed");
 }
