@@ -21,7 +21,12 @@ use crate::output::Output;
 /// The settings of this process, with what its command line says over them.
 fn settings(flags: &[(String, String)], output: Output) -> anyhow::Result<Settings> {
     let cwd = std::env::current_dir()?;
-    Settings::load(&cwd, flags).map_err(|mut troubles| {
+    let settings = Settings::load(&cwd, flags).inspect(|settings| {
+        for warning in &settings.warnings {
+            output.warning(warning);
+        }
+    });
+    settings.map_err(|mut troubles| {
         let last = troubles.pop();
         for trouble in &troubles {
             output.trouble(trouble);

@@ -412,3 +412,20 @@ fn quiet_says_nothing_of_what_passed() {
     project.run(&["clean", "--dry-run"]).expect(0).complains("nothing to clean");
     project.run(&["clean", "--all"]).expect(0).complains("0 testbeds ended, 2 runs removed");
 }
+
+#[test]
+fn slips_in_the_environment_are_told() {
+    let project = Project::new();
+    project.scenario("x.toml", "{ run = \"true\", on = \"a\" }");
+    let with = |name: &str, value: &str| {
+        let output = project.command(&["run", "x.toml"]).env(name, value).output().unwrap();
+        (output.status.code(), String::from_utf8(output.stderr).unwrap())
+    };
+    let (code, said) = with("NETSPLIT_REQUIRE", "user");
+    assert!(said.starts_with("error: no provider or capability `user`; did you mean `users`?"), "{said}");
+    assert_eq!(code, Some(2));
+    let (code, said) = with("NETSPLIT_KEEPP", "always");
+    assert!(said.starts_with("warning: no setting is called NETSPLIT_KEEPP; did you mean"), "{said}");
+    assert_eq!(code, Some(0));
+    assert_eq!(with("NETSPLIT_ROLE", "node"), (Some(0), String::new()));
+}
