@@ -18,7 +18,7 @@ use prost::Message;
 use rustix::termios::{OptionalActions, Termios, tcgetattr, tcgetwinsize, tcsetattr};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-use super::{find_run, runtime, settings};
+use super::{find_names, hosts, listed, runtime, settings, unknown_host};
 use crate::args::EnterArgs;
 use crate::output::Output;
 
@@ -29,14 +29,9 @@ const GRACE_MS: u64 = 2000;
 
 pub(crate) fn run(args: &EnterArgs, output: Output) -> anyhow::Result<ExitCode> {
     let settings = settings(&[], output)?;
-    let (run, host) = match &args.words[..] {
-        [host] => ("last", host),
-        [run, host, ..] => (run.as_str(), host),
-        [] => ("last", &String::new()),
-    };
-    let run = find_run(&settings, run)?;
+    let (run, names) = find_names(&settings, args.run.iter().chain(&args.host))?;
     check_alive(&run)?;
-    let host = find_host(&run, host)?;
+    let host = find_host(&run, names.first().map(String::as_str))?;
     let code = runtime()?.block_on(enter(run.dir.path(), &host, &args.command))?;
     Ok(ExitCode::from(code))
 }
@@ -50,25 +45,19 @@ fn check_alive(run: &Run) -> anyhow::Result<()> {
     Err(Trouble::new(Reason::NoSuchRun, text).fix(format!("{file} --keep always")).into())
 }
 
-fn find_host(run: &Run, name: &str) -> anyhow::Result<HostName> {
-    let records = run.dir.read_events()?;
-    let known: Vec<_> = records
-        .iter()
-        .filter_map(|record| match &record.event {
-            netsplit_model::Event::HostReady { host, .. } => Some(host.clone()),
-            _ => None,
-        })
-        .collect();
-    if let Some(host) = known.iter().find(|host| host.as_str() == name) {
-        return Ok(host.clone());
-    }
-    let near = netsplit_model::nearest(name, known.iter().map(HostName::as_str));
-    let hint = near.map(|near| format!("; did you mean `{near}`?")).unwrap_or_default();
-    let mut names: Vec<_> = known.iter().map(ToString::to_string).collect();
-    names.sort();
-    names.dedup();
-    let text = format!("no host `{name}` in run {}{hint}", run.id);
-    Err(Trouble::new(Reason::UnknownHost, text).saw(format!("hosts: {}", names.join(" "))).into())
+/// The host of this name, or of a process of this name; the only one when none is said.
+fn find_host(run: &Run, name: Option<&str>) -> anyhow::Result<HostName> {
+    let known = hosts(run);
+    let Some(name) = name else {
+        let [only] = &known[..] else {
+            let text = format!("which host of run {}?", run.id);
+            return Err(Trouble::new(Reason::UnknownHost, text).saw(listed(&known)).into());
+        };
+        return Ok(only.clone());
+    };
+    let host = name.split('/').next().unwrap_or(name);
+    let found = known.into_iter().find(|known| known.as_str() == host);
+    found.ok_or_else(|| unknown_host(run, "host", name).into())
 }
 
 /// Says that a run stopped as asked, and opens a shell there if there is a terminal.

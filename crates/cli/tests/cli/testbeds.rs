@@ -26,6 +26,9 @@ fn a_kept_testbed_can_be_entered_and_ends_with_clean() {
     let mut child = command.stdin(Stdio::piped()).spawn().unwrap();
     child.stdin.take().unwrap().write_all(b"\0binary\xff").unwrap();
     assert_eq!(child.wait_with_output().unwrap().stdout, b"\0binary\xff");
+    project.run(&["enter", "last"]).expect(2).complains("which host of run ").complains("hosts: a b");
+    project.run(&["enter", "a/ticker", "--", "true"]).expect(0);
+    project.run(&["enter", "zz"]).expect(2).complains("no run `zz`");
     project.run(&["clean", "--dry-run"]).expect(0).says("would end the testbed");
     project.run(&["clean"]).expect(0).says("ended the testbed");
     nothing_left("NS_TEST_KEEP=1");
@@ -82,11 +85,34 @@ fn logs_are_merged_filtered_and_for_machines() {
     assert_eq!(project.run(&["logs", "last", "b"]).out().lines().count(), 1);
     assert_eq!(project.run(&["logs", "a/echo"]).out().lines().count(), 1, "the run may be left out");
     assert_eq!(project.run(&["logs", "--grep", "t[hw]"]).out().lines().count(), 2);
-    project.run(&["logs", "last", "c"]).expect(2).complains("no host or process `c`");
+    project.run(&["logs", "last", "c"]).expect(2).complains("no host or process `c`").complains("hosts: a b");
+    let failed = project.run(&["logs", "--grep", "GET("]);
+    assert_eq!(failed.expect(2).err().lines().count(), 1, "{}", failed.err());
+    failed.complains("--grep is no regular expression: unclosed group");
     project.run(&["logs", "zzzz"]).expect(2).complains("no run `zzzz`").complains("netsplit runs");
     let json = project.run(&["logs", "--json"]).out();
     let first: serde_json::Value = serde_json::from_str(json.lines().next().unwrap()).unwrap();
     assert_eq!((&first["process"], &first["line"]), (&"a/echo.1".into(), &"one".into()));
+}
+
+/// A host's name may be the begin of a run's id.
+#[test]
+fn a_host_of_the_last_run_goes_before_a_run() {
+    let project = Project::new();
+    project.scenario("x.toml", "{ run = \"echo one\", on = \"a\" }");
+    project.run(&["run", "x.toml", "--keep", "always"]).expect(0);
+    let dir = project.last();
+    let id = dir.to_str().unwrap().rsplit('-').next().unwrap().to_owned();
+    let other = dir.with_file_name("20200101-000000-old-a000");
+    std::fs::create_dir(&other).unwrap();
+    for file in ["run.json", "events.jsonl"] {
+        std::fs::copy(dir.join(file), other.join(file)).unwrap();
+    }
+    project.run(&["logs", "a"]).expect(0).says("one");
+    assert_eq!(project.run(&["enter", "a", "--", "hostname"]).expect(0).out(), "a\n");
+    assert_eq!(project.run(&["enter", &id, "--", "hostname"]).expect(0).out(), "a\n", "its only host");
+    project.run(&["enter", "a000", "--", "hostname"]).expect(2).complains("is gone");
+    project.run(&["clean"]).expect(0);
 }
 
 #[test]
@@ -128,6 +154,7 @@ fn doctor_explain_and_what_is_generated() {
     for shell in ["bash", "zsh", "fish"] {
         project.run(&["completions", shell]).expect(0).says("netsplit");
     }
+    project.run(&["enter", "--help"]).expect(0).says(" enter [OPTIONS] [RUN] [HOST] [-- <COMMAND>...]\n");
     project.run(&["man", "man"]).expect(0);
     assert!(project.path().join("man/netsplit-run.1").is_file());
 }
