@@ -110,6 +110,9 @@ fn a_killed_runner_leaves_its_evidence_and_nothing_else() {
     assert!(!project.last().join("verdict.json").exists());
     project.run(&["runs"]).expect(0).says("unknown");
     project.run(&["logs", "last", "a"]).expect(0).says("now busy");
+    let shown = project.run(&["runs", "last"]);
+    shown.expect(0).says("unknown  busy").says("[unfinished]").says("step 2.1 began: ").says("evidence ");
+    shown.says("repeat   netsplit run busy.toml --seed ");
     project.run(&["enter", "last", "a"]).expect(2).complains("is gone");
 }
 
