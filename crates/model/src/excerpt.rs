@@ -118,10 +118,7 @@ mod tests {
         let own = |place: &str, wanted: &str, said: &str| (place.into(), wanted.into(), said.into());
         assert_eq!(differ("a", "b"), own("", "a", "b"));
         assert_eq!(differ("", "b"), own("", "", "b"));
-        assert_eq!(
-            differ("5", &lines(1..=200)),
-            own("in line 1 of 200", "5", "1|2|3|4|… 196 more lines")
-        );
+        assert_eq!(differ("5", &lines(1..=200)), own("in line 1 of 200", "5", "1|2|3|4|… 196 more lines"));
         let but_one = lines((1..=200).map(|number| if number == 100 { 0 } else { number }));
         assert_eq!(
             differ(&lines(1..=200), &but_one),

@@ -224,9 +224,7 @@ impl Core {
             (Power::Lost(reason), _) => Err(lost(name, reason)),
             _ => {
                 let text = format!("host {name} is down: the test killed it");
-                Err(Trouble::new(Reason::HostDown, text)
-                    .fix(format!("restart {name} first"))
-                    .into())
+                Err(Trouble::new(Reason::HostDown, text).fix(format!("restart {name} first")).into())
             }
         })
     }
@@ -288,6 +286,9 @@ impl Core {
             host.changed.send_replace(());
             (host.address.clone(), host.address6.clone())
         });
+        if made.generation <= 1 {
+            self.record_environment(std::slice::from_ref(&info.name));
+        }
         self.recorder.event(Event::HostReady {
             host: info.name.clone(),
             role: info.role.clone(),
@@ -392,10 +393,12 @@ impl Core {
         if let Some(scope) = self.lock().scopes.last_mut() {
             change(scope);
         }
+        self.record_environment(&self.names());
     }
 
     pub(crate) fn change_host_scope(&self, host: &HostName, change: impl FnOnce(&mut Scope)) {
         self.with_host(host, |host| change(&mut host.scope));
+        self.record_environment(std::slice::from_ref(host));
     }
 
     pub(crate) fn push_scope(&self, scope: Scope) {
@@ -406,6 +409,17 @@ impl Core {
         let mut state = self.lock();
         if state.scopes.len() > 1 {
             state.scopes.pop();
+        }
+        drop(state);
+        self.record_environment(&self.names());
+    }
+
+    /// Writes down what processes of these hosts see, for whoever enters them.
+    fn record_environment(&self, hosts: &[HostName]) {
+        for host in hosts {
+            let variables = self.environment(host, &Scope::new("command"));
+            let variables = variables.into_iter().map(|(name, value, _)| (name, value)).collect();
+            let _only_for_those_who_enter = self.recorder.dir().write_environment(host, &variables);
         }
     }
 

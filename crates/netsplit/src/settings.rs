@@ -226,9 +226,7 @@ impl Reader<'_> {
         let text = format!("no provider or capability `{unknown}`");
         let trouble = match nearest(unknown, known.iter().copied()) {
             Some(near) => Trouble::new(Reason::BadSetting, format!("{text}; did you mean `{near}`?")),
-            None => {
-                Trouble::new(Reason::BadSetting, text).saw(format!("there is: {}", known.join(" ")))
-            }
+            None => Trouble::new(Reason::BadSetting, text).saw(format!("there is: {}", known.join(" "))),
         };
         let said = self.layers.get("require");
         let because = said.map(|(text, origin)| format!("{} is `{text}`", origin.names("require")));

@@ -154,11 +154,8 @@ mod tests {
         let path = folder.path().join("x");
         std::fs::write(&path, b"one\n\ntwo \xff\n\x1b[31mred\tx\r\n").unwrap();
         let line = |start, end, text: &str| Line { start, end, text: text.to_owned() };
-        let [one, two, red] = [
-            line(0, 3, "one"),
-            line(5, 10, "two \u{fffd}"),
-            line(11, 22, "\\u{1b}[31mred    x"),
-        ];
+        let [one, two, red] =
+            [line(0, 3, "one"), line(5, 10, "two \u{fffd}"), line(11, 22, "\\u{1b}[31mred    x")];
         assert_eq!(last_lines(&path, 2).unwrap(), [two.clone(), red.clone()]);
         assert_eq!(last_lines(&path, 9).unwrap(), [one.clone(), two.clone(), red]);
         assert_eq!(first_lines(&path, 2).unwrap(), [one, two]);

@@ -21,8 +21,8 @@ use crate::read::tables::{self, Named, Part, Tables};
 use crate::source::Span;
 use crate::toml::{self, Value};
 use crate::{
-    Build, Content, Deadlines, Env, File, FileTemplate, Limit, Loaded, Mistakes, Pattern, Scenario, Sources, Text,
-    Variable,
+    Build, Content, Deadlines, Env, File, FileTemplate, Limit, Loaded, Mistakes, Pattern, Scenario, Sources,
+    Text, Variable,
 };
 
 /// What the command line changes: `-s KEY=VALUE` and `-n ROLE=N`.

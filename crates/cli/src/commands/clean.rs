@@ -49,11 +49,7 @@ pub(crate) fn run(args: &CleanArgs, output: Output) -> anyhow::Result<ExitCode> 
         }
     }
     if !args.dry_run {
-        output.err(format!(
-            "{} ended, {} removed",
-            count(kept.len(), "testbed"),
-            count(beyond.len(), "run")
-        ));
+        output.err(format!("{} ended, {} removed", count(kept.len(), "testbed"), count(beyond.len(), "run")));
     } else if kept.is_empty() && beyond.is_empty() {
         output.err("nothing to clean: no testbed is kept, no run is beyond the limits");
     }

@@ -1,5 +1,6 @@
 //! `netsplit enter`: a shell, or a command, inside a host of a testbed that lives.
 
+use std::collections::BTreeMap;
 use std::io::IsTerminal;
 use std::path::Path;
 use std::process::ExitCode;
@@ -94,7 +95,8 @@ async fn enter(dir: &Path, host: &HostName, command: &[String]) -> anyhow::Resul
     );
     link.connected().await?;
     let terminal = Terminal::take();
-    let channel = start(&link, host, command, terminal.as_ref()).await?;
+    let environment = RunDir::new(dir).read_environment(host);
+    let channel = start(&link, host, command, environment, terminal.as_ref()).await?;
     let outcome = carry(channel, terminal.is_some()).await?;
     drop(terminal);
     match &outcome {
@@ -121,6 +123,7 @@ async fn start(
     link: &Link,
     host: &HostName,
     command: &[String],
+    mut environment: BTreeMap<String, String>,
     terminal: Option<&Terminal>,
 ) -> anyhow::Result<Channel> {
     let argv = if command.is_empty() {
@@ -128,10 +131,10 @@ async fn start(
     } else {
         command.to_vec()
     };
-    let mut env = vec![variable("NETSPLIT_HOST", host.as_str()), variable("PS1", "\\h:\\w\\$ ")];
-    if let Some(term) = netsplit::settings::terminal_kind() {
-        env.push(variable("TERM", &term));
-    }
+    environment.insert("NETSPLIT_HOST".into(), host.to_string());
+    environment.insert("PS1".into(), "\\h:\\w\\$ ".into());
+    environment.extend(netsplit::settings::terminal_kind().map(|kind| ("TERM".into(), kind)));
+    let env = environment.into_iter().map(|(name, value)| Variable { name, value }).collect();
     let start = Start {
         process: format!("enter-{}.{host}", std::process::id()),
         argv,
@@ -146,10 +149,6 @@ async fn start(
     channel.receiver.widen();
     channel.sender.send_message(&Request::from(Body::Start(start))).await?;
     Ok(channel)
-}
-
-fn variable(name: &str, value: &str) -> Variable {
-    Variable { name: name.to_owned(), value: value.to_owned() }
 }
 
 fn size() -> Pty {

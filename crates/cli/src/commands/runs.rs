@@ -90,7 +90,9 @@ fn unfinished(run: &Run) -> Option<VerdictFile> {
     let facts = run.dir.read_run().ok()?;
     let records = run.dir.read_events().unwrap_or_default();
     let last = records.iter().rev().find_map(|record| match &record.event {
-        Event::StepBegan { step, text, .. } => Some(format!("{} step {step} began: {text}", At(record.time()))),
+        Event::StepBegan { step, text, .. } => {
+            Some(format!("{} step {step} began: {text}", At(record.time())))
+        }
         _ => None,
     });
     let reason = Trouble::new(Reason::Unfinished, "it ended without a verdict: its runner was killed");

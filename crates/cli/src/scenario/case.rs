@@ -13,7 +13,9 @@ use netsplit::{HostName, Never, Reason, Testbed, Verdict};
 use netsplit_model::units::Wanted;
 use netsplit_model::{Capabilities, Event, Record, TestReport, Trouble, words};
 use netsplit_provider::Provider;
-use netsplit_scenario::{Build, Case, Loaded, Need, Program, Scenario, Step, StepAt, Test, Text, Values, Verb};
+use netsplit_scenario::{
+    Build, Case, Loaded, Need, Program, Scenario, Step, StepAt, Test, Text, Values, Verb,
+};
 
 use super::state::{State, StepResult};
 use super::steps;
@@ -418,6 +420,7 @@ impl<'a> Life<'a> {
             return Ok((skip.verdict(), Some(skip), 0));
         }
         state.test_begins();
+        steps::record_environment(state, test);
         self.open.set(Some(Open { test, done: 0, cleaned: 0 }));
         let limit =
             test.within.as_ref().map_or(self.settings.deadlines.test, |limit| state.scaled(limit.time));
@@ -513,7 +516,8 @@ impl<'a> Life<'a> {
 
     fn timed_out(&self, limit: Duration) -> Trouble {
         let mut text = format!("it was still running after {}", Wanted(limit));
-        if let Some((open, step)) = self.open.get().and_then(|open| Some((open, open.test.steps.get(open.done)?)))
+        if let Some((open, step)) =
+            self.open.get().and_then(|open| Some((open, open.test.steps.get(open.done)?)))
         {
             text += &format!(", in step {} of {}: {}", open.done + 1, open.test.steps.len(), step.text);
         }

@@ -14,9 +14,7 @@ fn every_verdict_has_its_exit_code() {
     project.scenario("fails.toml", "{ run = \"sh -c 'echo why >&2; exit 3'\", on = \"a\" }");
     let failed = project.run(&["run", "fails.toml"]);
     failed.expect(1).says("exited 3").says("[unexpected-exit]").says("fails.toml:5:3").says("stderr  why");
-    failed
-        .says("repeat   netsplit run fails.toml --seed")
-        .says("or       netsplit run fails.toml:5 --seed ");
+    failed.says("repeat   netsplit run fails.toml --seed").says("or       netsplit run fails.toml:5 --seed ");
     assert_eq!(project.verdict()["reason"]["name"], "unexpected-exit");
 
     project.scenario("infra.toml", "{ run = \"no-such-program-here\", on = \"a\" }");
@@ -407,7 +405,11 @@ fn quiet_says_nothing_of_what_passed() {
     let project = Project::new();
     project.scenario("x.toml", "{ run = \"true\", on = \"a\" }");
     assert_eq!(project.run(&["run", "-q", "x.toml"]).expect(0).out(), "");
-    project.run(&["run", "x.toml"]).expect(0).says("x  namespace · 1 host · seed ").says("1 step, nothing left");
+    project
+        .run(&["run", "x.toml"])
+        .expect(0)
+        .says("x  namespace · 1 host · seed ")
+        .says("1 step, nothing left");
     project.run(&["lint", "x.toml"]).expect(0).says(" · 1 host · ");
     project.run(&["clean", "--dry-run"]).expect(0).complains("nothing to clean");
     project.run(&["clean", "--all"]).expect(0).complains("0 testbeds ended, 2 runs removed");

@@ -37,6 +37,20 @@ fn a_kept_testbed_can_be_entered_and_ends_with_clean() {
     assert_eq!(project.run(&["runs"]).out(), "");
 }
 
+#[test]
+fn who_enters_sees_what_commands_of_the_test_see() {
+    let project = Project::new();
+    let text = "hosts.n = [\"a\", \"b\"]\nenv = { WHERE = \"at %{address}\", MY_TOKEN = \"hidden\" }\n\
+                [[test]]\nname = \"x\"\nenv.NEAR = \"1\"\nsteps = [\n\
+                { sh = \"echo $MY_TOKEN\", on = \"a\", stdout = \"hidden\", env.OWN = \"1\" },\n]\n";
+    project.write("x.toml", text);
+    project.run(&["run", "x.toml", "--keep", "always"]).expect(0);
+    let script = "echo $NETSPLIT_HOST $NETSPLIT_ROLE $WHERE $NEAR $OWN.$MY_TOKEN";
+    let entered = project.run(&["enter", "a", "--", "sh", "-c", script]);
+    assert_eq!(entered.expect(0).out(), "a n at 10.0.0.1 1 .\n");
+    project.run(&["clean"]).expect(0);
+}
+
 /// Nobody could reach such a testbed any more.
 #[test]
 fn a_kept_testbed_ends_with_its_directory() {
