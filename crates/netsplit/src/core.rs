@@ -414,11 +414,12 @@ impl Core {
         self.record_environment(&self.names());
     }
 
-    /// Writes down what processes of these hosts see, for whoever enters them.
+    /// Writes down what processes of these hosts see, for whoever enters them. What the user's shell passed is the user's.
     fn record_environment(&self, hosts: &[HostName]) {
         for host in hosts {
             let variables = self.environment(host, &Scope::new("command"));
-            let variables = variables.into_iter().map(|(name, value, _)| (name, value)).collect();
+            let variables = variables.into_iter().map(|(name, value, _)| (name, value));
+            let variables = variables.filter(|(name, _)| !self.settings.pass.contains_key(name)).collect();
             let _only_for_those_who_enter = self.recorder.dir().write_environment(host, &variables);
         }
     }

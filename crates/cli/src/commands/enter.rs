@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use netsplit::HostName;
+use netsplit::settings::Settings;
 use netsplit_link::{Channel, Config, Link, Priority, Received, SessionId};
 use netsplit_model::{Outcome, Reason, Trouble};
 use netsplit_provider::{Bed, namespace};
@@ -95,7 +96,9 @@ async fn enter(dir: &Path, host: &HostName, command: &[String]) -> anyhow::Resul
     );
     link.connected().await?;
     let terminal = Terminal::take();
-    let environment = RunDir::new(dir).read_environment(host);
+    let cwd = std::env::current_dir().unwrap_or_default();
+    let mut environment = Settings::load(&cwd, &[]).map(|settings| settings.pass).unwrap_or_default();
+    environment.extend(RunDir::new(dir).read_environment(host));
     let channel = start(&link, host, command, environment, terminal.as_ref()).await?;
     let outcome = carry(channel, terminal.is_some()).await?;
     drop(terminal);

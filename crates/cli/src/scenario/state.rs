@@ -220,6 +220,11 @@ impl<'a> State<'a> {
             .ok_or_else(|| format!("{} processes `{}` were started on {host}", all.len(), which.name))
     }
 
+    /// Whether a variable comes from the user's shell: its value is in no file.
+    pub(super) fn is_passed(&self, name: &str) -> bool {
+        self.settings.pass.contains_key(name)
+    }
+
     // ── time ──
 
     pub(super) fn test_begins(&self) {

@@ -195,7 +195,7 @@ pub(super) fn record_environment(state: &State<'_>, test: &Test) {
     }
     for host in state.bed.hosts() {
         let own = host.environment().into_iter().map(|(name, value, _)| (name, value));
-        let mut variables: BTreeMap<_, _> = own.collect();
+        let mut variables: BTreeMap<_, _> = own.filter(|(name, _)| !state.is_passed(name)).collect();
         for (name, value) in state.scenario.env.iter().chain(&test.env) {
             let value = value.as_ref().map(|value| state.text(value, Some(host.name())));
             match value {

@@ -3,7 +3,7 @@
 use std::io::Write;
 use std::process::Stdio;
 
-use crate::support::{Project, left_behind, nothing_left};
+use crate::support::{Project, Ran, left_behind, nothing_left};
 
 #[test]
 fn a_kept_testbed_can_be_entered_and_ends_with_clean() {
@@ -43,11 +43,14 @@ fn who_enters_sees_what_commands_of_the_test_see() {
     let text = "hosts.n = [\"a\", \"b\"]\nenv = { WHERE = \"at %{address}\", MY_TOKEN = \"hidden\" }\n\
                 [[test]]\nname = \"x\"\nenv.NEAR = \"1\"\nsteps = [\n\
                 { sh = \"echo $MY_TOKEN\", on = \"a\", stdout = \"hidden\", env.OWN = \"1\" },\n]\n";
-    project.write("x.toml", text);
-    project.run(&["run", "x.toml", "--keep", "always"]).expect(0);
-    let script = "echo $NETSPLIT_HOST $NETSPLIT_ROLE $WHERE $NEAR $OWN.$MY_TOKEN";
-    let entered = project.run(&["enter", "a", "--", "sh", "-c", script]);
-    assert_eq!(entered.expect(0).out(), "a n at 10.0.0.1 1 .\n");
+    project.write("x.toml", text).write("netsplit.toml", "pass = ['MINE']");
+    let with = |args: &[&str]| Ran(project.command(args).env("MINE", "from here").output().unwrap());
+    with(&["run", "x.toml", "--keep", "always"]).expect(0);
+    let script = "echo $NETSPLIT_HOST $NETSPLIT_ROLE $WHERE $NEAR $OWN.$MY_TOKEN $MINE";
+    let entered = with(&["enter", "a", "--", "sh", "-c", script]);
+    assert_eq!(entered.expect(0).out(), "a n at 10.0.0.1 1 . from here\n");
+    let written = std::fs::read_to_string(project.last().join("hosts/a/environment.json")).unwrap();
+    assert!(!written.contains("hidden") && !written.contains("from here"), "{written}");
     project.run(&["clean"]).expect(0);
 }
 
