@@ -176,9 +176,11 @@ pub(crate) struct RunsArgs {
 
 #[derive(Debug, Args)]
 pub(crate) struct LogsArgs {
-    /// The begin of a run's id, last, last-failed, or its folder; then hosts or processes: `a`, `b/etcd`
-    #[arg(value_name = "RUN] [HOST")]
-    pub(crate) words: Vec<String>,
+    /// The begin of a run's id, last, last-failed, or its folder; the last one when it is left out
+    pub(crate) run: Option<String>,
+    /// Hosts or processes: `a`, `b/etcd`
+    #[arg(value_name = "HOST")]
+    pub(crate) hosts: Vec<String>,
     /// Goes on as long as the run does
     #[arg(short, long)]
     pub(crate) follow: bool,
@@ -195,9 +197,10 @@ pub(crate) struct LogsArgs {
 
 #[derive(Debug, Args)]
 pub(crate) struct EnterArgs {
-    /// The run (last unless said), then the host
-    #[arg(required = true, num_args = 1..=2, value_name = "RUN] [HOST")]
-    pub(crate) words: Vec<String>,
+    /// The begin of a run's id, last, or its folder; the last one when it is left out
+    pub(crate) run: Option<String>,
+    /// The host; may be left out when there is one
+    pub(crate) host: Option<String>,
     /// What to run there instead of a shell
     #[arg(last = true, value_name = "COMMAND")]
     pub(crate) command: Vec<String>,

@@ -57,4 +57,10 @@ impl Output {
         let text = screen::trouble(trouble, &[here], self.paint_err);
         self.err(format!("{} {}", self.paint_err.error("error:"), text.trim_end()));
     }
+
+    /// A message that stops nothing.
+    pub(crate) fn warning(self, trouble: &Trouble) {
+        let text = screen::trouble(trouble, &[], self.paint_err);
+        self.err(format!("{} {}", self.paint_err.warning("warning:"), text.trim_end()));
+    }
 }

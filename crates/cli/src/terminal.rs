@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use netsplit::Verdict;
-use netsplit_model::units::{Measured, Wanted};
+use netsplit_model::units::{Measured, Wanted, count};
 use netsplit_model::{Event, Record, VerdictFile};
 use netsplit_report::clean;
 
@@ -155,7 +155,7 @@ impl Screen {
         let passed = verdict.verdict == Verdict::Passed;
         let is_bad = !matches!(verdict.verdict, Verdict::Passed | Verdict::Skipped);
         let shown_below = state.single && is_bad && !lines.is_empty();
-        if !(shown_below || state.quiet && passed) {
+        if !(shown_below || state.quiet && passed && !kept) {
             let line = if state.single {
                 single_end(verdict, faults, kept, state.output)
             } else {
@@ -176,9 +176,15 @@ impl Screen {
         }
     }
 
-    /// Whether there is one run, told in detail.
+    /// Whether there is one run.
     pub(crate) fn is_single(&self) -> bool {
         self.lock().single
+    }
+
+    /// Whether there is one run, told in detail even when it passes.
+    pub(crate) fn is_detailed(&self) -> bool {
+        let state = self.lock();
+        state.single && !state.quiet
     }
 
     /// A run is over that somebody else tells of.
@@ -279,18 +285,15 @@ impl View {
                 self.step_text.clear();
             }
             Event::TestEnded { verdict, reason, .. } => {
+                let word = output.paint.verdict(*verdict);
                 let more = match (verdict, reason) {
+                    (Verdict::Passed, _) => count_of(self.steps),
                     (Verdict::Skipped, Some(reason)) => {
-                        format!("skipped: {}", reason.text.lines().next().unwrap_or_default())
+                        format!("{word}: {}", reason.text.lines().next().unwrap_or_default())
                     }
-                    _ => steps(self.steps),
+                    _ => format!("step {} of {}   {word}", self.step.max(1), self.steps),
                 };
-                let word = if *verdict == Verdict::Passed {
-                    String::new()
-                } else {
-                    format!("   {}", output.paint.verdict(*verdict))
-                };
-                return Some(timed(record.time(), &self.test, &more) + &word);
+                return Some(timed(record.time(), &self.test, &more));
             }
             Event::StepBegan { step, text, .. } => {
                 if step.matches('.').count() == 1 {
@@ -351,14 +354,14 @@ impl View {
                 let time = Measured(since.elapsed());
                 line += &format!(
                     " · waiting for `{}` on {on} · {time} of {}",
-                    middle(&clean(pattern)),
+                    middle(&clean(pattern), STEP_WIDTH),
                     Wanted(*within)
                 );
             }
             None => {
                 line += &format!(
                     " · {} · {}",
-                    middle(&clean(&self.step_text)),
+                    middle(&clean(&self.step_text), STEP_WIDTH),
                     Measured(self.step_began.elapsed())
                 )
             }
@@ -370,35 +373,31 @@ impl View {
     }
 }
 
-/// A text cut in its middle, so that what stands behind it is seen.
-fn middle(text: &str) -> String {
+/// A text of at most so many characters, cut in its middle, so that what stands at its end is seen.
+fn middle(text: &str, width: usize) -> String {
     let count = text.chars().count();
-    if count <= STEP_WIDTH {
+    if count <= width {
         return text.to_owned();
     }
-    let head: String = text.chars().take(STEP_WIDTH / 2).collect();
-    let tail: String = text.chars().skip(count - STEP_WIDTH / 2 + 1).collect();
+    let head: String = text.chars().take(width / 2).collect();
+    let tail: String = text.chars().skip(count - (width - width / 2 - 1)).collect();
     format!("{head}…{tail}")
 }
 
 fn shown_hosts(names: &[String]) -> String {
     match names.len() {
         0..=4 => names.join(", "),
-        count => format!("{count} hosts"),
+        more => count(more, "host"),
     }
 }
 
-fn steps(count: u32) -> String {
-    if count == 1 { "1 step".to_owned() } else { format!("{count} steps") }
+fn count_of(steps: u32) -> String {
+    count(usize::try_from(steps).unwrap_or(usize::MAX), "step")
 }
 
 /// A line of a run told in detail: when, what, more.
 fn timed(time: Duration, what: &str, more: &str) -> String {
-    let what: String = if what.chars().count() > NAME_WIDTH * 2 {
-        what.chars().take(NAME_WIDTH * 2).collect()
-    } else {
-        what.to_owned()
-    };
+    let what = middle(what, NAME_WIDTH);
     format!("{:>8}  {what:<NAME_WIDTH$} {more}", Measured(time).to_string()).trim_end().to_owned()
 }
 
@@ -410,12 +409,8 @@ fn single_end(verdict: &VerdictFile, faults: usize, kept: bool, output: Output) 
     if verdict.verdict != Verdict::Passed {
         return many_end(verdict, output);
     }
-    let count: u32 = verdict.tests.iter().map(|test| test.steps).sum();
-    let faults = match faults {
-        0 => String::new(),
-        1 => ", 1 fault".to_owned(),
-        count => format!(", {count} faults"),
-    };
+    let steps: u32 = verdict.tests.iter().map(|test| test.steps).sum();
+    let faults = if faults == 0 { String::new() } else { format!(", {}", count(faults, "fault")) };
     let left = match &verdict.teardown {
         _ if kept => ", kept",
         Some(teardown) if !teardown.ok => ", teardown had errors",
@@ -425,7 +420,7 @@ fn single_end(verdict: &VerdictFile, faults: usize, kept: bool, output: Output) 
         "{}{:>7}   {}{faults}{left}",
         output.paint.verdict_padded(verdict.verdict, 9),
         seconds(verdict).to_string(),
-        steps(count)
+        count_of(steps)
     )
 }
 

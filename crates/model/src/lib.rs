@@ -6,6 +6,7 @@
 
 mod capability;
 mod event;
+pub mod excerpt;
 mod name;
 mod nearest;
 mod outcome;

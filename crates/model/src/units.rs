@@ -206,6 +206,11 @@ impl fmt::Display for Bytes {
     }
 }
 
+/// So many of `what`, which takes an s where there is not one: `1 host`, `3 hosts`.
+pub fn count(number: usize, what: &str) -> String {
+    if number == 1 { format!("1 {what}") } else { format!("{number} {what}s") }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

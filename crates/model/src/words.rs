@@ -125,8 +125,10 @@ pub fn join<'a>(words: impl IntoIterator<Item = &'a str>) -> String {
 }
 
 fn quote(word: &str) -> String {
-    let plain = |c: char| c.is_alphanumeric() || "-_=+:,./@%^{}[]".contains(c);
-    if !word.is_empty() && word.chars().all(plain) {
+    let plain = |c: char| c.is_alphanumeric() || "-_=+:,./@%{}".contains(c);
+    // Some shells make files of `[…]` and `^`, several words of `{…}`, and a program's path of a `=` at the begin.
+    let is_plain = word.chars().all(plain) && !word.replace("%{", "").contains('{') && !word.starts_with('=');
+    if !word.is_empty() && is_plain {
         return word.to_owned();
     }
     format!("'{}'", word.replace('\'', r"'\''"))
@@ -163,6 +165,16 @@ mod tests {
         }
         assert_eq!(split("a 'b"), Err(WordsError::Open { span: 2..3 }));
         assert_eq!(split("  "), Err(WordsError::Empty));
+    }
+
+    #[test]
+    fn joined_words_mean_themselves_to_every_shell() {
+        let joined = |word: &str| join([word]);
+        assert_eq!(joined("--name=%{host},x:1"), "--name=%{host},x:1");
+        assert_eq!(joined("m[v=1]"), "'m[v=1]'");
+        assert_eq!(joined("{a,b}"), "'{a,b}'");
+        assert_eq!(joined("=ls"), "'=ls'");
+        assert_eq!(joined("it's"), r"'it'\''s'");
     }
 
     proptest! {

@@ -8,7 +8,7 @@ use std::time::Duration;
 use netsplit_link::{Config, Link, SessionId};
 use netsplit_model::{
     Capabilities, Capability, Event, HostName, Place, ProcessName, Reason, Scope, Scopes, Template, Trouble,
-    nearest, units::Wanted,
+    excerpt, nearest, units::Wanted,
 };
 use netsplit_provider::{Bed, BedEvent, MadeHost};
 use tokio::runtime::Handle;
@@ -16,7 +16,7 @@ use tokio::sync::watch;
 
 use crate::ends::Ends;
 use crate::error::{Error, Result};
-use crate::recorder::Recorder;
+use crate::recorder::{Recorder, Scope as WaitScope};
 use crate::settings::Settings;
 
 /// How long a host's own last words may take after its link has ended.
@@ -73,6 +73,8 @@ pub(crate) struct HostState {
     scope: Scope,
     /// How many processes of each name were started here.
     processes: HashMap<String, u32>,
+    /// Those that run without a terminal.
+    piped: HashSet<ProcessName>,
     /// Changes with every change of power.
     changed: watch::Sender<()>,
 }
@@ -231,11 +233,24 @@ impl Core {
             (Power::Lost(reason), _) => Err(lost(name, reason)),
             _ => {
                 let text = format!("host {name} is down: the test killed it");
-                Err(Trouble::new(Reason::HostDown, text)
-                    .fix(format!("start it again first: {name}.restart()"))
-                    .into())
+                Err(Trouble::new(Reason::HostDown, text).fix(format!("restart {name} first")).into())
             }
         })
+    }
+
+    /// Says so when the test itself paused all of `hosts`, and nothing on them could go on.
+    pub(crate) fn unless_paused(&self, hosts: &[HostName], trouble: Trouble) -> Trouble {
+        if hosts.is_empty() || !hosts.iter().all(|host| self.is_paused(host)) {
+            return trouble;
+        }
+        let are = if hosts.len() == 1 { "is" } else { "are" };
+        let names = excerpt::names(hosts);
+        trouble.because(format!("{names} {are} paused")).fix(format!("resume {names} first"))
+    }
+
+    /// Whether the test itself paused it.
+    pub(crate) fn is_paused(&self, host: &HostName) -> bool {
+        self.with_host(host, |host| host.power == Power::Paused)
     }
 
     /// Why a process on this host was lost.
@@ -271,6 +286,7 @@ impl Core {
             link: None,
             scope: Scope::new(format!("host {}", info.name)),
             processes: HashMap::new(),
+            piped: HashSet::new(),
             changed: watch::Sender::new(()),
         });
     }
@@ -292,6 +308,9 @@ impl Core {
             host.changed.send_replace(());
             (host.address.clone(), host.address6.clone())
         });
+        if made.generation <= 1 {
+            self.record_environment(std::slice::from_ref(&info.name));
+        }
         self.recorder.event(Event::HostReady {
             host: info.name.clone(),
             role: info.role.clone(),
@@ -366,6 +385,21 @@ impl Core {
         })
     }
 
+    /// A process runs without a terminal.
+    pub(crate) fn piped(&self, process: &ProcessName) {
+        self.with_host(process.host(), |host| host.piped.insert(process.clone()));
+    }
+
+    /// A process runs no more.
+    pub(crate) fn ended(&self, process: &ProcessName) {
+        self.with_host(process.host(), |host| host.piped.remove(process));
+    }
+
+    /// Whether a process in `scope` runs without a terminal: many programs then hold back what they write.
+    pub(crate) fn is_any_piped(&self, scope: &WaitScope) -> bool {
+        self.lock().hosts.iter().flat_map(|host| &host.piped).any(|process| scope.covers(process))
+    }
+
     // ── variables and environment ──
 
     pub(crate) fn set_variable(&self, name: &str, value: &str) {
@@ -381,10 +415,12 @@ impl Core {
         if let Some(scope) = self.lock().scopes.last_mut() {
             change(scope);
         }
+        self.record_environment(&self.names());
     }
 
     pub(crate) fn change_host_scope(&self, host: &HostName, change: impl FnOnce(&mut Scope)) {
         self.with_host(host, |host| change(&mut host.scope));
+        self.record_environment(std::slice::from_ref(host));
     }
 
     pub(crate) fn push_scope(&self, scope: Scope) {
@@ -395,6 +431,18 @@ impl Core {
         let mut state = self.lock();
         if state.scopes.len() > 1 {
             state.scopes.pop();
+        }
+        drop(state);
+        self.record_environment(&self.names());
+    }
+
+    /// Writes down what processes of these hosts see, for whoever enters them. What the user's shell passed is the user's.
+    fn record_environment(&self, hosts: &[HostName]) {
+        for host in hosts {
+            let variables = self.environment(host, &Scope::new("command"));
+            let variables = variables.into_iter().map(|(name, value, _)| (name, value));
+            let variables = variables.filter(|(name, _)| !self.settings.pass.contains_key(name)).collect();
+            let _only_for_those_who_enter = self.recorder.dir().write_environment(host, &variables);
         }
     }
 
@@ -481,7 +529,7 @@ fn first_free(path: &Path, mut is_free: impl FnMut(&Path) -> bool) -> PathBuf {
 
 pub(crate) fn lost(name: &HostName, reason: &str) -> Error {
     Trouble::new(Reason::HostLost, format!("host {name} was lost: {reason}"))
-        .guess(format!("{name}.restart() brings it back, if its loss is part of the test"))
+        .guess(format!("restart {name}, if its loss is part of the test"))
         .into()
 }
 

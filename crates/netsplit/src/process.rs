@@ -24,11 +24,18 @@ use tokio::sync::watch;
 use crate::core::Core;
 use crate::error::{Error, Result};
 use crate::place;
-use crate::recorder::Scope;
+use crate::recorder::{Scope, Seen};
 use crate::wait::{Never, Wait};
 use stdin::Stdin;
 
 pub use start::{Exit, Output, Run, Start};
+
+/// How many lines of each stream messages show, counted from its end.
+const LAST_SHOWN: usize = 5;
+/// How many lines of the ends of both streams.
+const SHOWN_MAX: usize = 8;
+/// How many lines of stderr, counted from its begin.
+const FIRST_SHOWN: usize = 2;
 
 pub(crate) type BoxFuture<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 
@@ -277,20 +284,46 @@ impl Process {
     }
 
     fn still_running(&self, limit: Duration) -> Error {
-        let text =
-            format!("`{}` on {} was still running after {}", self.shared.shown, self.host(), Wanted(limit));
-        self.with_tails(Trouble::new(Reason::CommandTimedOut, text)).into()
+        let how = match *self.shared.progress.borrow() {
+            Progress::Starting => "had not started within",
+            _ => "was still running after",
+        };
+        let text = format!("`{}` on {} {how} {}", self.shared.shown, self.host(), Wanted(limit));
+        let trouble = self.with_tails(Trouble::new(Reason::CommandTimedOut, text));
+        self.shared.core.unless_paused(std::slice::from_ref(self.host()), trouble).into()
     }
 
-    /// Adds the last lines of both streams.
+    /// Ends it as soon as its host can, for nobody waits for it any more.
+    async fn give_up(&self) {
+        self.shared.cancelled.store(true, Ordering::Relaxed);
+        let _gone = self.command(Command::End(true)).await;
+    }
+
+    /// Adds the last lines of both streams, and the first ones of a long stderr: there the cause often stands.
     pub(crate) fn with_tails(&self, trouble: Trouble) -> Trouble {
-        let lines = self.shared.core.recorder.last_lines(&Scope::Process(self.name().clone()), 5);
-        // What it complained of is the likelier cause.
+        let recorder = &self.shared.core.recorder;
+        let lines = recorder.last_lines(&Scope::Process(self.name().clone()), LAST_SHOWN);
         let (stderr, stdout): (Vec<_>, Vec<_>) =
             lines.into_iter().partition(|line| line.stream == Stream::Stderr);
-        stderr.into_iter().chain(stdout).take(8).fold(trouble, |trouble, line| {
-            trouble.saw(format!("{:>9}  {}  {}", netsplit_model::units::At(line.at), line.stream, line.text))
-        })
+        let mut shown = match stderr.first() {
+            Some(last) => self.first_before(last.start),
+            None => Vec::new(),
+        };
+        shown.extend(stderr.iter().chain(&stdout).map(Seen::shown).take(SHOWN_MAX));
+        shown.into_iter().fold(trouble, Trouble::saw)
+    }
+
+    /// The first lines of stderr, of those that begin before `end`, and the way to all.
+    fn first_before(&self, end: u64) -> Vec<String> {
+        let recorder = &self.shared.core.recorder;
+        let first = recorder.first_lines(self.name(), Stream::Stderr, FIRST_SHOWN + 1);
+        let before: Vec<_> = first.iter().filter(|line| line.start < end).collect();
+        let mut shown: Vec<_> = before.iter().take(FIRST_SHOWN).map(|line| line.shown()).collect();
+        if before.len() > FIRST_SHOWN {
+            let (run, host, name) = (&self.shared.core.run, self.host(), self.name().name());
+            shown.push(format!("{:>9}  all of it: netsplit logs {run} {host}/{name}", "…"));
+        }
+        shown
     }
 
     /// The error for a process that ended as `outcome`, which `exit` does not allow.
@@ -318,7 +351,7 @@ impl Process {
                     Reason::CommandTimedOut,
                     format!("`{shown}` on {host} {outcome} and was ended"),
                 );
-                self.with_tails(trouble).guess("`.within(…)` gives it longer")
+                self.with_tails(trouble).guess("a longer `within`")
             }
             Outcome::AgentLost { reason } if reason.contains("killed by the test") => {
                 Trouble::new(Reason::HostDown, format!("`{shown}` on {host} was lost: {reason}"))

@@ -5,6 +5,7 @@
 //! that is killed leaves all up to that moment.
 
 mod lines;
+mod seen;
 mod streams;
 mod watch;
 
@@ -18,6 +19,7 @@ use netsplit_model::{Event, HostName, ProcessName, Record, Stream};
 use netsplit_report::RunDir;
 use tokio::sync::Notify;
 
+pub(crate) use seen::Seen;
 use streams::StreamLog;
 pub(crate) use watch::{Found, Scope, Since, WatchEnd, WatchSpec};
 
@@ -153,40 +155,6 @@ impl Recorder {
     pub(crate) fn broken(&self) -> Option<String> {
         self.lock().broken.clone()
     }
-
-    /// The last lines of each stream in `scope`, the newest stream first.
-    pub(crate) fn last_lines(&self, scope: &Scope, each: usize) -> Vec<LastLine> {
-        let (dir, mut streams) = {
-            let inner = self.lock();
-            let wanted = inner.streams.iter().filter(|((process, _), _)| scope.covers(process));
-            let streams: Vec<_> = wanted
-                .filter(|(_, log)| log.length() > 0)
-                .map(|((process, stream), log)| (log.last_at(), process.clone(), *stream))
-                .collect();
-            (inner.dir.clone(), streams)
-        };
-        streams.sort_by_key(|(last_at, ..)| std::cmp::Reverse(*last_at));
-        let lines = streams.into_iter().flat_map(|(at, process, stream)| {
-            let lines = netsplit_report::last_lines(&dir.stream(&process, stream), each).unwrap_or_default();
-            lines.into_iter().map(move |text| LastLine {
-                at: Duration::from_nanos(at),
-                process: process.clone(),
-                stream,
-                text,
-            })
-        });
-        lines.collect()
-    }
-}
-
-/// One of the last lines of a stream.
-#[derive(Clone, Debug)]
-pub(crate) struct LastLine {
-    /// When its stream was last written to.
-    pub(crate) at: Duration,
-    pub(crate) process: ProcessName,
-    pub(crate) stream: Stream,
-    pub(crate) text: String,
 }
 
 impl Inner {

@@ -11,7 +11,7 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use netsplit_model::{Reason, Trouble, units};
+use netsplit_model::{Capability, Reason, Trouble, nearest, units};
 
 pub use keys::{KEYS, Key};
 use layers::Layers;
@@ -100,6 +100,8 @@ pub struct Settings {
     pub junit: Option<PathBuf>,
     /// Every key with its value as text and where that comes from.
     pub shown: Vec<(&'static str, String, Origin)>,
+    /// What looks wrong and keeps nothing from running.
+    pub warnings: Vec<Trouble>,
 }
 
 impl Settings {
@@ -137,7 +139,7 @@ impl Settings {
         let pass = read.list("pass");
         let settings = Self {
             provider: read.optional("provider", |text| Ok(text.to_owned())),
-            require: read.list("require"),
+            require: read.require(),
             tests: read.list("tests").into_iter().map(PathBuf::from).collect(),
             pass: pass
                 .iter()
@@ -153,6 +155,7 @@ impl Settings {
             dir: layers.dir(),
             junit: read.optional("junit", |text| Ok(PathBuf::from(text))),
             shown: layers.shown(),
+            warnings: layers.warnings().to_vec(),
         };
         if read.troubles.is_empty() { Ok(settings) } else { Err(read.troubles) }
     }
@@ -210,6 +213,25 @@ impl Reader<'_> {
     fn list(&self, key: &str) -> Vec<String> {
         let text = self.layers.get(key).map_or("", |(text, _)| text);
         text.split(',').map(str::trim).filter(|item| !item.is_empty()).map(str::to_owned).collect()
+    }
+}
+
+impl Reader<'_> {
+    /// A word that nobody can have would require nothing.
+    fn require(&mut self) -> Vec<String> {
+        let all = self.list("require");
+        let mut known = netsplit_provider::names().to_vec();
+        known.extend(Capability::ALL.iter().map(|capability| capability.as_str()));
+        let Some(unknown) = all.iter().find(|word| !known.contains(&word.as_str())) else { return all };
+        let text = format!("no provider or capability `{unknown}`");
+        let trouble = match nearest(unknown, known.iter().copied()) {
+            Some(near) => Trouble::new(Reason::BadSetting, format!("{text}; did you mean `{near}`?")),
+            None => Trouble::new(Reason::BadSetting, text).saw(format!("there is: {}", known.join(" "))),
+        };
+        let said = self.layers.get("require");
+        let because = said.map(|(text, origin)| format!("{} is `{text}`", origin.names("require")));
+        self.troubles.push(trouble.because(because.unwrap_or_default()));
+        all
     }
 }
 

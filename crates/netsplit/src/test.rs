@@ -167,7 +167,7 @@ where
         repeat: repeat(spec, mode, &name),
         scenario: Default::default(),
     };
-    let limit = settings.deadlines.test;
+    let (limit, warnings) = (settings.deadlines.test, settings.warnings.clone());
     let mut run = Run::begin(settings, run_spec).map_err(|error| show_all(spec, &[error.into()]))?;
     if let Some(reason) = skip {
         let verdict = reason.verdict();
@@ -175,7 +175,11 @@ where
         return conclude(spec, &finished);
     }
     let mut panic = None;
-    let ended = match make_hosts(spec, &mut run).await {
+    let made = make_hosts(spec, &mut run).await;
+    if let Ok(bed) = &made {
+        warnings.into_iter().for_each(|warning| bed.warn(warning));
+    }
+    let ended = match made {
         Err(error) => Err(error.into()),
         Ok(bed) => match guarded(limit, body(bed)).await {
             Body::Returned(Ok(())) => Ok(()),

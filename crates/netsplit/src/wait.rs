@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use netsplit_model::{
-    Event, HostName, Outcome, Place, ProcessName, Reason, Stream, Trouble,
+    Event, HostName, Outcome, Place, ProcessName, Reason, Stream, Trouble, excerpt,
     units::{At, Wanted},
 };
 use regex::bytes::{Captures, Regex, RegexBuilder};
@@ -301,7 +301,7 @@ impl Wait {
         searched: u64,
     ) -> Error {
         let names = self.scope.names(&self.core.names());
-        let on = if names.is_empty() { "no host".to_owned() } else { names.join(", ") };
+        let on = if names.is_empty() { "no host".to_owned() } else { excerpt::names(&names) };
         let from = match because {
             Some((Duration::ZERO, _)) => "looked from the begin of the run".to_owned(),
             Some((instant, what)) => format!("looked from {}, when {what}", At(instant)),
@@ -325,7 +325,19 @@ impl Wait {
                 "no line was left open"
             });
         }
-        trouble.into()
+        if lines.is_empty() && self.core.is_any_piped(&self.scope) {
+            trouble = trouble.guess("a `pty`: programs often hold back output that is not for a terminal");
+        }
+        self.core.unless_paused(&self.hosts(), trouble).into()
+    }
+
+    /// The hosts that it looks at.
+    fn hosts(&self) -> Vec<HostName> {
+        match &self.scope {
+            Scope::All => self.core.names(),
+            Scope::Hosts(hosts) => hosts.iter().cloned().collect(),
+            Scope::Process(process) => vec![process.host().clone()],
+        }
     }
 }
 

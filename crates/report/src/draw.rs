@@ -94,12 +94,12 @@ fn rest(trouble: &Trouble, paint: Paint, out: &mut String) {
     }
     for (label, text) in [("wanted", &trouble.wanted), ("said", &trouble.said)] {
         if let Some(text) = text {
-            let _ = writeln!(out, "{label:<8} {}", text.replace('\n', "\n         "));
+            let _ = writeln!(out, "{label:<8} {}", indented(text));
         }
     }
     for (index, line) in trouble.saw.iter().enumerate() {
         let label = if index == 0 { "saw" } else { "" };
-        let _ = writeln!(out, "{label:<8} {}", line.replace('\n', "\n         "));
+        let _ = writeln!(out, "{label:<8} {}", indented(line));
     }
     for help in &trouble.help {
         let text = help.to_string();
@@ -117,6 +117,11 @@ fn rest(trouble: &Trouble, paint: Paint, out: &mut String) {
 /// What a terminal would obey is shown as a mark, so that every character of a line takes one column.
 fn visible(c: char) -> char {
     if c.is_control() && c != '\t' { '·' } else { c }
+}
+
+/// Lines that stand under one another behind a label.
+fn indented(text: &str) -> String {
+    text.split('\n').map(clean).collect::<Vec<_>>().join("\n         ")
 }
 
 fn clean(text: &str) -> String {

@@ -110,7 +110,7 @@ fn tails(dir: &RunDir) -> String {
             let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
             text.push_str(&format!("── {host}/{name}\n"));
             for line in last_lines(&path, LINES).unwrap_or_default() {
-                text.push_str(&line);
+                text.push_str(&line.text);
                 text.push('\n');
             }
         }

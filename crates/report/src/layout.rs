@@ -108,6 +108,27 @@ impl RunDir {
         self.host(host).join("files")
     }
 
+    /// What processes of a host see in their environment: whoever enters it sees the same.
+    pub fn environment(&self, host: &HostName) -> PathBuf {
+        self.host(host).join("environment.json")
+    }
+
+    /// Writes what processes of a host see, but for what is called like a secret.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub fn write_environment(&self, host: &HostName, variables: &BTreeMap<String, String>) -> io::Result<()> {
+        let open: BTreeMap<_, _> = variables.iter().filter(|(name, _)| !is_secret(name)).collect();
+        fs::create_dir_all(self.host(host))?;
+        fs::write(self.environment(host), serde_json::to_vec_pretty(&open)?)
+    }
+
+    /// Reads what processes of a host see; nothing when nobody wrote it.
+    pub fn read_environment(&self, host: &HostName) -> BTreeMap<String, String> {
+        let text = fs::read(self.environment(host)).unwrap_or_default();
+        serde_json::from_slice(&text).unwrap_or_default()
+    }
+
     /// The bytes of one stream of one process; absent when it wrote none.
     pub fn stream(&self, process: &ProcessName, stream: Stream) -> PathBuf {
         self.host(process.host()).join(format!("{}.{stream}", process.file_stem()))
@@ -143,4 +164,10 @@ impl RunDir {
         let lines = text[..whole].split_inclusive(|byte| *byte == b'\n');
         Ok(lines.filter_map(|line| serde_json::from_slice(line).ok()).collect())
     }
+}
+
+/// Whether a variable's value stays out of every file.
+fn is_secret(name: &str) -> bool {
+    let name = name.to_uppercase();
+    ["TOKEN", "SECRET", "PASSWORD"].iter().any(|word| name.contains(word)) || name.ends_with("_KEY")
 }

@@ -16,5 +16,5 @@ mod tail;
 pub use crate::{
     layout::{RunDir, RunFile},
     runs::{Run, Runs, State, state},
-    tail::{Merger, clean, last_lines},
+    tail::{Line, Merger, clean, first_lines, last_lines},
 };

@@ -1,4 +1,4 @@
-//! The ends of streams, and streams of many processes as one.
+//! The beginnings and ends of streams, and streams of many processes as one.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -10,27 +10,59 @@ use netsplit_model::{Event, ProcessName, Record, Stream};
 
 use crate::layout::RunDir;
 
-/// Bytes looked at for the last lines.
+/// Bytes looked at for the first or last lines.
 const LOOK_MAX: u64 = 64 << 10;
 /// Characters of a line that are shown.
 const LINE_MAX: usize = 300;
 
-/// The last `count` lines of a stream that are not empty, shortened; bytes that are no UTF-8 are replaced, control
-/// characters escaped.
+/// A line of a stream as messages show it: shortened; bytes that are no UTF-8 are replaced, control characters escaped.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Line {
+    /// Where it begins in its stream.
+    pub start: u64,
+    /// Where the byte stands that ended it, or the last one of the stream.
+    pub end: u64,
+    /// What it says.
+    pub text: String,
+}
+
+/// The last `count` lines of a stream that are not empty.
 ///
 /// # Errors
 /// When the file cannot be read.
-pub fn last_lines(path: &Path, count: usize) -> io::Result<Vec<String>> {
+pub fn last_lines(path: &Path, count: usize) -> io::Result<Vec<Line>> {
     let mut file = File::open(path)?;
-    let length = file.metadata()?.len();
-    let from = length.saturating_sub(LOOK_MAX);
+    let from = file.metadata()?.len().saturating_sub(LOOK_MAX);
     file.seek(SeekFrom::Start(from))?;
     let mut bytes = Vec::new();
     file.read_to_end(&mut bytes)?;
-    let text = String::from_utf8_lossy(&bytes);
-    let lines: Vec<_> =
-        text.lines().rev().filter(|line| !line.trim().is_empty()).take(count).map(clean).collect();
-    Ok(lines.into_iter().rev().collect())
+    let mut lines = lines(from, &bytes);
+    lines.drain(..lines.len().saturating_sub(count));
+    Ok(lines)
+}
+
+/// The first `count` lines of a stream that are not empty.
+///
+/// # Errors
+/// When the file cannot be read.
+pub fn first_lines(path: &Path, count: usize) -> io::Result<Vec<Line>> {
+    let mut bytes = Vec::new();
+    File::open(path)?.take(LOOK_MAX).read_to_end(&mut bytes)?;
+    let mut lines = lines(0, &bytes);
+    lines.truncate(count);
+    Ok(lines)
+}
+
+/// The lines of `bytes` that are not empty; these begin at `from` of their stream.
+fn lines(from: u64, bytes: &[u8]) -> Vec<Line> {
+    let mut start = from;
+    let all = bytes.split_inclusive(|byte| *byte == b'\n').map(|line| {
+        let begin = start;
+        start += line.len() as u64;
+        let text = clean(String::from_utf8_lossy(line).trim_end_matches('\n'));
+        Line { start: begin, end: start - 1, text }
+    });
+    all.filter(|line| !line.text.trim().is_empty()).collect()
 }
 
 /// A line as a terminal may show it: no control characters, not endless.
@@ -123,7 +155,11 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("x");
         std::fs::write(&path, b"one\n\ntwo \xff\n\x1b[31mred\tx\r\n").unwrap();
-        assert_eq!(last_lines(&path, 2).unwrap(), ["two \u{fffd}", "\\u{1b}[31mred    x"]);
-        assert_eq!(last_lines(&path, 9).unwrap().len(), 3);
+        let line = |start, end, text: &str| Line { start, end, text: text.to_owned() };
+        let [one, two, red] =
+            [line(0, 3, "one"), line(5, 10, "two \u{fffd}"), line(11, 22, "\\u{1b}[31mred    x")];
+        assert_eq!(last_lines(&path, 2).unwrap(), [two.clone(), red.clone()]);
+        assert_eq!(last_lines(&path, 9).unwrap(), [one.clone(), two.clone(), red]);
+        assert_eq!(first_lines(&path, 2).unwrap(), [one, two]);
     }
 }

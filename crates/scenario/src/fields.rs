@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use netsplit_model::{Capability, Reason, Trouble, nearest, units};
 
+use crate::Limit;
 use crate::grammar::{self, Key, Kind, Shape, Unspoken};
 use crate::ledger::Ledger;
 use crate::names::list;
@@ -80,6 +81,12 @@ impl<'t> Fields<'t> {
     pub(crate) fn duration(&self, ledger: &mut Ledger, word: &str) -> Option<Duration> {
         let (key, entry) = self.get(word)?;
         duration(ledger, &entry.node, key)
+    }
+
+    pub(crate) fn limit(&self, ledger: &mut Ledger, word: &str) -> Option<Limit> {
+        let time = self.duration(ledger, word)?;
+        let place = ledger.place(self.peek(word)?.key.span);
+        Some(Limit { time, place })
     }
 
     pub(crate) fn size(&self, ledger: &mut Ledger, word: &str) -> Option<u64> {

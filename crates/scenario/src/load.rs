@@ -21,8 +21,8 @@ use crate::read::tables::{self, Named, Part, Tables};
 use crate::source::Span;
 use crate::toml::{self, Value};
 use crate::{
-    Build, Content, Deadlines, Env, File, FileTemplate, Loaded, Mistakes, Pattern, Scenario, Sources, Text,
-    Variable,
+    Build, Content, Deadlines, Env, File, FileTemplate, Limit, Loaded, Mistakes, Pattern, Scenario, Sources,
+    Text, Variable,
 };
 
 /// What the command line changes: `-s KEY=VALUE` and `-n ROLE=N`.
@@ -179,7 +179,7 @@ struct Loader<'t> {
 struct Head {
     about: Option<String>,
     tags: Vec<String>,
-    within: Option<std::time::Duration>,
+    within: Option<Limit>,
     needs: Vec<(netsplit_model::Capability, Span)>,
     deadlines: Deadlines,
 }
@@ -259,7 +259,7 @@ impl<'t> Loader<'t> {
         let fields = Fields::open(ledger, &part.root, &TOP, part.span.point());
         let about = fields.text(ledger, "about").map(|text| text.value.clone());
         let tags = fields.texts(ledger, "tags").into_iter().map(|text| text.value.clone()).collect();
-        let within = fields.duration(ledger, "within");
+        let within = fields.limit(ledger, "within");
         let needs = fields.capabilities(ledger, "needs", false);
         if let Some(version) = fields.text(ledger, "netsplit") {
             files::version(ledger, version);

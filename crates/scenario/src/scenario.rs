@@ -23,7 +23,7 @@ pub struct Scenario {
     /// Words to choose it by.
     pub tags: Vec<String>,
     /// Deadline of the whole.
-    pub within: Option<Duration>,
+    pub within: Option<Limit>,
     /// Who takes part, in the order written.
     pub roles: Vec<Role>,
     /// Environment of all processes.
@@ -154,7 +154,7 @@ pub struct Test {
     /// What its `needs` says, and its steps show.
     pub needs: Vec<Need>,
     /// Its deadline; else `deadlines.test`.
-    pub within: Option<Duration>,
+    pub within: Option<Limit>,
     /// Environment of its processes.
     pub env: Env,
     /// How many times it runs.
@@ -162,6 +162,15 @@ pub struct Test {
     /// The later tests run although it failed.
     pub keep_going: bool,
     /// Its `name`.
+    pub place: Place,
+}
+
+/// A deadline.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Limit {
+    /// Before it is scaled.
+    pub time: Duration,
+    /// Its `within`.
     pub place: Place,
 }
 

@@ -557,6 +557,11 @@ impl Pattern {
         &self.text
     }
 
+    /// The names it asks for.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.template.names().map(|(name, _)| name)
+    }
+
     /// The regular expression with every name replaced by what `lookup` says, taken literally. `^` and `$` are the begin
     /// and the end of a line.
     ///

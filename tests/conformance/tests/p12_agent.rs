@@ -48,7 +48,7 @@ async fn a_killed_agent_loses_its_commands_and_nothing_else(bed: Testbed) -> net
     assert!(bed.now() - killed < secs(10), "a second is promised");
     let lost = error_of(a.run("true").await);
     assert_eq!((lost.name(), lost.verdict()), (Reason::HostLost, Verdict::Infra), "{lost}");
-    assert!(lost.to_string().contains("try: a.restart() brings it back"), "{lost}");
+    assert!(lost.to_string().contains("try: restart a, if its loss is part of the test"), "{lost}");
     fails(process.wait_for("more").await, Reason::HostLost);
 
     let is_gone = || children.and_then(census::process).is_none();

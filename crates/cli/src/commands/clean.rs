@@ -5,6 +5,7 @@ use std::io::ErrorKind;
 use std::process::ExitCode;
 use std::time::SystemTime;
 
+use netsplit_model::units::count;
 use netsplit_provider::namespace;
 use netsplit_report::{Run, Runs, State, screen};
 
@@ -48,7 +49,9 @@ pub(crate) fn run(args: &CleanArgs, output: Output) -> anyhow::Result<ExitCode> 
         }
     }
     if !args.dry_run {
-        output.err(format!("{} testbeds ended, {} runs removed", kept.len(), beyond.len()));
+        output.err(format!("{} ended, {} removed", count(kept.len(), "testbed"), count(beyond.len(), "run")));
+    } else if kept.is_empty() && beyond.is_empty() {
+        output.err("nothing to clean: no testbed is kept, no run is beyond the limits");
     }
     Ok(if is_clean { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }

@@ -1,5 +1,6 @@
 //! `netsplit enter`: a shell, or a command, inside a host of a testbed that lives.
 
+use std::collections::BTreeMap;
 use std::io::IsTerminal;
 use std::os::fd::OwnedFd;
 use std::path::Path;
@@ -8,6 +9,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use netsplit::HostName;
+use netsplit::settings::Settings;
 use netsplit_link::{Channel, Config, Link, Priority, Received, SessionId};
 use netsplit_model::{Outcome, Reason, Trouble};
 use netsplit_provider::{Bed, namespace};
@@ -23,7 +25,7 @@ use rustix::termios::{OptionalActions, Termios, tcgetattr, tcgetwinsize, tcsetat
 use tokio::io::AsyncWriteExt;
 use tokio::sync::mpsc;
 
-use super::{find_run, runtime, settings};
+use super::{find_names, hosts, listed, runtime, settings, unknown_host};
 use crate::args::EnterArgs;
 use crate::interrupt::Interrupt;
 use crate::output::Output;
@@ -35,14 +37,9 @@ const GRACE_MS: u64 = 2000;
 
 pub(crate) fn run(args: &EnterArgs, output: Output) -> anyhow::Result<ExitCode> {
     let settings = settings(&[], output)?;
-    let (run, host) = match &args.words[..] {
-        [host] => ("last", host),
-        [run, host, ..] => (run.as_str(), host),
-        [] => ("last", &String::new()),
-    };
-    let run = find_run(&settings, run)?;
+    let (run, names) = find_names(&settings, args.run.iter().chain(&args.host))?;
     check_alive(&run)?;
-    let host = find_host(&run, host)?;
+    let host = find_host(&run, names.first().map(String::as_str))?;
     let code = runtime()?.block_on(async {
         // Who is ended gives the terminal back.
         let interrupt = Interrupt::listen()?;
@@ -63,25 +60,19 @@ fn check_alive(run: &Run) -> anyhow::Result<()> {
     Err(Trouble::new(Reason::NoSuchRun, text).fix(format!("{file} --keep always")).into())
 }
 
-fn find_host(run: &Run, name: &str) -> anyhow::Result<HostName> {
-    let records = run.dir.read_events()?;
-    let known: Vec<_> = records
-        .iter()
-        .filter_map(|record| match &record.event {
-            netsplit_model::Event::HostReady { host, .. } => Some(host.clone()),
-            _ => None,
-        })
-        .collect();
-    if let Some(host) = known.iter().find(|host| host.as_str() == name) {
-        return Ok(host.clone());
-    }
-    let near = netsplit_model::nearest(name, known.iter().map(HostName::as_str));
-    let hint = near.map(|near| format!("; did you mean `{near}`?")).unwrap_or_default();
-    let mut names: Vec<_> = known.iter().map(ToString::to_string).collect();
-    names.sort();
-    names.dedup();
-    let text = format!("no host `{name}` in run {}{hint}", run.id);
-    Err(Trouble::new(Reason::UnknownHost, text).saw(format!("hosts: {}", names.join(" "))).into())
+/// The host of this name, or of a process of this name; the only one when none is said.
+fn find_host(run: &Run, name: Option<&str>) -> anyhow::Result<HostName> {
+    let known = hosts(run);
+    let Some(name) = name else {
+        let [only] = &known[..] else {
+            let text = format!("which host of run {}?", run.id);
+            return Err(Trouble::new(Reason::UnknownHost, text).saw(listed(&known)).into());
+        };
+        return Ok(only.clone());
+    };
+    let host = name.split('/').next().unwrap_or(name);
+    let found = known.into_iter().find(|known| known.as_str() == host);
+    found.ok_or_else(|| unknown_host(run, "host", name).into())
 }
 
 /// Says that a run stopped as asked, and opens a shell there if there is a terminal.
@@ -118,7 +109,10 @@ async fn enter(dir: &Path, host: &HostName, command: &[String]) -> anyhow::Resul
     );
     link.connected().await?;
     let terminal = Terminal::take();
-    let channel = start(&link, host, command, terminal.as_ref()).await?;
+    let cwd = std::env::current_dir().unwrap_or_default();
+    let mut environment = Settings::load(&cwd, &[]).map(|settings| settings.pass).unwrap_or_default();
+    environment.extend(RunDir::new(dir).read_environment(host));
+    let channel = start(&link, host, command, environment, terminal.as_ref()).await?;
     let outcome = carry(channel, terminal.is_some()).await?;
     drop(terminal);
     match &outcome {
@@ -145,6 +139,7 @@ async fn start(
     link: &Link,
     host: &HostName,
     command: &[String],
+    mut environment: BTreeMap<String, String>,
     terminal: Option<&Terminal>,
 ) -> anyhow::Result<Channel> {
     let argv = if command.is_empty() {
@@ -152,10 +147,10 @@ async fn start(
     } else {
         command.to_vec()
     };
-    let mut env = vec![variable("NETSPLIT_HOST", host.as_str()), variable("PS1", "\\h:\\w\\$ ")];
-    if let Some(term) = netsplit::settings::terminal_kind() {
-        env.push(variable("TERM", &term));
-    }
+    environment.insert("NETSPLIT_HOST".into(), host.to_string());
+    environment.insert("PS1".into(), "\\h:\\w\\$ ".into());
+    environment.extend(netsplit::settings::terminal_kind().map(|kind| ("TERM".into(), kind)));
+    let env = environment.into_iter().map(|(name, value)| Variable { name, value }).collect();
     let start = Start {
         process: format!("enter-{}.{host}", std::process::id()),
         argv,
@@ -170,10 +165,6 @@ async fn start(
     channel.receiver.widen();
     channel.sender.send_message(&Request::from(Body::Start(start))).await?;
     Ok(channel)
-}
-
-fn variable(name: &str, value: &str) -> Variable {
-    Variable { name: name.to_owned(), value: value.to_owned() }
 }
 
 fn size() -> Pty {

@@ -2,6 +2,7 @@
 
 use std::process::ExitCode;
 
+use netsplit_model::units::count;
 use netsplit_scenario::{Level, Linted, Need, lint};
 use serde_json::json;
 
@@ -42,7 +43,7 @@ fn show(name: &str, linted: Result<Linted, netsplit_scenario::Mistakes>, output:
             let (cases, hosts) = (loaded.scenario.cases().len(), loaded.scenario.hosts().count());
             let needs = if needs.is_empty() { "nothing".to_owned() } else { needs.join(", ") };
             let cases = if cases == 1 { String::new() } else { format!("{cases} cases · ") };
-            output.out(format!("{name}: no mistake · {cases}{hosts} hosts · needs {needs}"));
+            output.out(format!("{name}: no mistake · {cases}{} · needs {needs}", count(hosts, "host")));
         }
         Ok(Linted::Part { warnings, sources }) => {
             for warning in &warnings {

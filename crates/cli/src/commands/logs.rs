@@ -6,13 +6,13 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use netsplit_model::units::{self, At};
-use netsplit_model::{Event, ProcessName, Reason, Record, Stream, Trouble};
+use netsplit_model::{ProcessName, Reason, Record, Stream, Trouble};
 use netsplit_report::screen::shown_path;
 use netsplit_report::{Merger, Run, State, clean};
 use regex::Regex;
 use serde_json::json;
 
-use super::{find_run, settings};
+use super::{find_names, has, is_named, settings, unknown_host};
 use crate::args::LogsArgs;
 use crate::output::Output;
 
@@ -31,46 +31,25 @@ struct Filter {
 
 pub(crate) fn run(args: &LogsArgs, output: Output) -> anyhow::Result<ExitCode> {
     let settings = settings(&[], output)?;
-    let (run, names) = match args.words.split_first() {
-        None => (find_run(&settings, "last")?, Vec::new()),
-        // `netsplit logs a` means host a of the last run.
-        Some((first, rest)) => match find_run(&settings, first) {
-            Ok(run) => (run, rest.to_vec()),
-            Err(error) => match find_run(&settings, "last") {
-                Ok(run) if has(&run, first) => (run, args.words.clone()),
-                _ => return Err(error),
-            },
-        },
-    };
+    let (run, names) = find_names(&settings, args.run.iter().chain(&args.hosts))?;
     for name in &names {
         if !has(&run, name) {
-            let text = format!("no host or process `{name}` in run {}", run.id);
-            return Err(Trouble::new(Reason::UnknownHost, text).into());
+            return Err(unknown_host(&run, "host or process", name).into());
         }
     }
     let grep = args.grep.as_deref().map(Regex::new).transpose();
     let grep = grep.map_err(|error| {
-        Trouble::new(Reason::BadRegex, format!("--grep is no regular expression: {error}"))
+        let text = format!("--grep is no regular expression: {}", why(&error.to_string()));
+        Trouble::new(Reason::BadRegex, text)
     })?;
     let filter = Filter { names, since: since(args.since.as_deref(), &run)?, grep, json: args.json, output };
     follow(&run, args.follow, &filter)?;
     Ok(ExitCode::SUCCESS)
 }
 
-/// Whether a run has a host or a process of this name.
-fn has(run: &Run, name: &str) -> bool {
-    let records = run.dir.read_events().unwrap_or_default();
-    records.iter().any(|record| match &record.event {
-        Event::HostReady { host, .. } => host.as_str() == name,
-        Event::ProcessStarted { process, .. } => is_named(process, name),
-        _ => false,
-    })
-}
-
-fn is_named(process: &ProcessName, name: &str) -> bool {
-    process.host().as_str() == name
-        || process.to_string() == name
-        || format!("{}/{}", process.host(), process.name()) == name
+/// The reason, which is the last of the lines that draw a mistake in a regular expression.
+fn why(error: &str) -> &str {
+    error.lines().last().unwrap_or_default().trim_start_matches("error: ")
 }
 
 /// `2s` since the begin, `-2s` before the end.

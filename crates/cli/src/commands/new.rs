@@ -5,6 +5,7 @@ use std::io::Write;
 use std::process::ExitCode;
 
 use anyhow::Context;
+use netsplit_model::units::count;
 use netsplit_model::{Reason, Trouble};
 use netsplit_scenario::{Overrides, Scenario, new_scenario};
 
@@ -37,14 +38,11 @@ pub(crate) fn run(args: &NewArgs, output: Output) -> anyhow::Result<ExitCode> {
         loaded.scenario.cases().iter().flat_map(|case| &case.tests).map(|test| test.steps.len()).sum();
     let todo = text.matches("TODO").count();
     output.out(format!(
-        "wrote {name}   {}, {} steps; {todo} lines say TODO",
-        plural(args.hosts.max(1), "host"),
-        steps
+        "wrote {name}   {}, {}; {} TODO",
+        count(args.hosts.max(1), "host"),
+        count(steps, "step"),
+        if todo == 1 { "1 line says".to_owned() } else { format!("{todo} lines say") },
     ));
     output.err(format!("next: netsplit run {name}"));
     Ok(ExitCode::SUCCESS)
-}
-
-fn plural(count: usize, what: &str) -> String {
-    if count == 1 { format!("1 {what}") } else { format!("{count} {what}s") }
 }

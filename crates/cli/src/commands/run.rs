@@ -12,7 +12,7 @@ use anyhow::Context;
 use netsplit::Verdict;
 use netsplit::run::Finished;
 use netsplit::settings::Settings;
-use netsplit_model::units::Measured;
+use netsplit_model::units::{Measured, count};
 use netsplit_model::{Reason, Trouble, VerdictFile, words};
 use netsplit_provider::Provider;
 use netsplit_report::{RunDir, junit, screen};
@@ -40,7 +40,8 @@ struct Job {
     case: usize,
     provider: Arc<dyn Provider>,
     stop_before: Option<StepAt>,
-    repeat: String,
+    /// What else was typed, for the command that repeats it.
+    flags: Vec<String>,
 }
 
 pub(crate) fn run(args: &RunArgs, output: Output) -> anyhow::Result<ExitCode> {
@@ -157,9 +158,7 @@ fn load(inputs: &[Input], args: &RunArgs, output: Output) -> anyhow::Result<Opti
     if mistakes == 0 {
         return Ok(Some(all));
     }
-    let plural =
-        |count: usize, what: &str| if count == 1 { format!("1 {what}") } else { format!("{count} {what}s") };
-    output.err(format!("{} in {}, nothing was run", plural(mistakes, "mistake"), plural(files, "file")));
+    output.err(format!("{} in {}, nothing was run", count(mistakes, "mistake"), count(files, "file")));
     Ok(None)
 }
 
@@ -177,7 +176,7 @@ fn jobs(
         for provider in providers {
             for case in 0..loaded.scenario.cases().len() {
                 let job = Job {
-                    repeat: repeat(&input, &loaded, case, &**provider, args),
+                    flags: flags_of(&loaded, case, &**provider, args),
                     loaded: Rc::clone(&loaded),
                     file: input.file.clone(),
                     case,
@@ -225,20 +224,31 @@ fn is_wanted(job: &Job, filters: &[String]) -> bool {
     !excluded && (with.is_empty() || with.iter().any(|filter| matches(filter)))
 }
 
-/// The command that repeats one case; `%{seed}` stands for the seed.
-fn repeat(input: &Input, loaded: &Loaded, case: usize, provider: &dyn Provider, args: &RunArgs) -> String {
-    let mut command = vec!["netsplit".to_owned(), "run".to_owned(), input.file.display().to_string()];
-    for (flag, values) in [("-s", &args.set), ("-n", &args.hosts)] {
-        command.extend(values.iter().flat_map(|value| [flag.to_owned(), value.clone()]));
-    }
-    if !args.provider.is_empty() {
-        command.extend(["-p".to_owned(), provider.name().to_owned()]);
-    }
+/// The flags that make this case of this scenario again.
+fn flags_of(loaded: &Loaded, case: usize, provider: &dyn Provider, args: &RunArgs) -> Vec<String> {
     let cases = loaded.scenario.cases();
-    if cases.len() > 1 {
-        command.extend(["-f".to_owned(), cases[case].name.clone()]);
-    }
-    words::join(command.iter().map(String::as_str)) + " --seed %{seed}"
+    let case = cases.get(case).filter(|_| cases.len() > 1).map(|case| case.name.clone());
+    let provider = (!args.provider.is_empty()).then(|| provider.name().to_owned());
+    let flags = [
+        ("-s", args.set.clone()),
+        ("-n", args.hosts.clone()),
+        ("--patience", args.patience.iter().cloned().collect()),
+        ("--profile", args.profile.iter().cloned().collect()),
+        ("-p", provider.into_iter().collect()),
+        ("-f", case.into_iter().collect()),
+    ];
+    let of_each = |(flag, values): (&str, Vec<String>)| {
+        values.into_iter().flat_map(|value| [flag.to_owned(), value]).collect::<Vec<_>>()
+    };
+    flags.into_iter().flat_map(of_each).collect()
+}
+
+/// The command that runs a case again, before a line if one is said; `%{seed}` stands for the seed.
+fn again(job: &Job, line: Option<u32>) -> String {
+    let file = job.file.display();
+    let file = line.map_or_else(|| file.to_string(), |line| format!("{file}:{line}"));
+    let command = ["netsplit", "run", &file].into_iter().chain(job.flags.iter().map(String::as_str));
+    words::join(command) + " --seed %{seed}"
 }
 
 /// What all jobs share.
@@ -373,7 +383,7 @@ async fn one(number: usize, job: Job, shared: &Shared) -> anyhow::Result<()> {
         case: &scenario.cases()[job.case],
         settings: shared.settings.clone(),
         provider: Arc::clone(&job.provider),
-        repeat: job.repeat.clone(),
+        repeat: again(&job, None),
         stop_before: job.stop_before,
         began: Box::new(|seed| shared.screen.headline(head(&job, seed))),
         listener: Box::new(listener),
@@ -392,8 +402,7 @@ async fn one(number: usize, job: Job, shared: &Shared) -> anyhow::Result<()> {
 
 /// The first line of a run told in detail.
 fn head(job: &Job, seed: u64) -> String {
-    let hosts = job.loaded.scenario.hosts().count();
-    let hosts = if hosts == 1 { "1 host".to_owned() } else { format!("{hosts} hosts") };
+    let hosts = count(job.loaded.scenario.hosts().count(), "host");
     format!("{}  {} · {hosts} · seed {seed}", name(job), job.provider.name())
 }
 
@@ -407,36 +416,42 @@ fn show(number: usize, job: &Job, finished: &Finished, shared: &Shared) -> anyho
     if shared.format == Format::Github {
         annotate(verdict, shared);
     }
-    let inside = if finished.kept {
-        format!("kept: netsplit enter {} HOST   ends with: netsplit clean", verdict.run)
+    let passed = matches!(verdict.verdict, Verdict::Passed | Verdict::Skipped);
+    let lines = if passed {
+        passed_lines(job, finished, shared)
     } else {
-        format!("netsplit run {} --keep always, then netsplit enter last HOST", job.file.display())
-    };
-    let lines = match verdict.verdict {
-        Verdict::Passed | Verdict::Skipped => {
-            let warnings = verdict
-                .warnings
-                .iter()
-                .map(|warning| job.loaded.sources.draw(warning, Level::Warning, shared.output.paint));
-            let warnings: String = warnings.collect();
-            let evidence = shared.output.paint.path(screen::shown_path(finished.dir.path()));
-            if shared.screen.is_single() || finished.kept {
-                format!("{warnings}evidence {evidence}\ninside   {inside}")
-            } else {
-                warnings
-            }
-        }
-        _ => {
-            let next = screen::Next {
-                repeat: verdict.repeat.clone(),
-                stop_before: stop_before(job, verdict),
-                look: Some(inside),
-            };
-            screen::failure(&finished.dir, verdict, &next, &[std::env::current_dir()?], shared.output.paint)
-        }
+        let next = screen::Next {
+            repeat: verdict.repeat.clone(),
+            stop_before: stop_before(job, verdict),
+            look: Some(inside(finished, "failed")),
+        };
+        screen::failure(&finished.dir, verdict, &next, &[std::env::current_dir()?], shared.output.paint)
     };
     shared.screen.end(number, verdict, finished.kept, &lines);
     Ok(())
+}
+
+/// What stands below the line of a run that passed or was skipped: the warnings, and where to look.
+fn passed_lines(job: &Job, finished: &Finished, shared: &Shared) -> String {
+    let paint = shared.output.paint;
+    let warnings = finished.verdict.warnings.iter();
+    let mut lines: String =
+        warnings.map(|warning| job.loaded.sources.draw(warning, Level::Warning, paint)).collect();
+    if shared.screen.is_detailed() || finished.kept {
+        lines += &format!("evidence {}\n", paint.path(screen::shown_path(finished.dir.path())));
+        if finished.verdict.verdict == Verdict::Passed || finished.kept {
+            lines += &format!("inside   {}\n", inside(finished, "always"));
+        }
+    }
+    lines
+}
+
+/// How to look into a host of a run like this, which is kept when `keep` says so.
+fn inside(finished: &Finished, keep: &str) -> String {
+    if finished.kept {
+        return format!("kept: netsplit enter {} HOST   ends with: netsplit clean", finished.verdict.run);
+    }
+    format!("{} --keep {keep}, then netsplit enter last HOST", finished.verdict.repeat)
 }
 
 /// The command that stops just before the step that failed.
@@ -444,7 +459,7 @@ fn stop_before(job: &Job, verdict: &VerdictFile) -> Option<String> {
     let place = verdict.reason.as_ref()?.place.as_ref()?;
     let is_step =
         place.file == job.loaded.scenario.file && job.loaded.scenario.stop_before(place.line).is_ok();
-    is_step.then(|| format!("netsplit run {}:{}", place.file, place.line))
+    is_step.then(|| again(job, Some(place.line)).replace("%{seed}", &verdict.seed.to_string()))
 }
 
 fn document(finished: &Finished) -> serde_json::Value {

@@ -3,8 +3,8 @@
 use std::process::ExitCode;
 use std::time::Duration;
 
-use netsplit_model::Verdict;
-use netsplit_model::units::Measured;
+use netsplit_model::units::{At, Measured};
+use netsplit_model::{Event, Reason, Trouble, Verdict, VerdictFile};
 use netsplit_report::{Run, Runs, State, screen};
 use serde_json::{Value, json};
 
@@ -63,7 +63,8 @@ fn show_one(run: &Run, json: bool, output: Output) -> anyhow::Result<()> {
         output.out(serde_json::to_string(&document(run))?);
         return Ok(());
     }
-    match &run.verdict {
+    let unfinished = unfinished(run);
+    match run.verdict.as_ref().or(unfinished.as_ref()) {
         Some(verdict) if verdict.verdict == Verdict::Passed => {
             output.out(screen::summary(verdict, output.paint));
             output.out(format!("evidence {}", output.paint.path(screen::shown_path(run.dir.path()))));
@@ -73,9 +74,42 @@ fn show_one(run: &Run, json: bool, output: Output) -> anyhow::Result<()> {
             let screen = screen::failure(&run.dir, verdict, &screen::Next::default(), &[here], output.paint);
             output.out(screen.trim_end());
         }
-        None => output.out(line(run, output)),
+        None => {
+            output.out(line(run, output));
+            output.out(format!("evidence {}", output.paint.path(screen::shown_path(run.dir.path()))));
+        }
     }
     Ok(())
+}
+
+/// What is known of a run whose runner was killed; `None` of all others.
+fn unfinished(run: &Run) -> Option<VerdictFile> {
+    if run.verdict.is_some() || run.state == State::Running {
+        return None;
+    }
+    let facts = run.dir.read_run().ok()?;
+    let records = run.dir.read_events().unwrap_or_default();
+    let last = records.iter().rev().find_map(|record| match &record.event {
+        Event::StepBegan { step, text, .. } => {
+            Some(format!("{} step {step} began: {text}", At(record.time())))
+        }
+        _ => None,
+    });
+    let reason = Trouble::new(Reason::Unfinished, "it ended without a verdict: its runner was killed");
+    Some(VerdictFile {
+        format: facts.format,
+        run: facts.run,
+        test: facts.test,
+        verdict: Verdict::Unknown,
+        reason: Some(last.into_iter().fold(reason, Trouble::saw)),
+        tests: Vec::new(),
+        seconds: records.last().map_or(0.0, |record| record.time().as_secs_f64()),
+        seed: facts.seed,
+        provider: facts.provider,
+        repeat: facts.repeat,
+        warnings: Vec::new(),
+        teardown: None,
+    })
 }
 
 fn document(run: &Run) -> Value {

@@ -10,11 +10,13 @@ use std::time::Duration;
 use netsplit::here::HereSpec;
 use netsplit::run::{Ending, Finished, HostPlan, Run, RunSpec};
 use netsplit::settings::{Deadlines, Settings};
-use netsplit::{HostName, Never, Reason, Verdict};
+use netsplit::{HostName, Never, Reason, Testbed, Verdict};
 use netsplit_model::units::Wanted;
 use netsplit_model::{Capabilities, Event, Record, TestReport, Trouble, words};
 use netsplit_provider::Provider;
-use netsplit_scenario::{Build, Case, Loaded, Need, Program, Scenario, StepAt, Test, Text, Values, Verb};
+use netsplit_scenario::{
+    Build, Case, Loaded, Need, Program, Scenario, Step, StepAt, Test, Text, Values, Verb,
+};
 
 use super::state::{State, StepResult};
 use super::steps;
@@ -26,6 +28,10 @@ use crate::terminal::Screen;
 const BUILD_MAX: Duration = Duration::from_secs(30 * 60);
 /// How long the cleanup of one test or case may take.
 const CLEANUP_MAX: Duration = Duration::from_secs(60);
+/// How long a file that a step behind a failed one names may take to be fetched.
+const RESCUE_MAX: Duration = Duration::from_secs(10);
+/// How long what comes behind an interrupted step may take: the whole run has 5 s to end.
+const INTERRUPTED_MAX: Duration = Duration::from_secs(2);
 /// How long `watch.never` looks: longer than any run.
 const FOR_EVER: Duration = Duration::from_secs(30 * 24 * 3600);
 
@@ -93,12 +99,10 @@ pub(crate) async fn run_case(case_run: CaseRun<'_>) -> Result<Finished, Box<Trou
         stop_before,
         stopped: Cell::new(None),
         screen: &screen,
+        interrupt: &interrupt,
+        open: Cell::default(),
     };
-    let outcome = tokio::select! {
-        outcome = life.whole(&mut run) => outcome,
-        () = interrupt.wait() => Err(Trouble::new(Reason::Interrupted, "the run was interrupted")),
-    };
-    let (verdict, reason) = match outcome {
+    let (verdict, reason) = match life.whole(&mut run).await {
         Ok(()) => reports.sum(),
         Err(trouble) => {
             let (verdict, trouble) = run.judge(trouble);
@@ -201,35 +205,93 @@ struct Life<'a> {
     /// The step before which it stopped.
     stopped: Cell<Option<StepAt>>,
     screen: &'a Screen,
+    interrupt: &'a Interrupt,
+    open: Cell<Option<Open<'a>>>,
 }
 
-impl Life<'_> {
+/// The nested test that goes on.
+#[derive(Clone, Copy)]
+struct Open<'a> {
+    test: &'a Test,
+    /// How many of its steps are done.
+    done: usize,
+    /// How many steps of its cleanup are done.
+    cleaned: usize,
+}
+
+impl<'a> Life<'a> {
     /// Everything but the verdict. An error decides over the reports.
     async fn whole(&self, run: &mut Run) -> Result<(), Trouble> {
+        let bed = self.unless_interrupted(self.set_up(run)).await?;
+        let state = State::new(self.scenario, self.case, bed, run, self.settings);
+        let files = async { self.put_files(&state).await.map_err(|trouble| *trouble) };
+        self.unless_interrupted(files).await?;
+        let mut ended = self.unless_interrupted(self.within_limit(&state)).await;
+        if let Some(at) = self.stopped.get() {
+            let shell = async {
+                self.shell(&state, at).await;
+                Ok(())
+            };
+            ended = self.unless_interrupted(shell).await.and(ended);
+        }
+        let late = async {
+            self.interrupt.wait().await;
+            tokio::time::sleep(INTERRUPTED_MAX).await;
+        };
+        tokio::select! {
+            () = self.wind_up(&state) => {}
+            () = late => {
+                let text = format!("cleanup was cut off {} after the interrupt", Wanted(INTERRUPTED_MAX));
+                state.bed.warn(Trouble::new(Reason::Interrupted, text));
+            }
+        }
+        ended
+    }
+
+    async fn unless_interrupted<T>(
+        &self,
+        work: impl Future<Output = Result<T, Trouble>>,
+    ) -> Result<T, Trouble> {
+        tokio::select! {
+            done = work => done,
+            () = self.interrupt.wait() => Err(Trouble::new(Reason::Interrupted, "the run was interrupted")),
+        }
+    }
+
+    /// What must be there before the first file and step.
+    async fn set_up(&self, run: &mut Run) -> Result<Testbed, Trouble> {
         if let Some(skip) = self.missing(&self.case.needs) {
             return Err(skip);
         }
         for build in &self.scenario.builds {
             self.build(run, build).await?;
         }
-        let bed = run.make_hosts(self.plans()).await.map_err(Trouble::from)?;
-        let state = State::new(self.scenario, self.case, bed.clone(), run, self.settings);
-        self.put_files(&state).await.map_err(|trouble| *trouble)?;
-        let mut watch = Some(self.watch(&state)?);
-        let tests = self.tests(&state, &mut watch);
-        let limit = self.scenario.within.map(|time| state.scaled(time));
-        let ended = match limit {
-            None => tests.await,
-            Some(limit) => match tokio::time::timeout(limit, tests).await {
-                Ok(ended) => ended,
-                Err(_) => Err(timed_out(limit)),
-            },
-        };
-        if let Some(at) = self.stopped.get() {
-            self.shell(&state, at).await;
+        run.make_hosts(self.plans()).await.map_err(Trouble::from)
+    }
+
+    /// All tests, in the time that the scenario has.
+    async fn within_limit(&self, state: &State<'_>) -> Result<(), Trouble> {
+        let mut watch = Some(self.watch(state)?);
+        let tests = self.tests(state, &mut watch);
+        let Some(limit) = &self.scenario.within else { return tests.await };
+        let time = state.scaled(limit.time);
+        match tokio::time::timeout(time, tests).await {
+            Ok(ended) => ended,
+            Err(_) => Err(self.timed_out(time).at(Some(limit.place.clone()))),
         }
-        self.clean_up(&state, &self.case.cleanup, None).await;
-        ended
+    }
+
+    /// Does what comes behind the steps, whatever ended them: of the test that was open, then of the case.
+    async fn wind_up(&self, state: &State<'_>) {
+        if self.open.get().is_some_and(|open| open.cleaned == 0) {
+            self.rescue(state).await;
+        }
+        self.clean_up_test(state).await;
+        // The case's own cleanup runs with the environment of its last test.
+        let Some(last) = self.case.tests.last() else { return };
+        for step in &self.case.cleanup {
+            self.clean_up(state, last, step).await;
+        }
     }
 
     /// Why something cannot run here; or, when it may not be skipped, why it fails.
@@ -374,7 +436,7 @@ impl Life<'_> {
         &self,
         state: &State<'_>,
         watch: &mut Option<Watch<'_>>,
-        test: &Test,
+        test: &'a Test,
         number: usize,
         failed: Option<&str>,
     ) -> Result<(Verdict, Option<Trouble>, u32), Trouble> {
@@ -386,9 +448,11 @@ impl Life<'_> {
             return Ok((skip.verdict(), Some(skip), 0));
         }
         state.test_begins();
-        let limit = test.within.map_or(self.settings.deadlines.test, |time| state.scaled(time));
-        let done = Cell::new(0);
-        let steps = tokio::time::timeout(limit, self.steps(state, test, number, &done));
+        steps::record_environment(state, test);
+        self.open.set(Some(Open { test, done: 0, cleaned: 0 }));
+        let limit =
+            test.within.as_ref().map_or(self.settings.deadlines.test, |limit| state.scaled(limit.time));
+        let steps = tokio::time::timeout(limit, self.steps(state, test, number));
         let ended = match watch {
             None => Race::Steps(steps.await),
             Some(never) => tokio::select! {
@@ -401,31 +465,32 @@ impl Life<'_> {
             Race::Steps(Ok(Ok(()))) => None,
             Race::Steps(Ok(Err(Ended::Failed(trouble)))) => Some(*trouble),
             Race::Steps(Ok(Err(Ended::Stopped(trouble)))) => return Err(*trouble),
-            Race::Steps(Err(_)) => Some(timed_out(limit).at(Some(test.place.clone()))),
+            Race::Steps(Err(_)) => {
+                let place = test.within.as_ref().map_or(&test.place, |limit| &limit.place);
+                Some(self.timed_out(limit).at(Some(place.clone())))
+            }
             Race::Forbidden(trouble) => {
                 *watch = None;
                 Some(*trouble)
             }
         };
+        let done = self.open.get().map_or(0, |open| u32::try_from(open.done).unwrap_or(u32::MAX));
         // Before the cleanup, which may bring a lost host back.
         let judged = match failure {
             Some(trouble) => Some(state.run.judge(trouble)),
             None => state.run.spoiled().map(|trouble| (trouble.verdict(), trouble)),
         };
-        self.clean_up(state, &test.cleanup, Some(test)).await;
+        if judged.is_some() {
+            self.rescue(state).await;
+        }
+        self.clean_up_test(state).await;
         Ok(match judged {
-            None => (Verdict::Passed, None, done.get()),
-            Some((verdict, trouble)) => (verdict, Some(trouble), done.get()),
+            None => (Verdict::Passed, None, done),
+            Some((verdict, trouble)) => (verdict, Some(trouble), done),
         })
     }
 
-    async fn steps(
-        &self,
-        state: &State<'_>,
-        test: &Test,
-        number: usize,
-        done: &Cell<u32>,
-    ) -> Result<(), Ended> {
+    async fn steps(&self, state: &State<'_>, test: &'a Test, number: usize) -> Result<(), Ended> {
         for (index, step) in test.steps.iter().enumerate() {
             if self.stop_before == Some(StepAt { test: number, step: index }) {
                 self.stopped.set(self.stop_before);
@@ -434,7 +499,7 @@ impl Life<'_> {
             }
             let id = format!("{}.{}", number + 1, index + 1);
             steps::step(state, test, step, id).await.map_err(Ended::Failed)?;
-            done.set(done.get() + 1);
+            self.open.set(Some(Open { test, done: index + 1, cleaned: 0 }));
         }
         Ok(())
     }
@@ -449,23 +514,64 @@ impl Life<'_> {
         enter::at_stop(state.run.dir(), host.as_ref(), &step).await;
     }
 
-    /// Always runs; its errors are their own record and change no verdict.
-    async fn clean_up(&self, state: &State<'_>, steps: &[netsplit_scenario::Step], test: Option<&Test>) {
-        // The case's own cleanup runs with the environment of its last test.
-        let Some(test) = test.or_else(|| self.case.tests.last()) else { return };
-        for step in steps {
-            let done =
-                tokio::time::timeout(CLEANUP_MAX, steps::step(state, test, step, "cleanup".into())).await;
-            let trouble = match done {
+    /// Fetches what steps behind the one that failed would have fetched: it is evidence now.
+    async fn rescue(&self, state: &State<'_>) {
+        let Some(open) = self.open.get() else { return };
+        for step in gets(open.test.steps.iter().skip(open.done + 1)) {
+            let get = steps::step(state, open.test, step, "get".into());
+            let why = match tokio::time::timeout(RESCUE_MAX, get).await {
                 Ok(Ok(())) => continue,
-                Ok(Err(trouble)) => *trouble,
-                Err(_) => timed_out(CLEANUP_MAX).at(Some(step.place.clone())),
+                Ok(Err(trouble)) => trouble.text,
+                Err(_) => format!("it took longer than {}", Wanted(RESCUE_MAX)),
             };
-            let mut warning = trouble;
-            warning.text = format!("cleanup: {}", warning.text);
-            state.bed.warn(warning);
+            state.bed.note(format!("line {} fetched nothing: {why}", step.place.line));
         }
     }
+
+    /// Runs what is left of the cleanup of the test that is open, which ends with it.
+    async fn clean_up_test(&self, state: &State<'_>) {
+        while let Some(open) = self.open.get() {
+            let Some(step) = open.test.cleanup.get(open.cleaned) else { break };
+            self.clean_up(state, open.test, step).await;
+            self.open.set(Some(Open { cleaned: open.cleaned + 1, ..open }));
+        }
+        self.open.set(None);
+    }
+
+    /// Its errors are their own record and change no verdict.
+    async fn clean_up(&self, state: &State<'_>, test: &Test, step: &Step) {
+        let done = tokio::time::timeout(CLEANUP_MAX, steps::step(state, test, step, "cleanup".into()));
+        let mut warning = match done.await {
+            Ok(Ok(())) => return,
+            Ok(Err(trouble)) => *trouble,
+            Err(_) => {
+                let text = format!("it was still running after {}", Wanted(CLEANUP_MAX));
+                Trouble::new(Reason::TestTimedOut, text).at(Some(step.place.clone()))
+            }
+        };
+        warning.text = format!("cleanup: {}", warning.text);
+        state.bed.warn(warning);
+    }
+
+    fn timed_out(&self, limit: Duration) -> Trouble {
+        let mut text = format!("it was still running after {}", Wanted(limit));
+        if let Some((open, step)) =
+            self.open.get().and_then(|open| Some((open, open.test.steps.get(open.done)?)))
+        {
+            text += &format!(", in step {} of {}: {}", open.done + 1, open.test.steps.len(), step.text);
+        }
+        Trouble::new(Reason::TestTimedOut, text).guess("a longer `within`")
+    }
+}
+
+/// The `get` steps among `steps`, wherever they stand.
+fn gets<'s>(steps: impl IntoIterator<Item = &'s Step>) -> Vec<&'s Step> {
+    let inner = |step: &'s Step| match &step.verb {
+        Verb::Get(_) => vec![step],
+        Verb::Do { steps, .. } | Verb::Together(steps) => gets(steps),
+        _ => Vec::new(),
+    };
+    steps.into_iter().flat_map(inner).collect()
 }
 
 enum Race<T> {
@@ -479,13 +585,8 @@ enum Ended {
     Stopped(Box<Trouble>),
 }
 
-fn timed_out(limit: Duration) -> Trouble {
-    Trouble::new(Reason::TestTimedOut, format!("it was still running after {}", Wanted(limit)))
-        .guess("`within` gives it longer")
-}
-
 /// The host that a shell before `step` is opened on.
-fn first_host(state: &State<'_>, step: &netsplit_scenario::Step) -> Option<HostName> {
+fn first_host(state: &State<'_>, step: &Step) -> Option<HostName> {
     use netsplit_scenario::Where;
     let select = match &step.verb {
         Verb::Run(run) => match &run.on {

@@ -4,14 +4,14 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use netsplit::HostName;
-use netsplit_model::{Place, Reason, Trouble};
+use netsplit_model::{Place, Reason, Trouble, excerpt};
 use netsplit_scenario::{Checks, Expect, JsonCheck, JsonValue, Judged, Matcher, Number, Same, Save, Saved};
 use serde_json::Value;
 
 use super::state::{State, StepResult};
 use super::steps;
 
-/// Characters of an output that a message shows.
+/// Characters of a line or of what was wanted that a message shows.
 const SHOWN_MAX: usize = 1000;
 
 /// An output to judge, and how messages call it: ``stdout of `etcdctl get x` on b``.
@@ -53,7 +53,7 @@ pub(super) fn matches(state: &State<'_>, matcher: &Matcher, said: &Said<'_>, pla
     if let Some(equals) = &matcher.equals {
         let wanted = state.text(equals, said.host)?;
         if chomp(text) != chomp(&wanted) {
-            return fail(chomp(&wanted).to_owned());
+            return Err(differs_from(said, &wanted, place));
         }
     }
     for part in &matcher.has {
@@ -133,14 +133,17 @@ fn json(state: &State<'_>, checks: &[JsonCheck], said: &Said<'_>) -> StepResult 
         };
         if !holds {
             let said = Said { text: &plain(value), what: format!("`{path}` in {}", said.what), ..*said };
-            return Err(differs(&said, "differs", wanted, &check.place));
+            return Err(differs_from(&said, &wanted, &check.place));
         }
     }
     Ok(())
 }
 
 fn parse(said: &Said<'_>, place: &Place) -> StepResult<Value> {
-    serde_json::from_str(said.text).map_err(|error| differs(said, "is no JSON", error.to_string(), place))
+    serde_json::from_str(said.text).map_err(|error| {
+        let how = format!("is not JSON: line {}, column {}", error.line(), error.column());
+        differs(said, &how, "JSON".to_owned(), place)
+    })
 }
 
 fn at<'v>(value: &'v Value, path: &[String]) -> Option<&'v Value> {
@@ -291,8 +294,17 @@ fn cut(text: &str) -> String {
     }
 }
 
+/// The failure of a text that should be another.
+fn differs_from(said: &Said<'_>, wanted: &str, place: &Place) -> Box<Trouble> {
+    let found = excerpt::difference(chomp(wanted), chomp(said.text));
+    let text = format!("{} differs {}", said.what, found.place);
+    let trouble = Trouble::new(said.name, text.trim_end()).wanted(found.wanted, found.said);
+    Box::new(trouble.at(Some(place.clone())))
+}
+
+/// The failure of a text that is not as it should be.
 fn differs(said: &Said<'_>, how: &str, wanted: String, place: &Place) -> Box<Trouble> {
-    let trouble =
-        Trouble::new(said.name, format!("{} {how}", said.what)).wanted(cut(&wanted), cut(chomp(said.text)));
+    let text = format!("{} {how}", said.what);
+    let trouble = Trouble::new(said.name, text).wanted(cut(&wanted), excerpt::ends(chomp(said.text)));
     Box::new(trouble.at(Some(place.clone())))
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use netsplit::settings::Settings;
 use netsplit::{Host, HostName, Process, Testbed};
-use netsplit_model::{Place, Reason, Trouble, nearest};
+use netsplit_model::{Place, Reason, Trouble, excerpt, nearest};
 use netsplit_scenario::{Case, HostFacts, Pattern, ProcessRef, Scenario, Select, Text, Values};
 
 /// A failure of a step, with its place.
@@ -96,12 +96,32 @@ impl<'a> State<'a> {
     }
 
     pub(super) fn text(&self, text: &Text, host: Option<&HostName>) -> StepResult<String> {
-        self.with_values(|values| values.text(text, host))
+        let text_or = self.with_values(|values| values.text(text, host));
+        text_or.map_err(|trouble| self.explained(*trouble, text.names()))
     }
 
     /// A pattern as the text of a regular expression.
     pub(super) fn pattern(&self, pattern: &Pattern) -> StepResult<regex::bytes::Regex> {
-        self.with_values(|values| values.pattern(pattern))
+        let regex = self.with_values(|values| values.pattern(pattern));
+        regex.map_err(|trouble| self.explained(*trouble, pattern.names()))
+    }
+
+    /// Says so where a name of `names` has no value because hosts saved different ones.
+    fn explained<'n>(&self, mut trouble: Trouble, names: impl Iterator<Item = &'n str>) -> Failure {
+        let made = self.made();
+        let several = names.filter(|_| trouble.name == Reason::UnsetVariable).find_map(|name| {
+            let saved = made.saved.get(name).filter(|saved| saved.len() > 1)?;
+            let each = saved.iter().filter_map(|(host, value)| {
+                let line = value.lines().next().unwrap_or_default();
+                Some(format!("`{line}` on {}", host.as_ref()?))
+            });
+            Some((name, each.collect::<Vec<_>>()))
+        });
+        if let Some((name, each)) = several {
+            trouble.text = format!("`%{{{name}}}` is not one value: it is {}", excerpt::names(&each));
+            trouble = trouble.guess("save it on one host, or use it on the host that saved it");
+        }
+        Box::new(trouble)
     }
 
     pub(super) fn template(
@@ -198,6 +218,11 @@ impl<'a> State<'a> {
         found
             .cloned()
             .ok_or_else(|| format!("{} processes `{}` were started on {host}", all.len(), which.name))
+    }
+
+    /// Whether a variable comes from the user's shell: its value is in no file.
+    pub(super) fn is_passed(&self, name: &str) -> bool {
+        self.settings.pass.contains_key(name)
     }
 
     // ── time ──

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use netsplit::here::HereSpec;
 use netsplit::{Exit, Host, Line, Outcome, Process, Verdict, Wait};
 use netsplit_model::units::Wanted;
-use netsplit_model::{Event, Place, Reason, Trouble, words};
+use netsplit_model::{Event, Place, Reason, Trouble, excerpt, words};
 use netsplit_scenario::{
     Command, Content, Env, Exit as ExitWord, Find, Get, HowMany, Listen, Never, Program, Put, Run, Since,
     Start, Step, Stop, Test, Text, Verb, Wait as WaitStep, WaitFor, Where,
@@ -188,6 +188,25 @@ fn fill_env(
     Ok(())
 }
 
+/// Writes down what commands of `test` see on each host, for whoever enters it.
+pub(super) fn record_environment(state: &State<'_>, test: &Test) {
+    if state.scenario.env.is_empty() && test.env.is_empty() {
+        return; // as it is anyway
+    }
+    for host in state.bed.hosts() {
+        let own = host.environment().into_iter().map(|(name, value, _)| (name, value));
+        let mut variables: BTreeMap<_, _> = own.filter(|(name, _)| !state.is_passed(name)).collect();
+        for (name, value) in state.scenario.env.iter().chain(&test.env) {
+            let value = value.as_ref().map(|value| state.text(value, Some(host.name())));
+            match value {
+                Some(Ok(value)) => drop(variables.insert(name.clone(), value)),
+                Some(Err(_)) | None => drop(variables.remove(name)),
+            }
+        }
+        let _only_for_those_who_enter = state.run.dir().write_environment(host.name(), &variables);
+    }
+}
+
 /// The words to execute, and the command as messages show it.
 fn argv(program: &Program, text: &dyn Fn(&Text) -> StepResult<String>) -> StepResult<(Vec<String>, String)> {
     let words = program.words.iter().map(text).collect::<StepResult<Vec<_>>>()?;
@@ -242,9 +261,10 @@ fn one_failure(hosts: &[impl ToString], results: Vec<StepResult>) -> StepResult 
         .map(|(host, _)| host.clone())
         .collect();
     let mut trouble = failed.swap_remove(0).1;
-    trouble.text = trouble.text.replacen(&format!(" on {first}"), &format!(" on {}", alike.join(", ")), 1);
+    trouble.text =
+        trouble.text.replacen(&format!(" on {first}"), &format!(" on {}", excerpt::names(&alike)), 1);
     if !agreed.is_empty() {
-        trouble.text = format!("{}; {} did as expected", trouble.text, agreed.join(", "));
+        trouble.text = format!("{}; {} did as expected", trouble.text, excerpt::names(&agreed));
     }
     Err(trouble)
 }

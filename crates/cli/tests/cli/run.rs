@@ -16,9 +16,7 @@ fn every_verdict_has_its_exit_code() {
     project.scenario("fails.toml", "{ run = \"sh -c 'echo why >&2; exit 3'\", on = \"a\" }");
     let failed = project.run(&["run", "fails.toml"]);
     failed.expect(1).says("exited 3").says("[unexpected-exit]").says("fails.toml:5:3").says("stderr  why");
-    failed
-        .says("repeat   netsplit run fails.toml --seed")
-        .says("netsplit run fails.toml:5   stops just before it");
+    failed.says("repeat   netsplit run fails.toml --seed").says("or       netsplit run fails.toml:5 --seed ");
     assert_eq!(project.verdict()["reason"]["name"], "unexpected-exit");
 
     project.scenario("infra.toml", "{ run = \"no-such-program-here\", on = \"a\" }");
@@ -33,7 +31,8 @@ fn every_verdict_has_its_exit_code() {
         "hosts.n = 1\nneeds = \"clock\"\n[[test]]\nname = \"x\"\nsteps = [{ run = \"true\", on = \"n\" }]",
     );
     let skipped = project.run(&["run", "skips.toml"]);
-    skipped.expect(4).says("skipped").says("needs `clock`");
+    skipped.expect(4).says("skipped").says("needs `clock`").says("evidence ");
+    assert!(!skipped.out().contains("inside "), "no host was there");
     let required = project.command(&["run", "skips.toml"]).env("NETSPLIT_REQUIRE", "clock").output().unwrap();
     assert_eq!(required.status.code(), Some(1), "what is required may not be skipped");
 
@@ -121,9 +120,13 @@ fn a_matrix_is_cases_with_names() {
     let text = "hosts.n = 1\nmatrix.color = [\"red\", \"green\"]\n[[test]]\nname = \"x\"\n\
                 steps = [{ run = \"echo %{color}\", on = \"n\", stdout = \"red\" }]";
     project.write("m.toml", text);
-    let ran = project.run(&["run", "m.toml", "-j", "2"]);
+    let ran = project.run(&["run", "m.toml", "-j", "2", "-n", "n=1", "--seed", "7"]);
     ran.expect(1).says("m[color=red]").says("m[color=green]").says("wanted   red").says("said     green");
-    ran.says("netsplit run m.toml -f");
+    let flags = "-n n=1 -f 'm[color=green]' --seed 7";
+    ran.says(&format!("repeat   netsplit run m.toml {flags}\n"));
+    ran.says(&format!("or       netsplit run m.toml:5 {flags}   stops just before it\n"));
+    ran.says(&format!("inside   netsplit run m.toml {flags} --keep failed, then netsplit enter last HOST\n"));
+    project.run(&["run", "m.toml", "-f", "m[color=green]", "--list"]).expect(0).says("m[color=green]");
     project.run(&["run", "m.toml", "-s", "color=red"]).expect(0);
 }
 
@@ -434,4 +437,180 @@ fn a_file_to_put_that_is_not_there_is_a_mistake() {
         "{ sh = \"echo > made\", on = \"here\" },\n{ put = \"made\", on = \"a\", to = \"/made\" }",
     );
     project.run(&["run", "made.toml"]).expect(0);
+}
+
+/// Both come in one go when the wait ends.
+#[test]
+fn a_line_that_was_seen_has_its_own_time() {
+    let project = Project::new();
+    let steps = "{ start = [\"sh\", \"-c\", \"echo hi; sleep 0.5; echo almost\"], on = \"a\", name = \"x\" },\n\
+                 { wait_for = \"never\", on = \"a\", within = \"1s\" }";
+    project.scenario("x.toml", steps);
+    let text = project.run(&["run", "x.toml"]).expect(1).out();
+    let time = |said: &str| -> f64 {
+        let line = text.lines().find(|line| line.ends_with(&format!("a/x  stdout  {said}"))).unwrap();
+        let time = line.trim_start_matches("saw").split_whitespace().next().unwrap();
+        time.trim_end_matches('s').parse().unwrap()
+    };
+    assert!(time("almost") - time("hi") > 0.3, "{text}");
+}
+
+#[test]
+fn of_long_complaints_the_first_lines_are_shown_too() {
+    let project = Project::new();
+    project.scenario("x.toml", "{ sh = \"seq 1 100 >&2; exit 1\", on = \"a\" }");
+    let ran = project.run(&["run", "x.toml"]);
+    ran.expect(1).says("stderr  1\n").says("stderr  2\n").says("stderr  96\n").says("stderr  100\n");
+    ran.says("all of it: netsplit logs ").says(" a/sh\n");
+    project.scenario("y.toml", "{ sh = \"seq 1 6 >&2; exit 1\", on = \"a\" }");
+    let short = project.run(&["run", "y.toml"]).expect(1).out();
+    assert!(short.matches("  stderr  ").count() == 6 && !short.contains("all of it"), "{short}");
+}
+
+#[test]
+fn what_is_long_is_shown_in_part() {
+    let project = Project::new();
+    project.scenario("x.toml", "{ run = \"seq 1 200\", on = \"a\", stdout = \"5\" }");
+    let ran = project.run(&["run", "x.toml"]);
+    ran.expect(1).says("on a differs in line 1 of 200").says("\n         … 196 more lines\n");
+    project.scenario("y.toml", "{ run = \"seq 1 200\", on = \"a\", stdout.has = \"x\" }");
+    project.run(&["run", "y.toml"]).expect(1).says("\n         … 192 more lines\n         197\n");
+    project.scenario("z.toml", "{ run = \"echo no\", on = \"a\", json.a = 3 }");
+    project.run(&["run", "z.toml"]).expect(1).says("is not JSON: line 1, column 2").says("wanted   JSON\n");
+    let many =
+        "hosts.n = 9\n[[test]]\nname = \"x\"\nsteps = [{ run = \"echo a\", on = \"n\", stdout = \"b\" }]\n";
+    project.write("many.toml", many);
+    project.run(&["run", "many.toml"]).expect(1).says("on n0, n1, n2, n3, n4, n5 and 3 more differs");
+}
+
+#[test]
+fn a_paused_host_takes_no_longer_than_the_deadline() {
+    let project = Project::new();
+    let steps = "{ pause = \"a\" },\n{ run = \"touch /tmp/late\", on = \"a\", within = \"1s\" }";
+    project.scenario("x.toml", steps);
+    let (ran, took) = project.start(&["run", "x.toml", "--keep", "failed"]).end();
+    ran.expect(1).says("`touch /tmp/late` on a had not started within 1s").says("because a is paused\n");
+    ran.says("fix: resume a first\n");
+    assert!(took.as_secs() < 8, "{took:?}");
+    project.run(&["clean"]).expect(0);
+    project.scenario("y.toml", "{ pause = \"a\" },\n{ wait_for = \"x\", on = \"a\", within = \"100ms\" }");
+    project.run(&["run", "y.toml"]).expect(1).says("because a is paused\n");
+}
+
+#[test]
+fn what_is_given_up_never_starts() {
+    let project = Project::new();
+    let text = "hosts.n = [\"a\"]\n[[test]]\nname = \"x\"\nkeep_going = true\nsteps = [\n{ pause = \"a\", for = \"2s\" },\n\
+                { run = \"sleep 100\", on = \"a\", within = \"1s\" },\n]\n\
+                [[test]]\nname = \"y\"\nsteps = [\n{ sleep = \"2s\", why = \"it goes on meanwhile\" },\n\
+                { run = \"pgrep -x sleep\", on = \"a\", exit = 1 },\n]\n";
+    project.write("x.toml", text);
+    project.run(&["run", "x.toml"]).expect(1);
+    assert_eq!(project.verdict()["tests"][1]["verdict"], "passed");
+}
+
+#[test]
+fn remedies_are_words_of_both_languages() {
+    let project = Project::new();
+    project.scenario("slow.toml", "{ run = \"sleep 9\", on = \"a\", within = \"100ms\" }");
+    project.run(&["run", "slow.toml"]).expect(1).says("try: a longer `within`\n");
+    project.scenario("down.toml", "{ kill = \"a\" },\n{ run = \"true\", on = \"a\" }");
+    project.run(&["run", "down.toml"]).expect(1).says("fix: restart a first\n");
+}
+
+#[test]
+fn a_program_that_holds_its_output_back_is_suspected() {
+    let project = Project::new();
+    let wait = "{ wait_for = \"x\", on = \"a\", within = \"200ms\" }";
+    project.scenario("held.toml", &format!("{{ start = \"sleep 100\", on = \"a\" }},\n{wait}"));
+    project.run(&["run", "held.toml"]).expect(1).says("try: a `pty`: programs often hold back");
+    project.scenario("none.toml", &format!("{{ run = \"true\", on = \"a\" }},\n{wait}"));
+    let none = project.run(&["run", "none.toml"]).expect(1).out();
+    assert!(!none.contains("pty"), "{none}");
+}
+
+#[test]
+fn what_a_later_step_would_fetch_is_fetched_after_a_failure() {
+    let project = Project::new();
+    let steps = "{ sh = \"echo kept > /var/order\", on = \"a\" },\n{ run = \"false\", on = \"a\" },\n\
+                 { run = \"touch /var/after\", on = \"a\" },\n{ get = \"/var/order\", on = \"a\", to = \"order\" },\n\
+                 { get = \"/var/after\", on = \"a\", to = \"after\" }";
+    project.scenario("x.toml", steps);
+    project.run(&["run", "x.toml"]).expect(1).says("`false` on a exited 1");
+    let fetched = project.last().join("fetched");
+    assert_eq!(fs::read_to_string(fetched.join("order")).unwrap(), "kept\n");
+    assert!(!fetched.join("after").exists(), "other steps do not run");
+    assert_eq!(project.verdict()["warnings"].as_array().unwrap().len(), 0);
+}
+
+#[test]
+fn a_value_that_differs_from_host_to_host_is_told_apart_from_none() {
+    let project = Project::new();
+    let text = "hosts.n = [\"a\", \"b\"]\n[[test]]\nname = \"x\"\nsteps = [\n\
+                { run = \"hostname\", on = \"n\", save.h = \"stdout\" },\n{ note = \"it is %{h}\" },\n]\n";
+    project.write("x.toml", text);
+    let ran = project.run(&["run", "x.toml"]);
+    ran.expect(1).says("`%{h}` is not one value: it is `a` on a, `b` on b").says("[unset-variable]");
+}
+
+#[test]
+fn a_test_that_takes_too_long_says_where_it_was() {
+    let project = Project::new();
+    let text = "hosts.n = [\"a\"]\n[[test]]\nname = \"x\"\nwithin = \"300ms\"\nsteps = [\n\
+                { run = \"true\", on = \"n\" },\n{ wait_for = \"zzz\", within = \"10s\" },\n]\n\
+                cleanup = [{ note = \"cleaned up\" }]\n";
+    project.write("x.toml", text);
+    let ran = project.run(&["run", "x.toml"]);
+    ran.expect(1).says("it was still running after 300ms, in step 2 of 2: wait_for `zzz`").says("x.toml:4:1");
+    project.write("y.toml", &format!("within = \"300ms\"\n{}", text.replace("300ms", "1m")));
+    project.run(&["run", "y.toml"]).expect(1).says("in step 2 of 2: wait_for `zzz`").says("y.toml:1:1");
+    let noted = project.events().iter().filter(|event| event["text"] == "cleaned up").count();
+    assert_eq!(noted, 1, "the cleanup of the open test runs too");
+}
+
+#[test]
+fn the_table_says_each_thing_once() {
+    let project = Project::new();
+    let name = "a name that is much longer than the column in which it stands, to its end";
+    let text = format!(
+        "hosts.n = [\"a\"]\n[[test]]\nname = \"{name}\"\nsteps = [\n{{ run = \"true\", on = \"a\" }},\n\
+         {{ run = \"false\", on = \"a\" }},\n{{ run = \"true\", on = \"a\" }},\n]\n\
+         [[test]]\nname = \"later\"\nsteps = [{{ run = \"true\", on = \"a\" }}]\n"
+    );
+    project.write("x.toml", &text);
+    let ran = project.run(&["run", "x.toml"]);
+    ran.expect(1).says("  a name that is mu…ands, to its end step 2 of 3   failed\n");
+    ran.says(&format!("  later{}skipped: `{name}` failed before it\n", " ".repeat(30)));
+}
+
+#[test]
+fn quiet_says_nothing_of_what_passed() {
+    let project = Project::new();
+    project.scenario("x.toml", "{ run = \"true\", on = \"a\" }");
+    assert_eq!(project.run(&["run", "-q", "x.toml"]).expect(0).out(), "");
+    project
+        .run(&["run", "x.toml"])
+        .expect(0)
+        .says("x  namespace · 1 host · seed ")
+        .says("1 step, nothing left");
+    project.run(&["lint", "x.toml"]).expect(0).says(" · 1 host · ");
+    project.run(&["clean", "--dry-run"]).expect(0).complains("nothing to clean");
+    project.run(&["clean", "--all"]).expect(0).complains("0 testbeds ended, 2 runs removed");
+}
+
+#[test]
+fn slips_in_the_environment_are_told() {
+    let project = Project::new();
+    project.scenario("x.toml", "{ run = \"true\", on = \"a\" }");
+    let with = |name: &str, value: &str| {
+        let output = project.command(&["run", "x.toml"]).env(name, value).output().unwrap();
+        (output.status.code(), String::from_utf8(output.stderr).unwrap())
+    };
+    let (code, said) = with("NETSPLIT_REQUIRE", "user");
+    assert!(said.starts_with("error: no provider or capability `user`; did you mean `users`?"), "{said}");
+    assert_eq!(code, Some(2));
+    let (code, said) = with("NETSPLIT_KEEPP", "always");
+    assert!(said.starts_with("warning: no setting is called NETSPLIT_KEEPP; did you mean"), "{said}");
+    assert_eq!(code, Some(0));
+    assert_eq!(with("NETSPLIT_ROLE", "node"), (Some(0), String::new()));
 }

@@ -82,6 +82,28 @@ fn commands_here_end_with_their_test() {
     assert_eq!((&ended["process"], &ended["outcome"]), (&"here/sh.1".into(), &"cancelled".into()));
 }
 
+/// What does not end by itself is cut off, so that the run ends in time.
+#[test]
+fn cleanup_runs_after_an_interrupt_but_not_for_long() {
+    let project = busy("NS_TEST_CLEANUP");
+    let path = project.path().join("busy.toml");
+    let text = std::fs::read_to_string(&path).unwrap();
+    let case = "cleanup = [{ note = \"of the case\" }, { run = \"sleep 100\", on = \"a\" }]\n";
+    let test = "cleanup = [{ note = \"of the test\" }]\n";
+    std::fs::write(path, format!("{case}{text}{test}")).unwrap();
+    let started = start(&project);
+    started.signal("INT");
+    let (ran, took) = started.end();
+    ran.expect(130).says("[interrupted]").says("cleanup was cut off 2s after the interrupt");
+    assert!(took < Duration::from_secs(5), "{took:?}");
+    let notes: Vec<_> =
+        project.events().iter().filter_map(|event| Some(event["text"].as_str()?.to_owned())).collect();
+    let at = |text: &str| notes.iter().position(|note| note == text);
+    assert!(at("of the test").is_some() && at("of the test") < at("of the case"), "{notes:?}");
+    assert_eq!(project.verdict()["teardown"]["ok"], true);
+    nothing_left("NS_TEST_CLEANUP=1");
+}
+
 #[test]
 fn term_is_one_ctrl_c() {
     let project = busy("NS_TEST_TERM");
@@ -120,6 +142,9 @@ fn a_killed_runner_leaves_its_evidence_and_nothing_else() {
     assert!(!project.last().join("verdict.json").exists());
     project.run(&["runs"]).expect(0).says("unknown");
     project.run(&["logs", "last", "a"]).expect(0).says("now busy");
+    let shown = project.run(&["runs", "last"]);
+    shown.expect(0).says("unknown  busy").says("[unfinished]").says("step 2.1 began: ").says("evidence ");
+    shown.says("repeat   netsplit run busy.toml --seed ");
     project.run(&["enter", "last", "a"]).expect(2).complains("is gone");
 }
 

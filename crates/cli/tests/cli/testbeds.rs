@@ -3,7 +3,7 @@
 use std::io::Write;
 use std::process::Stdio;
 
-use crate::support::{Project, left_behind, nothing_left};
+use crate::support::{Project, Ran, left_behind, nothing_left};
 
 #[test]
 fn a_kept_testbed_can_be_entered_and_ends_with_clean() {
@@ -26,12 +26,32 @@ fn a_kept_testbed_can_be_entered_and_ends_with_clean() {
     let mut child = command.stdin(Stdio::piped()).spawn().unwrap();
     child.stdin.take().unwrap().write_all(b"\0binary\xff").unwrap();
     assert_eq!(child.wait_with_output().unwrap().stdout, b"\0binary\xff");
+    project.run(&["enter", "last"]).expect(2).complains("which host of run ").complains("hosts: a b");
+    project.run(&["enter", "a/ticker", "--", "true"]).expect(0);
+    project.run(&["enter", "zz"]).expect(2).complains("no run `zz`");
     project.run(&["clean", "--dry-run"]).expect(0).says("would end the testbed");
     project.run(&["clean"]).expect(0).says("ended the testbed");
     nothing_left("NS_TEST_KEEP=1");
     project.run(&["runs"]).expect(0).says("failed");
     project.run(&["clean", "--all"]).expect(0);
     assert_eq!(project.run(&["runs"]).out(), "");
+}
+
+#[test]
+fn who_enters_sees_what_commands_of_the_test_see() {
+    let project = Project::new();
+    let text = "hosts.n = [\"a\", \"b\"]\nenv = { WHERE = \"at %{address}\", MY_TOKEN = \"hidden\" }\n\
+                [[test]]\nname = \"x\"\nenv.NEAR = \"1\"\nsteps = [\n\
+                { sh = \"echo $MY_TOKEN\", on = \"a\", stdout = \"hidden\", env.OWN = \"1\" },\n]\n";
+    project.write("x.toml", text).write("netsplit.toml", "pass = ['MINE']");
+    let with = |args: &[&str]| Ran(project.command(args).env("MINE", "from here").output().unwrap());
+    with(&["run", "x.toml", "--keep", "always"]).expect(0);
+    let script = "echo $NETSPLIT_HOST $NETSPLIT_ROLE $WHERE $NEAR $OWN.$MY_TOKEN $MINE";
+    let entered = with(&["enter", "a", "--", "sh", "-c", script]);
+    assert_eq!(entered.expect(0).out(), "a n at 10.0.0.1 1 . from here\n");
+    let written = std::fs::read_to_string(project.last().join("hosts/a/environment.json")).unwrap();
+    assert!(!written.contains("hidden") && !written.contains("from here"), "{written}");
+    project.run(&["clean"]).expect(0);
 }
 
 /// Nobody could reach such a testbed any more.
@@ -82,11 +102,34 @@ fn logs_are_merged_filtered_and_for_machines() {
     assert_eq!(project.run(&["logs", "last", "b"]).out().lines().count(), 1);
     assert_eq!(project.run(&["logs", "a/echo"]).out().lines().count(), 1, "the run may be left out");
     assert_eq!(project.run(&["logs", "--grep", "t[hw]"]).out().lines().count(), 2);
-    project.run(&["logs", "last", "c"]).expect(2).complains("no host or process `c`");
+    project.run(&["logs", "last", "c"]).expect(2).complains("no host or process `c`").complains("hosts: a b");
+    let failed = project.run(&["logs", "--grep", "GET("]);
+    assert_eq!(failed.expect(2).err().lines().count(), 1, "{}", failed.err());
+    failed.complains("--grep is no regular expression: unclosed group");
     project.run(&["logs", "zzzz"]).expect(2).complains("no run `zzzz`").complains("netsplit runs");
     let json = project.run(&["logs", "--json"]).out();
     let first: serde_json::Value = serde_json::from_str(json.lines().next().unwrap()).unwrap();
     assert_eq!((&first["process"], &first["line"]), (&"a/echo.1".into(), &"one".into()));
+}
+
+/// A host's name may be the begin of a run's id.
+#[test]
+fn a_host_of_the_last_run_goes_before_a_run() {
+    let project = Project::new();
+    project.scenario("x.toml", "{ run = \"echo one\", on = \"a\" }");
+    project.run(&["run", "x.toml", "--keep", "always"]).expect(0);
+    let dir = project.last();
+    let id = dir.to_str().unwrap().rsplit('-').next().unwrap().to_owned();
+    let other = dir.with_file_name("20200101-000000-old-a000");
+    std::fs::create_dir(&other).unwrap();
+    for file in ["run.json", "events.jsonl"] {
+        std::fs::copy(dir.join(file), other.join(file)).unwrap();
+    }
+    project.run(&["logs", "a"]).expect(0).says("one");
+    assert_eq!(project.run(&["enter", "a", "--", "hostname"]).expect(0).out(), "a\n");
+    assert_eq!(project.run(&["enter", &id, "--", "hostname"]).expect(0).out(), "a\n", "its only host");
+    project.run(&["enter", "a000", "--", "hostname"]).expect(2).complains("is gone");
+    project.run(&["clean"]).expect(0);
 }
 
 #[test]
@@ -154,6 +197,7 @@ fn doctor_explain_and_what_is_generated() {
     for shell in ["bash", "zsh", "fish"] {
         project.run(&["completions", shell]).expect(0).says("netsplit");
     }
+    project.run(&["enter", "--help"]).expect(0).says(" enter [OPTIONS] [RUN] [HOST] [-- <COMMAND>...]\n");
     project.run(&["man", "man"]).expect(0);
     assert!(project.path().join("man/netsplit-run.1").is_file());
 }

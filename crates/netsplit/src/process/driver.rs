@@ -109,6 +109,7 @@ impl Driver {
         let is_ours = self.cancelled.load(Ordering::Relaxed) && matches!(outcome, Outcome::Signalled { .. });
         let outcome = if is_ours { Outcome::Cancelled } else { outcome };
         let Some(core) = self.core.upgrade() else { return };
+        core.ended(&self.name);
         let (process, written) = (self.name.clone(), outcome.clone());
         core.recorder.process_ended(&self.name, |stdout, stderr| Event::ProcessEnded {
             process,

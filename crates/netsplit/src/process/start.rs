@@ -11,7 +11,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use netsplit_link::{Channel, Priority};
 use netsplit_model::{
-    Event, HostName, NotStarted, NotStartedKind, Outcome, Reason, Stream, Trouble, units::Wanted,
+    Event, HostName, NotStarted, NotStartedKind, Outcome, Reason, Stream, Trouble, excerpt, units::Wanted,
 };
 use netsplit_wire::limits;
 use netsplit_wire::message::{Body, Pty, Request, Start as StartMessage, Variable};
@@ -30,6 +30,9 @@ use crate::{files, place};
 
 /// How often `eventually` tries again.
 const TRY_EVERY: Duration = Duration::from_millis(50);
+
+/// What an agent may take longer than a command's deadline and grace to say that it ended it.
+const AGENT_MAX: Duration = Duration::from_secs(15);
 
 /// Starts a process; awaited, it is there when the process runs, or is ready.
 #[must_use = "a command does nothing until it is awaited"]
@@ -245,13 +248,7 @@ impl Start {
         let limit = process.shared.core.settings.deadlines.start;
         match tokio::time::timeout(limit, started).await {
             Err(_) => {
-                let text = format!(
-                    "`{}` on {}: the host did not start it within {}",
-                    process.shared.shown,
-                    process.host(),
-                    Wanted(limit)
-                );
-                return Err(Error::new(Reason::CommandTimedOut, text));
+                return Err(process.still_running(limit));
             }
             Ok(Err(_)) => return Err(lost(process.host(), "the run is over")),
             Ok(Ok(progress)) => {
@@ -301,6 +298,9 @@ impl Start {
             noticed: Arc::clone(&noticed),
             taken,
         };
+        if spec.pty.is_none() {
+            core.piped(&name);
+        }
         core.engine.spawn(driver.run());
         let stdin = Stdin::new(sender.clone(), has_taken);
         core.engine.spawn(stdin.clone().feed(spec.input));
@@ -485,12 +485,9 @@ impl Run {
         let within = *self.start.spec.within.get_or_insert(unscaled);
         let process = self.start.launch().await?;
         let mut guard = Cancel(Some(process.clone()));
-        let core = &process.shared.core;
-        // The agent ends it in time; this is for an agent that does not answer.
-        let limit = core.scaled(within) + core.settings.deadlines.grace + Duration::from_secs(15);
-        let ended = process.ended(limit).await;
+        let ended = ended_in_time(&process, within).await;
         guard.0 = None;
-        let outcome = ended.ok_or_else(|| process.still_running(limit))?;
+        let outcome = ended?;
         if !self.exit.allows(&outcome) {
             return Err(process.unexpected(&outcome, &self.exit));
         }
@@ -562,6 +559,21 @@ impl IntoFuture for Run {
     fn into_future(self) -> BoxFuture<Result<Output>> {
         Box::pin(self.run())
     }
+}
+
+/// How a command ended that may take so long: its agent ends it then, unless the test paused its host.
+async fn ended_in_time(process: &Process, within: Duration) -> Result<Outcome> {
+    let core = &process.shared.core;
+    let within = core.scaled(within);
+    if let Some(outcome) = process.ended(within).await {
+        return Ok(outcome);
+    }
+    if core.is_paused(process.host()) {
+        process.give_up().await;
+        return Err(process.still_running(within));
+    }
+    let late = core.settings.deadlines.grace + AGENT_MAX;
+    process.ended(late).await.ok_or_else(|| process.still_running(within + late))
 }
 
 /// Ends the process of a `run` that nobody waits for any more.
@@ -654,11 +666,10 @@ impl Output {
         let met = if wanted == said {
             Ok(())
         } else {
-            let what =
-                format!("{stream} of `{}` on {} differs", self.process.shared.shown, self.process.host());
-            let cut =
-                |text: String| if text.len() > 2000 { crate::command::shorten(&text, 2000) } else { text };
-            Err(Trouble::new(name, what).wanted(cut(wanted), cut(said)).into())
+            let found = excerpt::difference(&wanted, &said);
+            let what = format!("{stream} of `{}` on {}", self.process.shared.shown, self.process.host());
+            let text = format!("{what} differs {}", found.place);
+            Err(Trouble::new(name, text.trim_end()).wanted(found.wanted, found.said).into())
         };
         self.process.shared.core.noted(met, place::of(at))
     }

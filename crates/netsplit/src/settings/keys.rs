@@ -1,5 +1,7 @@
 //! The table of all settings: `.env.template`, `doctor --settings` and the check of names come from it.
 
+use netsplit_model::nearest;
+
 /// One setting.
 #[derive(Clone, Copy, Debug)]
 pub struct Key {
@@ -42,7 +44,6 @@ pub const KEYS: &[Key] = &[
 ];
 
 /// Variables that have no key: what they say belongs to a process, not to a project.
-#[cfg(test)]
 pub(super) const ENVIRONMENT_ONLY: [(&str, &str); 2] = [
     (
         "NETSPLIT_DIR",
@@ -50,6 +51,22 @@ pub(super) const ENVIRONMENT_ONLY: [(&str, &str); 2] = [
     ),
     ("NETSPLIT_PROFILE", "which profile of netsplit.toml holds"),
 ];
+
+/// What netsplit itself tells the processes that it starts, behind `NETSPLIT_`.
+const OWN: [&str; 10] =
+    ["BECOME", "PROCESS", "HOST", "ROLE", "INDEX", "COUNT", "ADDRESS", "ADDRESS6", "RUN", "SEED"];
+
+/// The known variable that is nearest to an unknown one, which looks like a slip.
+pub(super) fn meant(name: &str) -> Option<String> {
+    let word = name.strip_prefix("NETSPLIT_")?;
+    let mut known: Vec<_> = KEYS.iter().map(|key| variable(key.name)).collect();
+    known.extend(ENVIRONMENT_ONLY.iter().map(|(name, _)| (*name).to_owned()));
+    if OWN.contains(&word) || known.iter().any(|known| known == name) {
+        return None;
+    }
+    let words = known.iter().filter_map(|known| known.strip_prefix("NETSPLIT_"));
+    nearest(word, words).map(|near| format!("NETSPLIT_{near}"))
+}
 
 /// The variable of the setting `key`: `NETSPLIT_DEADLINES_RUN`.
 pub(super) fn variable(key: &str) -> String {

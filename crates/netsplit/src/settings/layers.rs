@@ -9,7 +9,7 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use super::Origin;
-use super::keys::{KEYS, variable};
+use super::keys::{KEYS, meant, variable};
 
 type Said = BTreeMap<String, (String, Origin)>;
 
@@ -23,6 +23,7 @@ pub(super) struct Layers {
     said: Said,
     environment: BTreeMap<String, String>,
     home: PathBuf,
+    warnings: Vec<Trouble>,
 }
 
 impl Layers {
@@ -57,7 +58,14 @@ impl Layers {
                 said.insert(key.name.to_owned(), (default.to_owned(), Origin::Default));
             }
         }
-        Ok(Self { said, environment, home })
+        let mut warnings = slips(&environment, "");
+        warnings.extend(slips(&from_file, &format!(" in {}", dot_env.display())));
+        Ok(Self { said, environment, home, warnings })
+    }
+
+    /// What looks wrong and keeps nothing from running.
+    pub(super) fn warnings(&self) -> &[Trouble] {
+        &self.warnings
     }
 
     pub(super) fn get(&self, key: &str) -> Option<(&str, &Origin)> {
@@ -81,6 +89,16 @@ impl Layers {
         };
         KEYS.iter().map(show).collect()
     }
+}
+
+/// Variables that nobody reads, and that look like settings.
+fn slips(variables: &BTreeMap<String, String>, place: &str) -> Vec<Trouble> {
+    let slip = |name: &String| {
+        let near = meant(name)?;
+        let text = format!("no setting is called {name}{place}; did you mean {near}?");
+        Some(Trouble::new(Reason::BadSetting, text))
+    };
+    variables.keys().filter_map(slip).collect()
 }
 
 /// The folder that a project is known by: of the nearest `netsplit.toml`, workspace manifest or `.git`.
@@ -256,6 +274,37 @@ mod tests {
         let ours = load(&files, &environment, &[("keep", "failed"), ("patience", "2")]).unwrap();
         assert_eq!((ours.keep, ours.jobs, ours.seed), (Keep::Failed, Some(1), Some(2)));
         assert_eq!(ours.deadlines.run.as_secs(), 12);
+    }
+
+    #[test]
+    fn what_must_not_be_skipped_must_exist() {
+        let wrong = |require| load(&[], &[("NETSPLIT_REQUIRE", require)], &[]).unwrap_err();
+        assert_eq!(
+            wrong("pty, user"),
+            "no provider or capability `user`; did you mean `users`?  [bad-setting]\n\
+             because NETSPLIT_REQUIRE is `pty, user`"
+        );
+        let unknown = wrong("nothing");
+        assert!(unknown.starts_with("no provider or capability `nothing`  [bad-setting]"), "{unknown}");
+        assert!(unknown.contains("there is: namespace"), "{unknown}");
+        let known = load(&[], &[("NETSPLIT_REQUIRE", "namespace,users,clock")], &[]).unwrap();
+        assert_eq!(known.require, ["namespace", "users", "clock"]);
+    }
+
+    #[test]
+    fn a_variable_that_looks_like_a_setting_is_warned_of() {
+        let environment = [
+            ("NETSPLIT_KEEPP", "always"),
+            ("NETSPLIT_KEEP", "always"),
+            ("NETSPLIT_ROLE", "node"),
+            ("NETSPLIT_BECOME", "agent"),
+            ("NETSPLIT_OF_MY_OWN", "1"),
+        ];
+        let settings = load(&[(".env", "NETSPLIT_SEDE=1")], &environment, &[]).unwrap();
+        let texts: Vec<_> = settings.warnings.iter().map(|warning| warning.text.clone()).collect();
+        assert_eq!(texts.len(), 2, "{texts:?}");
+        assert_eq!(texts[0], "no setting is called NETSPLIT_KEEPP; did you mean NETSPLIT_KEEP?");
+        assert!(texts[1].ends_with("/.env; did you mean NETSPLIT_SEED?"), "{}", texts[1]);
     }
 
     #[test]

@@ -111,7 +111,7 @@ pub(crate) static TOP: Shape = Shape {
             "cleanup",
             Kind::Steps,
             r#"[{ run = "umount /mnt", on = "client", exit = "any" }]"#,
-            "Steps after the last test; they always run, and their mistakes change no verdict.",
+            "Steps after the last test; they run whatever happened, for 2 s at most after ctrl-C, and their mistakes change no verdict.",
         ),
         key(
             "test",
@@ -140,7 +140,7 @@ pub(crate) static TEST: Shape = Shape {
             "cleanup",
             Kind::Steps,
             r#"[{ stop = "kvd" }]"#,
-            "Steps after the others; they always run, and their mistakes change no verdict.",
+            "Steps after the others; they run whatever happened, for 2 s at most after ctrl-C, and their mistakes change no verdict.",
         ),
         NEEDS,
         key("within", Kind::Duration, r#""1m""#, "Deadline of the test."),

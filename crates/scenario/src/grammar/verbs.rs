@@ -220,7 +220,7 @@ pub(crate) const VERBS: &[Verb] = &[
         word: "get",
         kind: Kind::Path,
         example: r#"{ get = "/var/lib/kv/order.log", on = "node", to = "orders/" }"#,
-        about: "Fetches a file or folder into the run's evidence; it is also fetched after a crash.",
+        about: "Fetches a file or folder into the run's evidence; also when a step before it in its test failed, or ctrl-C ended the run.",
         takes: &[
             ON,
             key(

@@ -261,7 +261,7 @@ impl<'t> Steps<'_, 't> {
         if let Some(name) = name.filter(|name| name.value.trim().is_empty()) {
             self.reader.ledger.mistake(name.inner(), Trouble::new(Reason::BadName, "a test's name is empty"));
         }
-        let within = fields.duration(self.reader.ledger, "within");
+        let within = fields.limit(self.reader.ledger, "within");
         let repeat = fields.count(self.reader.ledger, "repeat").unwrap_or(1);
         let keep_going = fields.flag(self.reader.ledger, "keep_going").unwrap_or(false);
         let needs = fields.capabilities(self.reader.ledger, "needs", false);
