@@ -410,12 +410,8 @@ fn write_facts(dir: &RunDir, id: &RunId, seed: u64, settings: &Settings, spec: &
     Ok(())
 }
 
-/// Values whose names look like secrets stay out of every file.
 fn mask(name: &str, value: &str) -> String {
-    let name = name.to_uppercase();
-    let is_secret =
-        ["TOKEN", "SECRET", "PASSWORD"].iter().any(|word| name.contains(word)) || name.ends_with("_KEY");
-    if is_secret && !value.is_empty() { "***".to_owned() } else { value.to_owned() }
+    if netsplit_report::is_secret(name) && !value.is_empty() { "***".to_owned() } else { value.to_owned() }
 }
 
 fn hash_of(bytes: &[u8]) -> String {

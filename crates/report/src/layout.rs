@@ -166,8 +166,8 @@ impl RunDir {
     }
 }
 
-/// Whether a variable's value stays out of every file.
-fn is_secret(name: &str) -> bool {
+/// Whether a variable is called so that its value stays out of every file.
+pub fn is_secret(name: &str) -> bool {
     let name = name.to_uppercase();
     ["TOKEN", "SECRET", "PASSWORD"].iter().any(|word| name.contains(word)) || name.ends_with("_KEY")
 }

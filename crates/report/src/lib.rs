@@ -14,7 +14,7 @@ pub mod screen;
 mod tail;
 
 pub use crate::{
-    layout::{RunDir, RunFile},
+    layout::{RunDir, RunFile, is_secret},
     runs::{Run, Runs, State, state},
     tail::{Line, Merger, clean, first_lines, last_lines},
 };
