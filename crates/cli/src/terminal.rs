@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::io::{self, IsTerminal};
+use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -325,7 +326,8 @@ impl View {
     }
 
     fn hosts_ready(&mut self, time: Duration, output: Output) -> String {
-        self.ready.sort();
+        // In the order of the scenario, which is that of their addresses.
+        self.ready.sort_by_key(|(_, address)| address.parse::<IpAddr>().ok());
         let mut shown: Vec<_> = self
             .ready
             .iter()
