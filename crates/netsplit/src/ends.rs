@@ -10,6 +10,8 @@ use netsplit_model::{Outcome, ProcessName, Reason, Stream, Trouble};
 use crate::core::Core;
 use crate::recorder::Scope;
 
+/// Ends kept that nobody took notice of; beyond them new ones are forgotten.
+const ENDS_MAX: usize = 4096;
 /// Ends that a message about a wait shows.
 const SHOWN_MAX: usize = 2;
 /// Lines of a process that a warning shows.
@@ -38,7 +40,8 @@ impl Ends {
         let mut ends = self.lock();
         // A test may run thousands of commands, and waits for nearly all of them.
         ends.retain(|end| !end.noticed.load(Ordering::Relaxed));
-        if matches!(end.outcome, Outcome::Exited { .. } | Outcome::Signalled { .. }) {
+        let is_own = matches!(end.outcome, Outcome::Exited { .. } | Outcome::Signalled { .. });
+        if is_own && ends.len() < ENDS_MAX {
             ends.push(end);
         }
     }
