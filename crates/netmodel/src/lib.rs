@@ -3,7 +3,8 @@
 //! packet's number.
 //!
 //! Start at [`Link`]: a packet that is offered to it is sent, dropped or queued. [`Condition`] is what one fault wants
-//! of a link; [`Behaviour`] is what a link does with several of them in force. [`PRESETS`] and [`regions`] are figures of real networks, and
+//! of a link; [`Behaviour`] is what a link does with several of them in force. [`Topology`] turns the faults' words
+//! (partition, ring, bridge) into sets of links. [`PRESETS`] and [`regions`] are figures of real networks, and
 //! [`Flapping`] tells when a fault that comes and goes does so.
 
 mod behaviour;
@@ -15,6 +16,7 @@ mod flapping;
 mod link;
 mod presets;
 pub mod regions;
+mod topology;
 
 pub use crate::{
     behaviour::Behaviour,
@@ -24,4 +26,5 @@ pub use crate::{
     flapping::{Flapping, FlappingError, Turn},
     link::{Delivery, Fate, Link},
     presets::{PRESETS, Preset, preset},
+    topology::{Ends, Group, LinkId, Links, Topology, TopologyError},
 };
