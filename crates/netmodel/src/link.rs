@@ -97,8 +97,8 @@ struct Line {
 /// Where the chain of a bursty loss stands.
 #[derive(Debug, Default)]
 struct Burst {
-    /// The packet that `is_bad` is about; `None` before the first.
-    number: Option<u64>,
+    /// The packet that `is_bad` is about.
+    number: u64,
     is_bad: bool,
 }
 
@@ -154,11 +154,11 @@ impl Link {
         &self.counters
     }
 
-    /// Changes what the link does. What waits may have to be [released](Self::release) now. A chain of bursts begins
-    /// anew, in its good state, if the loss differs.
+    /// Changes what the link does. What waits may have to be [released](Self::release) now. If the loss differs,
+    /// bursts begin anew, in the good state, with the next packet that is offered.
     pub fn change(&mut self, now: Duration, behaviour: Behaviour) {
         if self.behaviour.losses != behaviour.losses {
-            self.burst = Burst::default();
+            self.burst = Burst { number: self.number_next, is_bad: false };
         }
         if self.behaviour.rate_bits_per_s != behaviour.rate_bits_per_s {
             self.line.carry = 0;
@@ -342,14 +342,14 @@ impl Line {
 
 impl Burst {
     /// Whether the link is bad for packet `number`, having taken a step after each packet before it. Packets that never
-    /// came to the line count: the pattern is one of packets offered, whatever a queue does to them.
+    /// came to the line count: the pattern is one of packets offered, whatever a queue does to them. Those offered
+    /// before the chain began find it good.
     fn advance(&mut self, chain: Chain, number: u64, draws: Draws) -> bool {
-        let begin = self.number.unwrap_or(number);
-        for before in begin..number {
+        for before in self.number..number {
             let leave = if self.is_bad { chain.bad_to_good } else { chain.good_to_bad };
             self.is_bad ^= draws.happens(before, Purpose::Burst, leave);
         }
-        self.number = Some(number);
+        self.number = self.number.max(number);
         self.is_bad
     }
 }
