@@ -45,7 +45,7 @@ pub(crate) struct Chain {
 const HOLD_BYTES: u64 = 16 << 20;
 /// What a queue holds at least if nobody says: a burst of ten full segments and some (RFC 6928), or one super-frame.
 const QUEUE_BYTES_MIN: u64 = 64 << 10;
-/// Queues hold a tenth of a second if nobody says, the longest usual round trip.
+/// Queues hold a tenth of a second if nobody says: one product of rate and delay for a round trip of 100 ms.
 const QUEUES_PER_S: u64 = 10;
 
 impl Behaviour {

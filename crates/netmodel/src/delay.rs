@@ -20,14 +20,15 @@ pub struct Jitter {
 /// where netem's tables end too, nor below zero.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Distribution {
-    /// Between delay − spread and delay + spread, each as likely. What netem does when no distribution is named.
+    /// Between delay − spread and delay + spread, each as likely. What the kernel's netem does when no distribution is named,
+    /// though its manual says normal.
     #[default]
     Uniform,
     /// The bell with its standard deviation at one spread.
     Normal,
     /// A Pareto law with exponent 3: many a little faster than the mean, few very late.
     Pareto,
-    /// A quarter normal and three quarters Pareto: what NIST Net's authors found nearest to measured paths.
+    /// A quarter normal and three quarters Pareto, the mixture of NIST Net.
     ParetoNormal,
 }
 

@@ -53,13 +53,13 @@ pub const PRESETS: [Preset; 8] = [
     },
     Preset {
         name: "4g",
-        about: "a phone in the network of the years about 2015",
+        about: "a phone on 4G",
         source: "rate and delay: `4G` of WebPageTest, 9 Mbit/s, 170 ms round trip; jitter: our choice",
         condition: jittery(line(9_000_000, 85_000), 10_000),
     },
     Preset {
         name: "3g",
-        about: "a phone in an older network",
+        about: "a phone on 3G",
         source: "rate and delay: `3G` of WebPageTest, 1.6 Mbit/s down, 300 ms round trip; jitter: our choice",
         condition: jittery(line(1_600_000, 150_000), 20_000),
     },
