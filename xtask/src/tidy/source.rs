@@ -19,7 +19,7 @@ const READS_ENVIRONMENT: [&str; 8] = [
 ];
 
 /// Crates in which bytes and time go in and come out, and nothing else.
-const PURE: [&str; 2] = ["crates/model/src/", "crates/wire/src/"];
+const PURE: [&str; 3] = ["crates/model/src/", "crates/wire/src/", "crates/netmodel/src/"];
 const IMPURE: &[&str] = &[
     "std::fs",
     "std::net",

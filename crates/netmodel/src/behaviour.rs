@@ -1,0 +1,174 @@
+//! What a link does with all conditions that are in force for it: checked, combined, with every default filled in.
+
+use std::num::NonZeroU64;
+use std::time::Duration;
+
+use crate::{Condition, ConditionError, Jitter, Loss, Passage};
+
+/// What a link does: the outcome of the conditions in force. The default is a link that does nothing to packets.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Behaviour {
+    pub(crate) passage: Passage,
+    pub(crate) delay: Duration,
+    pub(crate) jitter: Option<Jitter>,
+    pub(crate) losses: Losses,
+    pub(crate) duplicate: f64,
+    pub(crate) reorder_share: f64,
+    pub(crate) reorder_by: Duration,
+    pub(crate) corrupt: f64,
+    pub(crate) rate_bits_per_s: Option<NonZeroU64>,
+    pub(crate) queue_bytes: u64,
+    pub(crate) hold_bytes: u64,
+    pub(crate) overhead_bytes: i32,
+    pub(crate) mtu_bytes: u32,
+}
+
+/// Which packets are lost, ready for use.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) enum Losses {
+    None,
+    Independent(f64),
+    Chain(Chain),
+}
+
+/// The model of Gilbert and Elliott; see [`Loss::GilbertElliott`].
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Chain {
+    pub(crate) good_to_bad: f64,
+    pub(crate) bad_to_good: f64,
+    pub(crate) loss_in_bad: f64,
+    pub(crate) loss_in_good: f64,
+}
+
+/// What held links keep: more than two of the largest windows of Linux' TCP (6 MiB), so that no sender that waits
+/// for acknowledgements fills it.
+const HOLD_BYTES: u64 = 16 << 20;
+/// What a queue holds at least if nobody says: a burst of ten full segments and some (RFC 6928), or one super-frame.
+const QUEUE_BYTES_MIN: u64 = 64 << 10;
+/// Queues hold a tenth of a second if nobody says: one product of rate and delay for a round trip of 100 ms.
+const QUEUES_PER_S: u64 = 10;
+
+impl Behaviour {
+    /// What a link does under `layers`, the oldest first: field by field, the newest that says anything wins.
+    ///
+    /// # Errors
+    /// The first mistake in any of them; [`Condition::mistakes`] has all.
+    pub fn of<'a>(layers: impl IntoIterator<Item = &'a Condition>) -> Result<Self, ConditionError> {
+        let mut wanted = Condition::new();
+        for layer in layers {
+            if let Some(mistake) = layer.mistakes().into_iter().next() {
+                return Err(mistake);
+            }
+            wanted = layer.over(&wanted);
+        }
+        Ok(Self::resolve(&wanted))
+    }
+
+    fn resolve(wanted: &Condition) -> Self {
+        let rate = wanted.rate_bits_per_s.and_then(NonZeroU64::new);
+        let queue_default = rate.map_or(0, |rate| rate.get() / 8 / QUEUES_PER_S).max(QUEUE_BYTES_MIN);
+        Self {
+            passage: wanted.passage.unwrap_or_default(),
+            delay: wanted.delay.unwrap_or_default(),
+            jitter: wanted.jitter.filter(|jitter| !jitter.spread.is_zero()),
+            losses: wanted.loss.map_or(Losses::None, Losses::of),
+            duplicate: wanted.duplicate.unwrap_or_default(),
+            reorder_share: wanted.reorder.map_or(0.0, |reorder| reorder.share),
+            reorder_by: wanted.reorder.map_or(Duration::ZERO, |reorder| reorder.by),
+            corrupt: wanted.corrupt.unwrap_or_default(),
+            rate_bits_per_s: rate,
+            queue_bytes: wanted.queue_bytes.unwrap_or(queue_default),
+            hold_bytes: wanted.hold_bytes.unwrap_or(HOLD_BYTES),
+            overhead_bytes: wanted.overhead_bytes.unwrap_or_default(),
+            mtu_bytes: wanted.mtu_bytes.unwrap_or(u32::MAX),
+        }
+    }
+
+    /// Whether packets pass.
+    pub fn passage(&self) -> Passage {
+        self.passage
+    }
+
+    /// Whether all packets of a flow fare alike but for the time: nothing is lost, doubled, reordered, corrupted, paced
+    /// or measured. Several packets may then cross such a link as one super-frame (GSO); on any other each must be
+    /// offered on its own. A link that is cut, rejects or holds treats all alike, too.
+    pub fn is_plain(&self) -> bool {
+        self.has_no_chance() && self.rate_bits_per_s.is_none() && self.mtu_bytes == u32::MAX
+    }
+
+    /// Whether no draw decides about a packet, jitter aside.
+    pub(crate) fn has_no_chance(&self) -> bool {
+        self.losses == Losses::None
+            && self.duplicate == 0.0
+            && self.reorder_share == 0.0
+            && self.corrupt == 0.0
+    }
+}
+
+impl Default for Behaviour {
+    fn default() -> Self {
+        Self::resolve(&Condition::new())
+    }
+}
+
+impl Losses {
+    fn of(loss: Loss) -> Self {
+        match loss {
+            Loss::Independent(0.0) => Self::None,
+            Loss::Independent(share) => Self::Independent(share),
+            Loss::Bursts { share, packets } => {
+                let bad_to_good = 1.0 / packets;
+                let good_to_bad = bad_to_good * share / (1.0 - share);
+                Self::Chain(Chain { good_to_bad, bad_to_good, loss_in_bad: 1.0, loss_in_good: 0.0 })
+            }
+            Loss::GilbertElliott { good_to_bad, bad_to_good, loss_in_bad, loss_in_good } => {
+                Self::Chain(Chain { good_to_bad, bad_to_good, loss_in_bad, loss_in_good })
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn plain(condition: Condition) -> bool {
+        Behaviour::of([&condition]).unwrap().is_plain()
+    }
+
+    #[test]
+    fn only_time_may_differ_on_a_plain_link() {
+        let ms = Duration::from_millis;
+        let new = Condition::new;
+        assert!(plain(new()));
+        assert!(plain(new().delay(ms(10)).jitter(Jitter::uniform(ms(1)))));
+        assert!(plain(new().cut()) && plain(new().hold()) && plain(new().reject()));
+        assert!(plain(new().loss(0.0).duplicate(0.0).queue(10)));
+        let unlike = [new().loss(0.1), new().duplicate(0.1), new().reorder(0.1, ms(1)), new().corrupt(0.1)];
+        assert!(!unlike.into_iter().any(plain));
+        assert!(!plain(new().rate(1_000_000)) && !plain(new().mtu(1500)));
+        assert!(!plain(new().losing(Loss::Bursts { share: 0.1, packets: 5.0 })));
+    }
+
+    #[test]
+    fn layers_combine_and_heal() {
+        let ms = Duration::from_millis;
+        let [delay, loss, cut] =
+            [Condition::new().delay(ms(50)), Condition::new().loss(0.5), Condition::new().cut()];
+        let all = Behaviour::of([&delay, &loss, &cut]).unwrap();
+        assert_eq!((all.delay, all.losses, all.passage), (ms(50), Losses::Independent(0.5), Passage::Cut));
+        let healed = Behaviour::of([&delay, &loss]).unwrap();
+        assert_eq!((healed.losses, healed.passage), (Losses::Independent(0.5), Passage::Open));
+        let newer = Behaviour::of([&delay, &Condition::new().delay(ms(5))]).unwrap();
+        assert_eq!(newer.delay, ms(5));
+        assert!(Behaviour::of([&Condition::new().loss(7.0), &loss]).is_err(), "covered mistakes count");
+    }
+
+    #[test]
+    fn a_queue_holds_a_tenth_of_a_second() {
+        let queue = |condition: Condition| Behaviour::of([&condition]).unwrap().queue_bytes;
+        assert_eq!(queue(Condition::new().rate(80_000_000)), 1_000_000);
+        assert_eq!(queue(Condition::new().rate(1000)), 65_536);
+        assert_eq!(queue(Condition::new().rate(1000).queue(0)), 0);
+    }
+}
