@@ -36,9 +36,10 @@ pub struct Difference {
 
 /// Where two texts differ.
 pub fn difference(wanted: &str, said: &str) -> Difference {
-    let (wanted, said): (Vec<_>, Vec<_>) = (wanted.lines().collect(), said.lines().collect());
+    let (wanted, said): (Vec<_>, Vec<_>) = (lines(wanted).collect(), lines(said).collect());
     let alike = wanted.iter().zip(&said).take_while(|(wanted, said)| wanted == said).count();
     let place = match said.len() {
+        _ if alike == said.len() && alike == wanted.len() => "only in newlines at its end".to_owned(),
         0 | 1 if wanted.len() <= 1 => String::new(),
         count if alike < count => format!("in line {} of {count}", alike + 1),
         count => format!("after its last line, {count}"),
@@ -50,6 +51,11 @@ pub fn difference(wanted: &str, said: &str) -> Difference {
         _ => 0,
     };
     Difference { place, wanted: about(&wanted, alike, chars), said: about(&said, alike, chars) }
+}
+
+/// Lines without the newline that ends them; a carriage return is part of them.
+fn lines(text: &str) -> impl Iterator<Item = &str> {
+    text.strip_suffix('\n').unwrap_or(text).split('\n')
 }
 
 /// The lines about the one at `at`, of which `alike` characters are as they should be.
@@ -85,8 +91,9 @@ fn left_out(count: usize) -> String {
 
 /// A line as far as it is shown; of a long one what stands about the character `at`.
 fn cut(line: &str, at: usize) -> String {
+    let line = line.replace('\r', "\\r");
     if line.chars().count() <= CHARS_MAX {
-        return line.to_owned();
+        return line;
     }
     let from = at.saturating_sub(CHARS_BEFORE);
     let shown: String = line.chars().skip(from).take(CHARS_MAX).collect();
@@ -105,7 +112,7 @@ mod tests {
         assert_eq!(names(&many), "n0, n1, n2, n3, n4, n5 and 54 more");
     }
 
-    fn lines(numbers: impl IntoIterator<Item = u32>) -> String {
+    fn numbered(numbers: impl IntoIterator<Item = u32>) -> String {
         numbers.into_iter().map(|number| format!("{number}\n")).collect()
     }
 
@@ -118,10 +125,12 @@ mod tests {
         let own = |place: &str, wanted: &str, said: &str| (place.into(), wanted.into(), said.into());
         assert_eq!(differ("a", "b"), own("", "a", "b"));
         assert_eq!(differ("", "b"), own("", "", "b"));
-        assert_eq!(differ("5", &lines(1..=200)), own("in line 1 of 200", "5", "1|2|3|4|… 196 more lines"));
-        let but_one = lines((1..=200).map(|number| if number == 100 { 0 } else { number }));
+        assert_eq!(differ("a\nb", "a\r\nb"), own("in line 1 of 2", "a|b", "a\\r|b"));
+        assert_eq!(differ("a\n", "a"), own("only in newlines at its end", "a", "a"));
+        assert_eq!(differ("5", &numbered(1..=200)), own("in line 1 of 200", "5", "1|2|3|4|… 196 more lines"));
+        let but_one = numbered((1..=200).map(|number| if number == 100 { 0 } else { number }));
         assert_eq!(
-            differ(&lines(1..=200), &but_one),
+            differ(&numbered(1..=200), &but_one),
             own(
                 "in line 100 of 200",
                 "… 97 more lines|98|99|100|101|102|103|… 97 more lines",
@@ -129,7 +138,7 @@ mod tests {
             )
         );
         assert_eq!(
-            differ(&lines(1..=20), &lines(1..=3)),
+            differ(&numbered(1..=20), &numbered(1..=3)),
             own("after its last line, 3", "… 1 more line|2|3|4|5|6|7|… 13 more lines", "1|2|3")
         );
         let long = |end: &str| format!("{}{end}", "x".repeat(1000));
@@ -140,6 +149,6 @@ mod tests {
     #[test]
     fn a_long_text_is_shown_by_its_ends() {
         assert_eq!(ends("a\nb\n"), "a\nb");
-        assert_eq!(ends(&lines(1..=10)), "1\n2\n3\n4\n… 2 more lines\n7\n8\n9\n10");
+        assert_eq!(ends(&numbered(1..=10)), "1\n2\n3\n4\n… 2 more lines\n7\n8\n9\n10");
     }
 }

@@ -265,14 +265,7 @@ impl Core {
     /// The error for a host on which nothing moved for too long; `text` says what, and how long.
     pub(crate) fn stalled(&self, name: &HostName, text: String) -> Error {
         let trouble = Trouble::new(Reason::CommandTimedOut, text);
-        let is_paused = self.with_host(name, |host| host.power == Power::Paused);
-        Error::from(if is_paused {
-            trouble
-                .because(format!("host {name} is paused"))
-                .fix(format!("let it go on first: {name}.resume()"))
-        } else {
-            trouble
-        })
+        self.unless_paused(std::slice::from_ref(name), trouble).into()
     }
 
     /// A host was made; its agent is on its way.

@@ -215,7 +215,7 @@ pub struct Piped {
     /// By which number the agent knows the pipe.
     #[prost(uint32, tag = "1")]
     pub pipe: u32,
-    /// Sent a second time, when all bytes are in the pipe: the file is still the one that was hashed.
+    /// Sent a second time, after `Drained`: the file is still the one that was hashed.
     #[prost(bool, tag = "2")]
     pub whole: bool,
 }
@@ -259,7 +259,7 @@ pub enum Kind {
 #[derive(Clone, PartialEq, Message)]
 pub struct PutReply {
     /// The answer.
-    #[prost(oneof = "PutAnswer", tags = "1, 2, 3")]
+    #[prost(oneof = "PutAnswer", tags = "1, 2, 3, 4")]
     pub answer: Option<PutAnswer>,
 }
 
@@ -275,6 +275,9 @@ pub enum PutAnswer {
     /// It stopped here; what was complete stays.
     #[prost(message, tag = "3")]
     Refused(Refused),
+    /// All bytes of a file that came through a pipe are here: what happens to the file now is no longer its matter.
+    #[prost(bool, tag = "4")]
+    Drained(bool),
 }
 
 /// Numbers of entries.

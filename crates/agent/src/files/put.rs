@@ -9,7 +9,7 @@ use std::sync::PoisonError;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::Bytes;
-use netsplit_link::{Channel, Received, Receiver};
+use netsplit_link::{Channel, Received, Receiver, Sender};
 use netsplit_wire::message::{
     Entry, Kind, Needs, Piped, Put, PutAnswer, PutReply, Refused, Request, Trouble, tag,
 };
@@ -66,7 +66,7 @@ async fn manifest(first: Put, receiver: &mut Receiver) -> Option<Vec<Entry>> {
 async fn place_all(
     agent: &Shared,
     entries: &[Entry],
-    sender: &netsplit_link::Sender,
+    sender: &Sender,
     receiver: &mut Receiver,
 ) -> Result<(), Stopped> {
     let mut needed = Vec::new();
@@ -88,7 +88,7 @@ async fn place_all(
     sender.send_message(&answer).await.map_err(|_| Stopped::ClientGone)?;
     let mut source = Source { receiver, rest: Bytes::new() };
     for number in needed {
-        receive_file(agent, &entries[number], &mut source).await?;
+        receive_file(agent, &entries[number], sender, &mut source).await?;
     }
     for entry in repeated {
         let path = Path::new(&entry.path);
@@ -209,7 +209,12 @@ impl Source<'_> {
     }
 }
 
-async fn receive_file(agent: &Shared, entry: &Entry, source: &mut Source<'_>) -> Result<(), Stopped> {
+async fn receive_file(
+    agent: &Shared,
+    entry: &Entry,
+    sender: &Sender,
+    source: &mut Source<'_>,
+) -> Result<(), Stopped> {
     let path = Path::new(&entry.path);
     let stopped = Stopped::at(path);
     make_parent(path).map_err(&stopped)?;
@@ -217,7 +222,13 @@ async fn receive_file(agent: &Shared, entry: &Entry, source: &mut Source<'_>) ->
     let file = temporary.create().map_err(&stopped)?;
     let pipe = if entry.size == 0 { None } else { source.pipe().await? };
     let hash = match pipe {
-        Some(number) => receive_piped(agent, entry, number, &file, source).await?,
+        Some(number) => {
+            let hash = receive_piped(agent, entry, number, &file).await?;
+            let drained = PutReply::from(PutAnswer::Drained(true));
+            sender.send_message(&drained).await.map_err(|_| Stopped::ClientGone)?;
+            source.sure().await?;
+            hash
+        }
         None => receive_bytes(entry, file, source).await?,
     };
     temporary.finish(path, entry.mode).map_err(&stopped)?;
@@ -252,7 +263,6 @@ async fn receive_piped(
     entry: &Entry,
     number: u32,
     file: &File,
-    source: &mut Source<'_>,
 ) -> Result<blake3::Hash, Stopped> {
     let path = Path::new(&entry.path);
     let hash = blake3::Hash::from_slice(&entry.hash).map_err(|_| Stopped::Refused(changed(path)))?;
@@ -260,27 +270,28 @@ async fn receive_piped(
         let error = io::Error::new(io::ErrorKind::TimedOut, "its bytes did not come");
         return Err(Stopped::Refused(refused(path, &error)));
     };
-    drain(pipe, file, entry.size).await.map_err(Stopped::at(path))?;
-    source.sure().await?;
+    if !drain(pipe, file, entry.size).await.map_err(Stopped::at(path))? {
+        return Err(Stopped::ClientGone);
+    }
     Ok(hash)
 }
 
-/// Moves `size` bytes, or as many as come, from a pipe into a file.
-async fn drain(pipe: OwnedFd, file: &File, size: u64) -> io::Result<()> {
+/// Moves `size` bytes from a pipe into a file. Whether so many came.
+async fn drain(pipe: OwnedFd, file: &File, size: u64) -> io::Result<bool> {
     let pipe = pipe::Receiver::from_owned_fd(pipe)?;
     let mut left = size;
     while left > 0 {
         let some = usize::try_from(left).unwrap_or(usize::MAX).min(PIPED_AT_ONCE);
         pipe.readable().await?;
         match pipe.try_io(|| move_some(&pipe, file, some)) {
-            Ok(0) => break, // the client gave up, and says so
+            Ok(0) => return Ok(false),
             Ok(moved) => left = left.saturating_sub(moved as u64),
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
             Err(error) => return Err(error),
         }
         tokio::task::yield_now().await;
     }
-    Ok(())
+    Ok(true)
 }
 
 fn move_some(pipe: &pipe::Receiver, mut file: &File, some: usize) -> io::Result<usize> {

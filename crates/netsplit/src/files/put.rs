@@ -218,11 +218,12 @@ async fn exchange(core: &Core, host: &HostName, link: &Link, items: &[Item]) -> 
     loop {
         match in_time(core, answer(&mut channel)).await?.ok_or(Stopped::GaveUp)? {
             PutAnswer::Done(_) => return Ok(sent),
+            PutAnswer::Drained(_) => return Err(Stopped::GaveUp),
             PutAnswer::Refused(said) => return Err(Stopped::Said(said)),
             PutAnswer::Needs(Needs { entries }) => {
                 for item in entries.iter().filter_map(|number| items.get(usize::try_from(*number).ok()?)) {
                     sent += item.entry.size;
-                    match send_item(core, host, &channel, item).await {
+                    match send_item(core, host, &mut channel, item).await {
                         // The host has said why it wants no more.
                         Err(Stopped::There(LinkError::Closed)) => break,
                         done => done?,
@@ -241,7 +242,7 @@ async fn answer(channel: &mut Channel) -> std::result::Result<Option<PutAnswer>,
     }
 }
 
-async fn send_item(core: &Core, host: &HostName, channel: &Channel, item: &Item) -> Sent {
+async fn send_item(core: &Core, host: &HostName, channel: &mut Channel, item: &Item) -> Sent {
     match &item.source {
         Source::None => Ok(()),
         Source::Bytes(bytes) if bytes.is_empty() => Ok(()),
@@ -284,7 +285,7 @@ async fn begin_pipe(core: &Core, host: &HostName) -> Sent<Option<(u32, OwnedFd)>
 /// Through a pipe. Nobody sees the bytes again: that the file is still the one that was hashed is seen by its looks.
 async fn send_piped(
     core: &Core,
-    channel: &Channel,
+    channel: &mut Channel,
     path: &Path,
     stamp: Stamp,
     number: u32,
@@ -296,8 +297,8 @@ async fn send_piped(
     if Stamp::of(&data) != stamp {
         return Err(Stopped::Here(changed(path, "it is another")));
     }
-    let tell = async |whole| in_time(core, channel.sender.send_message(&Piped { pipe: number, whole })).await;
-    tell(false).await?;
+    let piped = Piped { pipe: number, whole: false };
+    in_time(core, channel.sender.send_message(&piped)).await?;
     let same = file.try_clone().map_err(wrong)?;
     let meter = Cancelled(Arc::default());
     let moved = Arc::clone(&meter.0);
@@ -316,10 +317,16 @@ async fn send_piped(
         Ok(Pumped::Closed) => return Err(Stopped::There(LinkError::Closed)),
         Err(error) => return Err(wrong(error)),
     }
+    // What lies in a pipe are pages of the file itself: until they are copied, who writes to it changes them.
+    match in_time(core, answer(channel)).await? {
+        Some(PutAnswer::Drained(_)) => {}
+        Some(PutAnswer::Refused(said)) => return Err(Stopped::Said(said)),
+        _ => return Err(Stopped::GaveUp),
+    }
     if Stamp::of(&same.metadata().map_err(wrong)?) != stamp {
         return Err(Stopped::Here(changed(path, "it was written to")));
     }
-    tell(true).await
+    in_time(core, channel.sender.send_message(&Piped { whole: true, ..piped })).await
 }
 
 /// Stops a pump whose put nobody waits for any more.

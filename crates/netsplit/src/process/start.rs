@@ -569,7 +569,9 @@ async fn ended_in_time(process: &Process, within: Duration) -> Result<Outcome> {
         return Ok(outcome);
     }
     if core.is_paused(process.host()) {
-        process.give_up().await;
+        // Not awaited: what a paused host does not take may have filled the channel.
+        let given_up = process.clone();
+        core.engine.spawn(async move { given_up.give_up().await });
         return Err(process.still_running(within));
     }
     let late = core.settings.deadlines.grace + AGENT_MAX;
