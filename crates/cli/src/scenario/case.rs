@@ -101,6 +101,7 @@ pub(crate) async fn run_case(case_run: CaseRun<'_>) -> Result<Finished, Box<Trou
         screen: &screen,
         interrupt: &interrupt,
         open: Cell::default(),
+        judged: Cell::default(),
     };
     let (verdict, reason) = match life.whole(&mut run).await {
         Ok(()) => reports.sum(),
@@ -207,6 +208,8 @@ struct Life<'a> {
     screen: &'a Screen,
     interrupt: &'a Interrupt,
     open: Cell<Option<Open<'a>>>,
+    /// Why the open test failed, while its cleanup goes on.
+    judged: Cell<Option<Trouble>>,
 }
 
 /// The nested test that goes on.
@@ -224,9 +227,11 @@ impl<'a> Life<'a> {
     async fn whole(&self, run: &mut Run) -> Result<(), Trouble> {
         let bed = self.unless_interrupted(self.set_up(run)).await?;
         let state = State::new(self.scenario, self.case, bed, run, self.settings);
-        let files = async { self.put_files(&state).await.map_err(|trouble| *trouble) };
-        self.unless_interrupted(files).await?;
-        let mut ended = self.unless_interrupted(self.within_limit(&state)).await;
+        let steps = async {
+            self.put_files(&state).await.map_err(|trouble| *trouble)?;
+            self.within_limit(&state).await
+        };
+        let mut ended = self.unless_interrupted(steps).await;
         if let Some(at) = self.stopped.get() {
             let shell = async {
                 self.shell(&state, at).await;
@@ -277,7 +282,10 @@ impl<'a> Life<'a> {
         let time = state.scaled(limit.time);
         match tokio::time::timeout(time, tests).await {
             Ok(ended) => ended,
-            Err(_) => Err(self.timed_out(time).at(Some(limit.place.clone()))),
+            // What a test has failed of already is the cause, not the cleanup that was going on.
+            Err(_) => {
+                Err(self.judged.take().unwrap_or_else(|| self.timed_out(time).at(Some(limit.place.clone()))))
+            }
         }
     }
 
@@ -483,7 +491,9 @@ impl<'a> Life<'a> {
         if judged.is_some() {
             self.rescue(state).await;
         }
+        self.judged.set(judged.as_ref().map(|(_, trouble)| trouble.clone()));
         self.clean_up_test(state).await;
+        self.judged.set(None);
         Ok(match judged {
             None => (Verdict::Passed, None, done),
             Some((verdict, trouble)) => (verdict, Some(trouble), done),
@@ -517,7 +527,11 @@ impl<'a> Life<'a> {
     /// Fetches what steps behind the one that failed would have fetched: it is evidence now.
     async fn rescue(&self, state: &State<'_>) {
         let Some(open) = self.open.get() else { return };
-        for step in gets(open.test.steps.iter().skip(open.done + 1)) {
+        // A `get` that began has said itself why not; one inside a step of steps may not have been reached.
+        let (begun, later) =
+            open.test.steps[open.done.min(open.test.steps.len())..].split_at_checked(1).unwrap_or_default();
+        let begun = begun.iter().filter(|step| !matches!(step.verb, Verb::Get(_)));
+        for step in gets(begun.chain(later)) {
             let get = steps::step(state, open.test, step, "get".into());
             let why = match tokio::time::timeout(RESCUE_MAX, get).await {
                 Ok(Ok(())) => continue,
@@ -532,8 +546,9 @@ impl<'a> Life<'a> {
     async fn clean_up_test(&self, state: &State<'_>) {
         while let Some(open) = self.open.get() {
             let Some(step) = open.test.cleanup.get(open.cleaned) else { break };
-            self.clean_up(state, open.test, step).await;
+            // Before it runs: one that is cut off is not begun again.
             self.open.set(Some(Open { cleaned: open.cleaned + 1, ..open }));
+            self.clean_up(state, open.test, step).await;
         }
         self.open.set(None);
     }

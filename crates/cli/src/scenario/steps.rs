@@ -190,7 +190,8 @@ fn fill_env(
 
 /// Writes down what commands of `test` see on each host, for whoever enters it.
 pub(super) fn record_environment(state: &State<'_>, test: &Test) {
-    if state.scenario.env.is_empty() && test.env.is_empty() {
+    let has_own = |case: &netsplit_scenario::Case| case.tests.iter().any(|test| !test.env.is_empty());
+    if state.scenario.env.is_empty() && !state.scenario.cases().iter().any(has_own) {
         return; // as it is anyway
     }
     for host in state.bed.hosts() {

@@ -614,3 +614,19 @@ fn slips_in_the_environment_are_told() {
     assert_eq!(code, Some(0));
     assert_eq!(with("NETSPLIT_ROLE", "node"), (Some(0), String::new()));
 }
+
+#[test]
+fn a_cleanup_that_is_cut_off_hides_no_failure() {
+    let project = Project::new();
+    let text = "within = \"2s\"\nhosts.n = [\"a\"]\n[procedures.both]\nsteps = [\n\
+                { run = \"false\", on = \"a\" },\n{ get = \"/etc/hostname\", on = \"a\" },\n]\n\
+                [[test]]\nname = \"x\"\nsteps = [{ do = \"both\" }]\n\
+                cleanup = [{ run = \"sleep 100\", on = \"a\" }]\n";
+    project.write("x.toml", text);
+    project.run(&["run", "x.toml"]).expect(1).says("`false` on a exited 1").says("[unexpected-exit]");
+    let sleeps = project.events().iter().filter(|event| event["argv"][0] == "sleep").count();
+    assert_eq!(sleeps, 1, "what was cut off is not begun again");
+    assert!(
+        project.last().join("fetched").exists() || project.last().join("hosts/a/files/etc/hostname").exists()
+    );
+}

@@ -124,7 +124,8 @@ pub(crate) fn in_session(project: &Project, args: &[&str]) -> Command {
     for (name, _) in inner.get_envs() {
         command.env_remove(name);
     }
-    command.current_dir(project.path());
+    // A terminal that can change a line, whatever these tests run on.
+    command.env("TERM", "xterm").current_dir(project.path());
     command
 }
 
