@@ -215,14 +215,7 @@ fn skip(spec: &TestSpec, settings: &Settings, provider: &dyn Provider) -> Option
         if known.is_some_and(|capability| able.has(capability)) {
             continue;
         }
-        let name = provider.name();
-        let text = format!("needs `{need}`, which `{name}` cannot do here");
-        let is_required = settings.require.iter().any(|required| required == name || required == need);
-        return Some(if is_required {
-            Trouble::new(Reason::RequiredCapability, format!("{text}, and `require` forbids to skip it"))
-        } else {
-            Trouble::new(Reason::MissingCapability, text)
-        });
+        return Some(settings.missing(need, provider.name()));
     }
     None
 }
