@@ -192,6 +192,7 @@ pub(crate) fn expand(arguments: TokenStream, item: TokenStream) -> Result<TokenS
                     package: ::core::env!("CARGO_PKG_NAME"),
                     crate_name: ::core::env!("CARGO_CRATE_NAME"),
                     integration: ::core::option_env!("CARGO_TARGET_TMPDIR").is_some(),
+                    binary: ::core::option_env!("CARGO_BIN_NAME").is_some(),
                     should_panic: #should_panic,
                     multi_thread: #multi_thread,
                     manifest_dir: ::core::env!("CARGO_MANIFEST_DIR"),

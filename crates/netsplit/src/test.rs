@@ -33,6 +33,8 @@ pub struct TestSpec {
     pub crate_name: &'static str,
     /// Whether it is an integration test rather than a unit test.
     pub integration: bool,
+    /// Whether it is a unit test of a binary, or of an example.
+    pub binary: bool,
     pub should_panic: bool,
     pub multi_thread: bool,
     /// The folder of the package's manifest.
@@ -314,13 +316,70 @@ fn show_all(spec: &TestSpec, troubles: &[Trouble]) -> TestFailure {
 
 /// The command that repeats a test; `%{seed}` stands for the seed.
 fn repeat(spec: &TestSpec, mode: Mode, name: &str) -> String {
-    let target = if spec.integration { format!("--test {}", spec.crate_name) } else { "--lib".to_owned() };
+    let target = target(spec, Path::new(spec.manifest_dir));
     let (provider, ignored) = match mode {
         Mode::Provider(_) => (String::new(), ""),
         Mode::Elsewhere => ("NETSPLIT_PROVIDER=… ".to_owned(), " --ignored"),
     };
     format!(
-        "NETSPLIT_SEED=%{{seed}} {provider}cargo test -p {} {target} {name} -- --exact{ignored}",
+        "NETSPLIT_SEED=%{{seed}} {provider}cargo test -p {} {target}{name} -- --exact{ignored}",
         spec.package
     )
+}
+
+/// What selects the test's target. Where it cannot be known nothing does, and the test's name selects alone: a target
+/// that is wrong runs no test and is green.
+fn target(spec: &TestSpec, folder: &Path) -> String {
+    let is_there = |name: &String| {
+        let tests = folder.join("tests");
+        tests.join(format!("{name}.rs")).is_file() || tests.join(name).join("main.rs").is_file()
+    };
+    let names = [spec.crate_name.to_owned(), spec.crate_name.replace('_', "-")];
+    match (spec.integration, spec.binary) {
+        (false, false) => "--lib ".to_owned(),
+        (false, true) => String::new(),
+        (true, _) => {
+            names.into_iter().find(is_there).map(|name| format!("--test {name} ")).unwrap_or_default()
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn spec(crate_name: &'static str, integration: bool, binary: bool) -> TestSpec {
+        TestSpec {
+            path: "cases::works",
+            hosts: &[],
+            needs: &[],
+            package: "kv",
+            crate_name,
+            integration,
+            binary,
+            should_panic: false,
+            multi_thread: false,
+            manifest_dir: "/nowhere",
+        }
+    }
+
+    #[test]
+    fn a_repeated_test_is_looked_for_in_its_own_target() {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::create_dir_all(folder.path().join("tests/in_folder")).unwrap();
+        for file in ["one_word.rs", "with-hyphen.rs", "in_folder/main.rs"] {
+            std::fs::write(folder.path().join("tests").join(file), "").unwrap();
+        }
+        let target = |name, integration, binary| target(&spec(name, integration, binary), folder.path());
+        assert_eq!(target("kv", false, false), "--lib ");
+        assert_eq!(target("kvd", false, true), "", "an example looks the same");
+        assert_eq!(target("one_word", true, false), "--test one_word ");
+        assert_eq!(target("with_hyphen", true, false), "--test with-hyphen ");
+        assert_eq!(target("in_folder", true, false), "--test in_folder ");
+        assert_eq!(target("elsewhere", true, false), "");
+        assert_eq!(
+            repeat(&spec("kvd", false, true), Mode::Provider("namespace"), "works::namespace"),
+            "NETSPLIT_SEED=%{seed} cargo test -p kv works::namespace -- --exact"
+        );
+    }
 }
