@@ -75,11 +75,21 @@ impl Mode {
 }
 
 /// A test that did not pass; shown, it is the whole screen.
-pub struct TestFailure(String);
+pub struct TestFailure {
+    screen: String,
+    /// Whether the test's body is at fault, rather than what should have carried it.
+    is_own: bool,
+}
+
+impl TestFailure {
+    fn not_begun(screen: String) -> Self {
+        Self { screen, is_own: false }
+    }
+}
 
 impl fmt::Debug for TestFailure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "\n{}", self.0)
+        write!(f, "\n{}", self.screen)
     }
 }
 
@@ -127,12 +137,28 @@ where
     } else {
         tokio::runtime::Builder::new_current_thread()
     };
-    let runtime =
-        builder.enable_all().build().map_err(|error| TestFailure(format!("no runtime: {error}")))?;
+    let runtime = builder
+        .enable_all()
+        .build()
+        .map_err(|error| TestFailure::not_begun(format!("no runtime: {error}")))?;
     let cwd = std::env::current_dir().unwrap_or_default();
     let settings = Settings::load(&cwd, &[]).map_err(|troubles| show_all(spec, &troubles))?;
     let provider = provider(&settings, mode).map_err(|trouble| show_all(spec, &[trouble]))?;
     runtime.block_on(run(spec, mode, settings, provider, body))
+}
+
+/// How a `#[should_panic]` test ends. A testbed that broke is not the panic that was wanted: it is said, and the
+/// harness misses its panic.
+///
+/// # Panics
+/// When the test's body failed.
+#[doc(hidden)]
+pub fn panic_if_failed(result: Result<(), TestFailure>) {
+    match result {
+        Err(failure) if failure.is_own => panic!("{failure:?}"),
+        Err(failure) => say(&failure.screen),
+        Ok(()) => {}
+    }
 }
 
 fn provider(settings: &Settings, mode: Mode) -> Result<Arc<dyn Provider>, Trouble> {
@@ -204,7 +230,9 @@ where
     };
     let finished = run.end(ending).await;
     match panic {
-        Some(payload) if spec.should_panic => resume_unwind(payload),
+        Some(payload) if spec.should_panic && finished.verdict.verdict == Verdict::Failed => {
+            resume_unwind(payload)
+        }
         _ => conclude(spec, &finished),
     }
 }
@@ -285,7 +313,11 @@ fn conclude(spec: &TestSpec, finished: &Finished) -> Result<(), TestFailure> {
             say(&format!("skipped: {text}"));
             Ok(())
         }
-        _ => Err(TestFailure(screen(spec, finished))),
+        verdict => {
+            let reason = finished.verdict.reason.as_ref().map(|reason| reason.name);
+            let is_own = verdict == Verdict::Failed && reason != Some(Reason::RequiredCapability);
+            Err(TestFailure { screen: screen(spec, finished), is_own })
+        }
     }
 }
 
@@ -311,7 +343,7 @@ fn roots(spec: &TestSpec) -> Vec<PathBuf> {
 
 fn show_all(spec: &TestSpec, troubles: &[Trouble]) -> TestFailure {
     let shown = troubles.iter().map(|trouble| screen::trouble(trouble, &roots(spec), Paint::Plain));
-    TestFailure(shown.collect::<Vec<_>>().join("\n"))
+    TestFailure::not_begun(shown.collect::<Vec<_>>().join("\n"))
 }
 
 /// The command that repeats a test; `%{seed}` stands for the seed.
