@@ -60,7 +60,9 @@ pub(crate) fn spawn(agent: &Shared, start: &Start) -> Result<Child, Ended> {
         return Err(not(How::NotStarted, format!("the working directory `{cwd}` is not a directory")));
     }
     let mut command = Command::new(&program);
-    command.arg0(name).args(&start.argv[1..]).env_clear().envs(environment).current_dir(cwd);
+    // A program of the test is found by its module too, and goes by its own name.
+    let shown = if start.program.is_empty() { name } else { name.rsplit('/').next().unwrap_or(name) };
+    command.arg0(shown).args(&start.argv[1..]).env_clear().envs(environment).current_dir(cwd);
     if !start.program.is_empty() {
         command.env(agent.settings.role_variable, format!("program:{}", start.program));
     }

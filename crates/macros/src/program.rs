@@ -33,7 +33,9 @@ pub(crate) fn expand(arguments: TokenStream, item: TokenStream) -> Result<TokenS
     }
     let call = call(&function)?;
     let (name, visibility, attributes) = (&function.sig.ident, &function.vis, &function.attrs);
-    let text = name.to_string();
+    let short = name.to_string();
+    // Two modules may have a program of one name. Hosts see what follows the slash.
+    let whole = quote!(::core::concat!(::core::module_path!(), "/", #short));
     let mut inner = function.clone();
     inner.attrs = Vec::new();
     inner.vis = syn::Visibility::Inherited;
@@ -44,7 +46,7 @@ pub(crate) fn expand(arguments: TokenStream, item: TokenStream) -> Result<TokenS
         #visibility struct #name;
 
         impl ::netsplit::__private::AsProgram for #name {
-            const NAME: &'static str = #text;
+            const NAME: &'static str = #whole;
         }
 
         const _: () = {
@@ -55,7 +57,7 @@ pub(crate) fn expand(arguments: TokenStream, item: TokenStream) -> Result<TokenS
 
             #[::netsplit::__private::linkme::distributed_slice(::netsplit::__private::PROGRAMS)]
             #[linkme(crate = ::netsplit::__private::linkme)]
-            static PROGRAM: ::netsplit::__private::Program = ::netsplit::__private::Program { name: #text, run };
+            static PROGRAM: ::netsplit::__private::Program = ::netsplit::__private::Program { name: #whole, run };
         };
     })
 }

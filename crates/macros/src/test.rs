@@ -164,16 +164,25 @@ pub(crate) fn expand(arguments: TokenStream, item: TokenStream) -> Result<TokenS
     let name = &function.sig.ident;
     let hosts = arguments.hosts.iter().map(role);
     let (needs, multi_thread) = (&arguments.needs, arguments.multi_thread);
+    // The harness takes no result where it is to see a panic.
+    let body = |mode| {
+        let run = quote!(run(::netsplit::__private::Mode::#mode));
+        if should_panic {
+            quote!({ ::netsplit::__private::panic_if_failed(#run) })
+        } else {
+            quote!(-> ::core::result::Result<(), ::netsplit::TestFailure> { #run })
+        }
+    };
     let modes = MODES.iter().map(|mode| {
         let function = format_ident!("{mode}");
+        let body = body(quote!(Provider(#mode)));
         quote! {
             #[::core::prelude::v1::test]
             #(#for_tests)*
-            fn #function() -> ::core::result::Result<(), ::netsplit::TestFailure> {
-                run(::netsplit::__private::Mode::Provider(#mode))
-            }
+            fn #function() #body
         }
     });
+    let elsewhere = body(quote!(Elsewhere));
     let ignore = (!is_ignored).then(|| quote!(#[ignore = "runs where NETSPLIT_PROVIDER says"]));
     Ok(quote! {
         #function
@@ -192,6 +201,7 @@ pub(crate) fn expand(arguments: TokenStream, item: TokenStream) -> Result<TokenS
                     package: ::core::env!("CARGO_PKG_NAME"),
                     crate_name: ::core::env!("CARGO_CRATE_NAME"),
                     integration: ::core::option_env!("CARGO_TARGET_TMPDIR").is_some(),
+                    binary: ::core::option_env!("CARGO_BIN_NAME").is_some(),
                     should_panic: #should_panic,
                     multi_thread: #multi_thread,
                     manifest_dir: ::core::env!("CARGO_MANIFEST_DIR"),
@@ -204,9 +214,7 @@ pub(crate) fn expand(arguments: TokenStream, item: TokenStream) -> Result<TokenS
             #[::core::prelude::v1::test]
             #(#for_tests)*
             #ignore
-            fn elsewhere() -> ::core::result::Result<(), ::netsplit::TestFailure> {
-                run(::netsplit::__private::Mode::Elsewhere)
-            }
+            fn elsewhere() #elsewhere
         }
     })
 }

@@ -159,8 +159,7 @@ impl Core {
         if self.capabilities.has(capability) {
             return Ok(());
         }
-        let text = format!("needs `{capability}`, which `{}` cannot do here", self.provider);
-        Err(Error::new(Reason::MissingCapability, text))
+        Err(self.settings.missing(capability.as_str(), self.provider).into())
     }
 
     /// Notes what an operation returned: a test that ends right after a failure ended because of it.

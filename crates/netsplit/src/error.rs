@@ -63,6 +63,15 @@ impl From<Trouble> for Error {
     }
 }
 
+/// An error of the test's own, so that `?` on a stream works in a test that returns [`Result`].
+impl From<std::io::Error> for Error {
+    #[track_caller]
+    fn from(error: std::io::Error) -> Self {
+        let place = crate::place::of(std::panic::Location::caller());
+        Self::new(Reason::TestError, error.to_string()).at(place)
+    }
+}
+
 impl From<Error> for Trouble {
     fn from(error: Error) -> Self {
         error.inner.trouble
@@ -83,3 +92,19 @@ impl fmt::Debug for Error {
 }
 
 impl std::error::Error for Error {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_io_error_has_the_place_of_its_question_mark() {
+        fn read() -> Result<Vec<u8>> {
+            Ok(std::fs::read("/nowhere/at all")?)
+        }
+        let error = read().unwrap_err();
+        assert_eq!(error.name(), Reason::TestError);
+        let place = error.trouble().place.as_ref().unwrap();
+        assert_eq!((place.file.ends_with("src/error.rs"), place.line), (true, line!() - 5));
+    }
+}

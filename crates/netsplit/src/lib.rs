@@ -85,5 +85,5 @@ pub mod __private {
     pub use netsplit_provider::program::{PROGRAMS, Program};
 
     pub use crate::program::{AsProgram, run_program};
-    pub use crate::test::{Mode, RoleSpec, TestSpec, run_test};
+    pub use crate::test::{Mode, RoleSpec, TestSpec, panic_if_failed, run_test};
 }

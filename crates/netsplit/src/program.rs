@@ -9,7 +9,7 @@ use crate::settings::machine_variable;
 
 /// What `#[netsplit::program]` makes of an async function: a value that hosts can run.
 pub trait AsProgram: Copy {
-    /// Its name on the command line.
+    /// Its module and name: `first::cases/kvd`, on a host `kvd`.
     const NAME: &'static str;
 }
 

@@ -227,7 +227,7 @@ impl Run {
             Some(spoiled) if error.verdict() == Verdict::Failed => {
                 spoiled.saw(format!("then: {}", error.text)).at(error.place)
             }
-            _ => error,
+            _ => self.settings.unless_required(error, self.spec.provider.name()),
         };
         (trouble.verdict(), trouble)
     }

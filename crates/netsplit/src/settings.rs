@@ -114,6 +114,23 @@ impl Settings {
         Self::from_layers(&Layers::read(cwd, flags, environment)?)
     }
 
+    /// What is said of a capability that `provider` does not have: a skip, or a failure where that is forbidden.
+    pub(crate) fn missing(&self, capability: &str, provider: &str) -> Trouble {
+        let text = format!("needs `{capability}`, which `{provider}` cannot do here");
+        let skip = Trouble::new(Reason::MissingCapability, text);
+        if self.requires(capability) { required(skip) } else { self.unless_required(skip, provider) }
+    }
+
+    /// A skip, for whatever reason, is a failure on a provider that is required.
+    pub(crate) fn unless_required(&self, trouble: Trouble, provider: &str) -> Trouble {
+        let is_skip = trouble.name == Reason::MissingCapability;
+        if is_skip && self.requires(provider) { required(trouble) } else { trouble }
+    }
+
+    fn requires(&self, word: &str) -> bool {
+        self.require.iter().any(|required| required == word)
+    }
+
     fn from_layers(layers: &Layers) -> Result<Self, Vec<Trouble>> {
         let mut read = Reader { layers, troubles: Vec::new() };
         let patience = read.value("patience", |text| {
@@ -159,6 +176,12 @@ impl Settings {
         };
         if read.troubles.is_empty() { Ok(settings) } else { Err(read.troubles) }
     }
+}
+
+/// The failure that a skip is where skips are forbidden.
+fn required(skip: Trouble) -> Trouble {
+    let text = format!("{}, and `require` forbids to skip it", skip.text);
+    Trouble { name: Reason::RequiredCapability, text, ..skip }
 }
 
 fn utf8((name, value): (OsString, OsString)) -> Option<(String, String)> {

@@ -33,6 +33,8 @@ pub struct TestSpec {
     pub crate_name: &'static str,
     /// Whether it is an integration test rather than a unit test.
     pub integration: bool,
+    /// Whether it is a unit test of a binary, or of an example.
+    pub binary: bool,
     pub should_panic: bool,
     pub multi_thread: bool,
     /// The folder of the package's manifest.
@@ -73,11 +75,21 @@ impl Mode {
 }
 
 /// A test that did not pass; shown, it is the whole screen.
-pub struct TestFailure(String);
+pub struct TestFailure {
+    screen: String,
+    /// Whether the test's body is at fault, rather than what should have carried it.
+    is_own: bool,
+}
+
+impl TestFailure {
+    fn not_begun(screen: String) -> Self {
+        Self { screen, is_own: false }
+    }
+}
 
 impl fmt::Debug for TestFailure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "\n{}", self.0)
+        write!(f, "\n{}", self.screen)
     }
 }
 
@@ -125,12 +137,28 @@ where
     } else {
         tokio::runtime::Builder::new_current_thread()
     };
-    let runtime =
-        builder.enable_all().build().map_err(|error| TestFailure(format!("no runtime: {error}")))?;
+    let runtime = builder
+        .enable_all()
+        .build()
+        .map_err(|error| TestFailure::not_begun(format!("no runtime: {error}")))?;
     let cwd = std::env::current_dir().unwrap_or_default();
     let settings = Settings::load(&cwd, &[]).map_err(|troubles| show_all(spec, &troubles))?;
     let provider = provider(&settings, mode).map_err(|trouble| show_all(spec, &[trouble]))?;
     runtime.block_on(run(spec, mode, settings, provider, body))
+}
+
+/// How a `#[should_panic]` test ends. A testbed that broke is not the panic that was wanted: it is said, and the
+/// harness misses its panic.
+///
+/// # Panics
+/// When the test's body failed.
+#[doc(hidden)]
+pub fn panic_if_failed(result: Result<(), TestFailure>) {
+    match result {
+        Err(failure) if failure.is_own => panic!("{failure:?}"),
+        Err(failure) => say(&failure.screen),
+        Ok(()) => {}
+    }
 }
 
 fn provider(settings: &Settings, mode: Mode) -> Result<Arc<dyn Provider>, Trouble> {
@@ -202,7 +230,9 @@ where
     };
     let finished = run.end(ending).await;
     match panic {
-        Some(payload) if spec.should_panic => resume_unwind(payload),
+        Some(payload) if spec.should_panic && finished.verdict.verdict == Verdict::Failed => {
+            resume_unwind(payload)
+        }
         _ => conclude(spec, &finished),
     }
 }
@@ -215,14 +245,7 @@ fn skip(spec: &TestSpec, settings: &Settings, provider: &dyn Provider) -> Option
         if known.is_some_and(|capability| able.has(capability)) {
             continue;
         }
-        let name = provider.name();
-        let text = format!("needs `{need}`, which `{name}` cannot do here");
-        let is_required = settings.require.iter().any(|required| required == name || required == need);
-        return Some(if is_required {
-            Trouble::new(Reason::RequiredCapability, format!("{text}, and `require` forbids to skip it"))
-        } else {
-            Trouble::new(Reason::MissingCapability, text)
-        });
+        return Some(settings.missing(need, provider.name()));
     }
     None
 }
@@ -290,7 +313,11 @@ fn conclude(spec: &TestSpec, finished: &Finished) -> Result<(), TestFailure> {
             say(&format!("skipped: {text}"));
             Ok(())
         }
-        _ => Err(TestFailure(screen(spec, finished))),
+        verdict => {
+            let reason = finished.verdict.reason.as_ref().map(|reason| reason.name);
+            let is_own = verdict == Verdict::Failed && reason != Some(Reason::RequiredCapability);
+            Err(TestFailure { screen: screen(spec, finished), is_own })
+        }
     }
 }
 
@@ -316,18 +343,75 @@ fn roots(spec: &TestSpec) -> Vec<PathBuf> {
 
 fn show_all(spec: &TestSpec, troubles: &[Trouble]) -> TestFailure {
     let shown = troubles.iter().map(|trouble| screen::trouble(trouble, &roots(spec), Paint::Plain));
-    TestFailure(shown.collect::<Vec<_>>().join("\n"))
+    TestFailure::not_begun(shown.collect::<Vec<_>>().join("\n"))
 }
 
 /// The command that repeats a test; `%{seed}` stands for the seed.
 fn repeat(spec: &TestSpec, mode: Mode, name: &str) -> String {
-    let target = if spec.integration { format!("--test {}", spec.crate_name) } else { "--lib".to_owned() };
+    let target = target(spec, Path::new(spec.manifest_dir));
     let (provider, ignored) = match mode {
         Mode::Provider(_) => (String::new(), ""),
         Mode::Elsewhere => ("NETSPLIT_PROVIDER=… ".to_owned(), " --ignored"),
     };
     format!(
-        "NETSPLIT_SEED=%{{seed}} {provider}cargo test -p {} {target} {name} -- --exact{ignored}",
+        "NETSPLIT_SEED=%{{seed}} {provider}cargo test -p {} {target}{name} -- --exact{ignored}",
         spec.package
     )
+}
+
+/// What selects the test's target. Where it cannot be known nothing does, and the test's name selects alone: a target
+/// that is wrong runs no test and is green.
+fn target(spec: &TestSpec, folder: &Path) -> String {
+    let is_there = |name: &String| {
+        let tests = folder.join("tests");
+        tests.join(format!("{name}.rs")).is_file() || tests.join(name).join("main.rs").is_file()
+    };
+    let names = [spec.crate_name.to_owned(), spec.crate_name.replace('_', "-")];
+    match (spec.integration, spec.binary) {
+        (false, false) => "--lib ".to_owned(),
+        (false, true) => String::new(),
+        (true, _) => {
+            names.into_iter().find(is_there).map(|name| format!("--test {name} ")).unwrap_or_default()
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn spec(crate_name: &'static str, integration: bool, binary: bool) -> TestSpec {
+        TestSpec {
+            path: "cases::works",
+            hosts: &[],
+            needs: &[],
+            package: "kv",
+            crate_name,
+            integration,
+            binary,
+            should_panic: false,
+            multi_thread: false,
+            manifest_dir: "/nowhere",
+        }
+    }
+
+    #[test]
+    fn a_repeated_test_is_looked_for_in_its_own_target() {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::create_dir_all(folder.path().join("tests/in_folder")).unwrap();
+        for file in ["one_word.rs", "with-hyphen.rs", "in_folder/main.rs"] {
+            std::fs::write(folder.path().join("tests").join(file), "").unwrap();
+        }
+        let target = |name, integration, binary| target(&spec(name, integration, binary), folder.path());
+        assert_eq!(target("kv", false, false), "--lib ");
+        assert_eq!(target("kvd", false, true), "", "an example looks the same");
+        assert_eq!(target("one_word", true, false), "--test one_word ");
+        assert_eq!(target("with_hyphen", true, false), "--test with-hyphen ");
+        assert_eq!(target("in_folder", true, false), "--test in_folder ");
+        assert_eq!(target("elsewhere", true, false), "");
+        assert_eq!(
+            repeat(&spec("kvd", false, true), Mode::Provider("namespace"), "works::namespace"),
+            "NETSPLIT_SEED=%{seed} cargo test -p kv works::namespace -- --exact"
+        );
+    }
 }

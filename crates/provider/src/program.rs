@@ -5,7 +5,7 @@ use std::fmt;
 /// A function that a host can run as a command.
 #[derive(Clone, Copy)]
 pub struct Program {
-    /// Its name on the command line.
+    /// Its module and name: `first::cases/kvd`, on a host `kvd`.
     pub name: &'static str,
     /// Runs it in this process and returns its exit code. Called before `main`.
     pub run: fn() -> i32,
@@ -23,6 +23,16 @@ impl fmt::Debug for Program {
 pub static PROGRAMS: [Program];
 
 /// The program called `name`.
-pub fn find(name: &str) -> Option<Program> {
-    PROGRAMS.iter().copied().find(|program| program.name == name)
+///
+/// # Errors
+/// When there is none, or more than one: functions within functions have one module.
+pub fn find(name: &str) -> Result<Program, String> {
+    let mut found = PROGRAMS.iter().filter(|program| program.name == name);
+    match (found.next(), found.next()) {
+        (Some(program), None) => Ok(*program),
+        (None, _) => Err(format!("no program `{name}` in this executable")),
+        (Some(_), Some(_)) => {
+            Err(format!("two programs `{name}` in one module\nfix: give each a name of its own"))
+        }
+    }
 }

@@ -81,6 +81,49 @@ async fn its_exit_code_is_what_it_returns(bed: Testbed) -> netsplit::Result {
     a.run(leaves_a_thread).within(secs(20)).await.map(drop)
 }
 
+mod one {
+    #[netsplit::program]
+    pub(crate) async fn server() {
+        conformance::programs::say(&format!("{:?} of one", std::env::args().next()));
+    }
+}
+
+mod other {
+    #[netsplit::program]
+    pub(crate) async fn server() {
+        conformance::programs::say(&format!("{:?} of other", std::env::args().next()));
+    }
+}
+
+#[netsplit::test(hosts = 1)]
+async fn each_module_has_its_own(bed: Testbed) -> netsplit::Result {
+    let a = bed.host("a")?;
+    a.run(one::server).await?.expect_stdout("Some(\"server\") of one")?;
+    a.run(other::server).await?.expect_stdout("Some(\"server\") of other")?;
+    assert_eq!(a.start(one::server).await?.name().to_string(), "a/server.3");
+    Ok(())
+}
+
+/// Functions within functions have the module of these, so that nothing tells the two apart.
+#[netsplit::test(hosts = 1)]
+async fn two_that_cannot_be_told_apart_are_refused(bed: Testbed) -> netsplit::Result {
+    let first = {
+        #[netsplit::program]
+        async fn twin() {}
+        bed.host("a")?.run(twin)
+    };
+    let second = {
+        #[netsplit::program]
+        async fn twin() {}
+        bed.host("a")?.run(twin)
+    };
+    for run in [first, second] {
+        let error = error_of(run.await).to_string();
+        assert!(error.contains("two programs `programs/twin` in one module"), "{error}");
+    }
+    Ok(())
+}
+
 #[netsplit::test(hosts = 1)]
 async fn a_panic_is_an_exit_of_101_with_its_message(bed: Testbed) -> netsplit::Result {
     let error = error_of(bed.host("a")?.run(panics).await);

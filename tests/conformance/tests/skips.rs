@@ -22,6 +22,11 @@ async fn finds_out_that_it_needs_a_clock(bed: Testbed) -> netsplit::Result {
     bed.need(Capability::Clock)
 }
 
+#[netsplit::test(hosts = 1)]
+async fn skips_for_a_reason_of_its_own(_bed: Testbed) -> netsplit::Result {
+    Err(netsplit::Error::new(Reason::MissingCapability, "there is no printer"))
+}
+
 /// The same, as another user: a command says so rather than run as somebody else.
 #[netsplit::test(hosts = 1)]
 async fn another_user_is_another_user_or_a_skip(bed: Testbed) -> netsplit::Result {
@@ -66,11 +71,16 @@ fn a_skip_says_what_is_missing() {
 
 #[test]
 fn what_is_required_is_not_skipped() {
-    let (output, verdict) = run("needs_a_clock", "clock");
-    if verdict.verdict == Verdict::Passed {
-        return;
+    let clocks = ["needs_a_clock", "finds_out_that_it_needs_a_clock"];
+    let required = clocks.map(|test| [(test, "clock"), (test, "namespace")]).concat();
+    for (test, require) in [required, vec![("skips_for_a_reason_of_its_own", "namespace")]].concat() {
+        let (output, verdict) = run(test, require);
+        if verdict.verdict == Verdict::Passed {
+            return;
+        }
+        let reason = verdict.reason.expect("a reason");
+        assert_eq!((verdict.verdict, reason.name), (Verdict::Failed, Reason::RequiredCapability), "{test}");
+        assert!(reason.text.ends_with("and `require` forbids to skip it"), "{}", reason.text);
+        assert!(!output.status.success());
     }
-    assert_eq!(verdict.verdict, Verdict::Failed);
-    assert_eq!(verdict.reason.expect("a reason").name, Reason::RequiredCapability);
-    assert!(!output.status.success());
 }

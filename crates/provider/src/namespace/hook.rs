@@ -43,8 +43,8 @@ fn become_role(role: &str) -> i32 {
             None => refuse(role),
         },
         Some(("program", name)) => match program::find(name) {
-            Some(program) => (program.run)(),
-            None => refuse(role),
+            Ok(program) => (program.run)(),
+            Err(text) => tell(&text),
         },
         Some(("shim", rest)) => match netsplit_agent::shim::failure_fd(rest) {
             Some(fd) => {
@@ -59,9 +59,13 @@ fn become_role(role: &str) -> i32 {
     }
 }
 
-#[expect(clippy::print_stderr, reason = "there is nobody else to tell")]
 fn refuse(role: &str) -> i32 {
-    eprintln!("{BECOME}=`{role}` is no role of netsplit's\nfix: unset {BECOME}");
+    tell(&format!("{BECOME}=`{role}` is no role of netsplit's\nfix: unset {BECOME}"))
+}
+
+#[expect(clippy::print_stderr, reason = "there is nobody else to tell")]
+fn tell(text: &str) -> i32 {
+    eprintln!("{text}");
     70
 }
 
