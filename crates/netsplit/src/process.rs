@@ -32,8 +32,6 @@ pub use start::{Exit, Output, Run, Start};
 
 /// How many lines of each stream messages show, counted from its end.
 const LAST_SHOWN: usize = 5;
-/// How many lines of the ends of both streams.
-const SHOWN_MAX: usize = 8;
 /// How many lines of stderr, counted from its begin.
 const FIRST_SHOWN: usize = 2;
 
@@ -309,7 +307,7 @@ impl Process {
             Some(last) => self.first_before(last.start),
             None => Vec::new(),
         };
-        shown.extend(stderr.iter().chain(&stdout).map(Seen::shown).take(SHOWN_MAX));
+        shown.extend(stderr.iter().chain(&stdout).map(Seen::shown));
         shown.into_iter().fold(trouble, Trouble::saw)
     }
 
