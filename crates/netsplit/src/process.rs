@@ -324,6 +324,14 @@ impl Process {
         shown
     }
 
+    /// How it ended, unless what fed its standard input broke off, which ended it.
+    pub(crate) fn fed(&self, outcome: Outcome) -> Result<Outcome> {
+        let Some(broken) = self.shared.stdin.broken() else { return Ok(outcome) };
+        let text = format!("standard input of `{}` on {}: {broken}", self.shared.shown, self.host());
+        let trouble = self.with_tails(Trouble::new(Reason::FileRefused, text));
+        Err(Error::from(trouble).with_outcome(outcome))
+    }
+
     /// The error for a process that ended as `outcome`, which `exit` does not allow.
     fn unexpected(&self, outcome: &Outcome, exit: &Exit) -> Error {
         let error = self.unwanted(outcome);
@@ -450,6 +458,7 @@ impl IntoFuture for WaitForEnd {
             let core = &self.process.shared.core;
             let limit = self.within.map_or(core.settings.deadlines.run, |time| core.scaled(time));
             let ended = self.process.ended(limit).await.ok_or_else(|| self.process.still_running(limit));
+            let ended = ended.and_then(|outcome| self.process.fed(outcome));
             let ended = ended.and_then(|outcome| match &self.exit {
                 Some(exit) if !exit.allows(&outcome) => Err(self.process.unexpected(&outcome, exit)),
                 _ => Ok(outcome),
@@ -483,7 +492,7 @@ pub fn wait_any(processes: &[Process]) -> impl Future<Output = Result<(usize, Ou
         })
         .await;
         let ended = match first_ended {
-            (index, Some(outcome)) => Ok((index, outcome)),
+            (index, Some(outcome)) => processes[index].fed(outcome).map(|outcome| (index, outcome)),
             (index, None) => Err(processes[index].still_running(limit)),
         };
         core.noted(ended, place::of(at))
@@ -502,10 +511,10 @@ pub fn wait_all(processes: &[Process]) -> impl Future<Output = Result<Vec<Outcom
         let begun = tokio::time::Instant::now();
         for process in &processes {
             let limit = process.shared.core.settings.deadlines.run;
-            match process.ended(limit.saturating_sub(begun.elapsed())).await {
-                Some(outcome) => outcomes.push(outcome),
-                None => return process.shared.core.noted(Err(process.still_running(limit)), place::of(at)),
-            }
+            let ended = process.ended(limit.saturating_sub(begun.elapsed())).await;
+            let ended = ended.ok_or_else(|| process.still_running(limit));
+            let ended = ended.and_then(|outcome| process.fed(outcome));
+            outcomes.push(process.shared.core.noted(ended, place::of(at))?);
         }
         Ok(outcomes)
     }
