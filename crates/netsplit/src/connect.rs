@@ -189,7 +189,10 @@ pub(crate) async fn forward(core: &Arc<Core>, host: &HostName, port: u16) -> Res
                 // A connection that is refused there is closed here: that is what a client sees.
                 if let Ok(mut there) = connect(&core, &host, port).await {
                     let _nodelay = stream.set_nodelay(true);
-                    let _either_ended = tokio::io::copy_bidirectional(&mut stream, &mut there).await;
+                    if tokio::io::copy_bidirectional(&mut stream, &mut there).await.is_err() {
+                        // An answer that broke off must not look whole: dropped so, it ends with a reset.
+                        let _gone = stream.set_zero_linger();
+                    }
                 }
             });
         }
