@@ -63,6 +63,9 @@ pub(crate) struct Shared {
     pub(crate) progress: watch::Receiver<Progress>,
     sender: Sender,
     stdin: Stdin,
+    /// Whether its standard input was left open for the test.
+    is_open: bool,
+    has_pty: bool,
     /// Where the next wait begins, for each stream.
     cursor: Mutex<BTreeMap<Stream, u64>>,
     /// Whether its end was ordered because nobody waits for it any more.
@@ -185,16 +188,17 @@ impl Process {
         }
     }
 
-    /// Writes to its standard input, which must have been left open.
+    /// Writes to its standard input, which [`Start::stdin_open`] left open.
     ///
     /// # Errors
-    /// When it has ended, its host was lost, or nothing was taken for `deadlines.wait`.
+    /// When its input was not left open, it has ended, its host was lost, or nothing was taken for `deadlines.wait`.
     #[track_caller]
     pub fn write<B: Into<Bytes>>(&self, bytes: B) -> impl Future<Output = Result> + use<B> {
         let (process, bytes, at) = (self.clone(), bytes.into(), Location::caller());
         async move {
             let core = &process.shared.core;
             let limit = core.settings.deadlines.wait;
+            core.noted(process.check_open(), place::of(at))?;
             let sent = match process.outcome() {
                 Some(_) => Some(Err(LinkError::Closed)),
                 None => process.shared.stdin.write_in_time(bytes, limit).await,
@@ -211,20 +215,52 @@ impl Process {
         }
     }
 
-    /// Ends its standard input.
+    /// Ends its standard input, which [`Start::stdin_open`] left open.
     ///
     /// # Errors
-    /// When its host was lost.
-    pub async fn close_stdin(&self) -> Result {
-        self.command(Command::StdinEnd(true)).await
+    /// When its input was not left open, or its host was lost.
+    #[track_caller]
+    pub fn close_stdin(&self) -> impl Future<Output = Result> + use<> {
+        let (process, at) = (self.clone(), Location::caller());
+        async move {
+            let sent = match process.check_open() {
+                Ok(()) => process.command(Command::StdinEnd(true)).await,
+                not_open => not_open,
+            };
+            process.shared.core.noted(sent, place::of(at))
+        }
     }
 
     /// Tells its terminal another size.
     ///
     /// # Errors
-    /// When its host was lost.
-    pub async fn resize(&self, rows: u32, columns: u32) -> Result {
-        self.command(Command::Resize(Pty { rows, columns })).await
+    /// When it has no terminal, or its host was lost.
+    #[track_caller]
+    pub fn resize(&self, rows: u32, columns: u32) -> impl Future<Output = Result> + use<> {
+        let (process, at) = (self.clone(), Location::caller());
+        async move {
+            let sent = match process.check_pty() {
+                Ok(()) => process.command(Command::Resize(Pty { rows, columns })).await,
+                no_pty => no_pty,
+            };
+            process.shared.core.noted(sent, place::of(at))
+        }
+    }
+
+    fn check_open(&self) -> Result {
+        if self.shared.is_open {
+            return Ok(());
+        }
+        let text = format!("standard input of {} was not left open", self.name());
+        Err(Trouble::new(Reason::BadValue, text).fix("start it with `.stdin_open()`").into())
+    }
+
+    fn check_pty(&self) -> Result {
+        if self.shared.has_pty {
+            return Ok(());
+        }
+        let text = format!("{} has no terminal to resize", self.name());
+        Err(Trouble::new(Reason::BadValue, text).fix("start it with `.pty()`").into())
     }
 
     /// What it has written to standard output so far, byte for byte.

@@ -185,3 +185,17 @@ async fn lines_know_their_stream(bed: Testbed) -> netsplit::Result {
     assert_eq!(process.wait_for("two").await?.stream(), Stream::Stderr);
     Ok(())
 }
+
+#[netsplit::test(hosts = 1)]
+async fn what_was_not_left_open_takes_nothing(bed: Testbed) -> netsplit::Result {
+    let process = bed.host("a")?.start("sleep 1000").await?;
+    for refused in [process.write("hello").await, process.close_stdin().await] {
+        let text = fails(refused, Reason::BadValue);
+        assert!(text.contains("standard input of a/sleep was not left open"), "{text}");
+        assert!(text.contains("fix: start it with `.stdin_open()`"), "{text}");
+        assert!(text.contains("p02_streams.rs:"), "{text}");
+    }
+    let text = fails(process.resize(3, 4).await, Reason::BadValue);
+    assert!(text.contains("`.pty()`") && text.contains("p02_streams.rs:"), "{text}");
+    Ok(())
+}

@@ -303,8 +303,10 @@ impl Start {
         }
         core.engine.spawn(driver.run());
         let stdin = Stdin::new(sender.clone(), has_taken);
+        let is_open = matches!(spec.input, Input::Open);
         core.engine.spawn(stdin.clone().feed(spec.input));
         let cursor = Mutex::new(BTreeMap::new());
+        let has_pty = spec.pty.is_some();
         Ok(Process {
             shared: Arc::new(Shared {
                 core,
@@ -313,6 +315,8 @@ impl Start {
                 progress: watch,
                 sender,
                 stdin,
+                is_open,
+                has_pty,
                 cursor,
                 cancelled,
                 noticed,
