@@ -37,6 +37,16 @@ enum Reading {
     Ended,
 }
 
+/// Fails when the test paused the host: nobody there can answer before it goes on.
+pub(crate) fn check_awake(core: &Core, host: &HostName, port: u16) -> Result {
+    if !core.is_paused(host) {
+        return Ok(());
+    }
+    let trouble = Trouble::new(Reason::HostDown, format!("no connection to port {port} of {host}"));
+    Err(core.unless_paused(std::slice::from_ref(host), trouble).into())
+}
+
+/// Connects; waits for a host that is paused, as a connection to one does.
 pub(crate) async fn connect(core: &Arc<Core>, host: &HostName, port: u16) -> Result<HostStream> {
     core.need(Capability::Connect)?;
     let link = core.link(host)?;
