@@ -37,6 +37,16 @@ enum Reading {
     Ended,
 }
 
+/// Fails when the test paused the host: nobody there can answer before it goes on.
+pub(crate) fn check_awake(core: &Core, host: &HostName, port: u16) -> Result {
+    if !core.is_paused(host) {
+        return Ok(());
+    }
+    let trouble = Trouble::new(Reason::HostDown, format!("no connection to port {port} of {host}"));
+    Err(core.unless_paused(std::slice::from_ref(host), trouble).into())
+}
+
+/// Connects; waits for a host that is paused, as a connection to one does.
 pub(crate) async fn connect(core: &Arc<Core>, host: &HostName, port: u16) -> Result<HostStream> {
     core.need(Capability::Connect)?;
     let link = core.link(host)?;
@@ -189,7 +199,10 @@ pub(crate) async fn forward(core: &Arc<Core>, host: &HostName, port: u16) -> Res
                 // A connection that is refused there is closed here: that is what a client sees.
                 if let Ok(mut there) = connect(&core, &host, port).await {
                     let _nodelay = stream.set_nodelay(true);
-                    let _either_ended = tokio::io::copy_bidirectional(&mut stream, &mut there).await;
+                    if tokio::io::copy_bidirectional(&mut stream, &mut there).await.is_err() {
+                        // An answer that broke off must not look whole: dropped so, it ends with a reset.
+                        let _gone = stream.set_zero_linger();
+                    }
                 }
             });
         }

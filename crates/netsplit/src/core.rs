@@ -208,14 +208,39 @@ impl Core {
         (!found.is_empty()).then_some(found)
     }
 
-    /// The error for a name that is no host's and no role's.
+    /// The error for a name that is no host's.
     pub(crate) fn unknown_host(&self, name: &str) -> Error {
         let infos = self.infos();
-        let names: Vec<&str> =
-            infos.iter().flat_map(|info| [info.name.as_str(), info.role.as_str()]).collect();
-        let hint = nearest(name, names.iter().copied()).map(|near| format!("; did you mean `{near}`?"));
-        let hosts: Vec<_> = infos.iter().map(|info| info.name.to_string()).collect();
-        let text = format!("no host or role `{name}`{}", hint.unwrap_or_default());
+        let plays: Vec<_> =
+            infos.iter().filter(|info| info.role.as_str() == name).map(|info| info.name.clone()).collect();
+        if !plays.is_empty() {
+            let text = format!("`{name}` is no host but the role of {}", excerpt::names(&plays));
+            return Trouble::new(Reason::UnknownHost, text).fix(format!("bed.role(\"{name}\")")).into();
+        }
+        self.unknown("host", name, infos.iter().map(|info| info.name.as_str()))
+    }
+
+    /// The error for a name that is no role's.
+    pub(crate) fn unknown_role(&self, name: &str) -> Error {
+        let infos = self.infos();
+        if let Some(host) = infos.iter().find(|info| info.name.as_str() == name) {
+            let text = format!("`{name}` is no role but a host, of the role `{}`", host.role);
+            return Trouble::new(Reason::UnknownHost, text).fix(format!("bed.host(\"{name}\")")).into();
+        }
+        self.unknown("role", name, infos.iter().map(|info| info.role.as_str()))
+    }
+
+    /// The error for a name in a selector that is no host's and no role's.
+    pub(crate) fn unknown_name(&self, name: &str) -> Error {
+        let infos = self.infos();
+        let names = infos.iter().flat_map(|info| [info.name.as_str(), info.role.as_str()]);
+        self.unknown("host or role", name, names)
+    }
+
+    fn unknown<'n>(&self, what: &str, name: &str, known: impl Iterator<Item = &'n str> + Clone) -> Error {
+        let hint = nearest(name, known).map(|near| format!("; did you mean `{near}`?"));
+        let text = format!("no {what} `{name}`{}", hint.unwrap_or_default());
+        let hosts: Vec<_> = self.names().iter().map(ToString::to_string).collect();
         Trouble::new(Reason::UnknownHost, text).saw(format!("hosts: {}", hosts.join(" "))).into()
     }
 
@@ -472,6 +497,7 @@ impl Core {
                 Some(nearest) => trouble.fix(format!("`%{{{nearest}}}`")).into(),
                 None => trouble
                     .saw(format!("set are: {}", values.into_keys().collect::<Vec<_>>().join(" ")))
+                    .guess(format!("`%%{{{}}}`, if the command itself is to see it", unset.name))
                     .into(),
             }
         })

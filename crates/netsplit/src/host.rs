@@ -190,13 +190,16 @@ impl Host {
     /// Connects to a TCP port of the host, from this process.
     ///
     /// # Errors
-    /// When nobody listens there.
+    /// When nobody listens there, or the host is paused.
     #[track_caller]
     pub fn connect(&self, port: u16) -> impl Future<Output = Result<HostStream>> + use<> {
         let (host, at) = (self.clone(), Location::caller());
         async move {
-            let stream = connect::connect(&host.core, host.name(), port).await;
-            host.noted(stream, place::of(at))
+            let connected = match connect::check_awake(&host.core, host.name(), port) {
+                Ok(()) => connect::connect(&host.core, host.name(), port).await,
+                Err(paused) => Err(paused),
+            };
+            host.noted(connected, place::of(at))
         }
     }
 

@@ -32,8 +32,6 @@ pub use start::{Exit, Output, Run, Start};
 
 /// How many lines of each stream messages show, counted from its end.
 const LAST_SHOWN: usize = 5;
-/// How many lines of the ends of both streams.
-const SHOWN_MAX: usize = 8;
 /// How many lines of stderr, counted from its begin.
 const FIRST_SHOWN: usize = 2;
 
@@ -65,6 +63,9 @@ pub(crate) struct Shared {
     pub(crate) progress: watch::Receiver<Progress>,
     sender: Sender,
     stdin: Stdin,
+    /// Whether its standard input was left open for the test.
+    is_open: bool,
+    has_pty: bool,
     /// Where the next wait begins, for each stream.
     cursor: Mutex<BTreeMap<Stream, u64>>,
     /// Whether its end was ordered because nobody waits for it any more.
@@ -187,16 +188,17 @@ impl Process {
         }
     }
 
-    /// Writes to its standard input, which must have been left open.
+    /// Writes to its standard input, which [`Start::stdin_open`] left open.
     ///
     /// # Errors
-    /// When it has ended, its host was lost, or nothing was taken for `deadlines.wait`.
+    /// When its input was not left open, it has ended, its host was lost, or nothing was taken for `deadlines.wait`.
     #[track_caller]
     pub fn write<B: Into<Bytes>>(&self, bytes: B) -> impl Future<Output = Result> + use<B> {
         let (process, bytes, at) = (self.clone(), bytes.into(), Location::caller());
         async move {
             let core = &process.shared.core;
             let limit = core.settings.deadlines.wait;
+            core.noted(process.check_open(), place::of(at))?;
             let sent = match process.outcome() {
                 Some(_) => Some(Err(LinkError::Closed)),
                 None => process.shared.stdin.write_in_time(bytes, limit).await,
@@ -213,20 +215,52 @@ impl Process {
         }
     }
 
-    /// Ends its standard input.
+    /// Ends its standard input, which [`Start::stdin_open`] left open.
     ///
     /// # Errors
-    /// When its host was lost.
-    pub async fn close_stdin(&self) -> Result {
-        self.command(Command::StdinEnd(true)).await
+    /// When its input was not left open, or its host was lost.
+    #[track_caller]
+    pub fn close_stdin(&self) -> impl Future<Output = Result> + use<> {
+        let (process, at) = (self.clone(), Location::caller());
+        async move {
+            let sent = match process.check_open() {
+                Ok(()) => process.command(Command::StdinEnd(true)).await,
+                not_open => not_open,
+            };
+            process.shared.core.noted(sent, place::of(at))
+        }
     }
 
     /// Tells its terminal another size.
     ///
     /// # Errors
-    /// When its host was lost.
-    pub async fn resize(&self, rows: u32, columns: u32) -> Result {
-        self.command(Command::Resize(Pty { rows, columns })).await
+    /// When it has no terminal, or its host was lost.
+    #[track_caller]
+    pub fn resize(&self, rows: u32, columns: u32) -> impl Future<Output = Result> + use<> {
+        let (process, at) = (self.clone(), Location::caller());
+        async move {
+            let sent = match process.check_pty() {
+                Ok(()) => process.command(Command::Resize(Pty { rows, columns })).await,
+                no_pty => no_pty,
+            };
+            process.shared.core.noted(sent, place::of(at))
+        }
+    }
+
+    fn check_open(&self) -> Result {
+        if self.shared.is_open {
+            return Ok(());
+        }
+        let text = format!("standard input of {} was not left open", self.name());
+        Err(Trouble::new(Reason::BadValue, text).fix("start it with `.stdin_open()`").into())
+    }
+
+    fn check_pty(&self) -> Result {
+        if self.shared.has_pty {
+            return Ok(());
+        }
+        let text = format!("{} has no terminal to resize", self.name());
+        Err(Trouble::new(Reason::BadValue, text).fix("start it with `.pty()`").into())
     }
 
     /// What it has written to standard output so far, byte for byte.
@@ -309,7 +343,7 @@ impl Process {
             Some(last) => self.first_before(last.start),
             None => Vec::new(),
         };
-        shown.extend(stderr.iter().chain(&stdout).map(Seen::shown).take(SHOWN_MAX));
+        shown.extend(stderr.iter().chain(&stdout).map(Seen::shown));
         shown.into_iter().fold(trouble, Trouble::saw)
     }
 
@@ -324,6 +358,14 @@ impl Process {
             shown.push(format!("{:>9}  all of it: netsplit logs {run} {host}/{name}", "…"));
         }
         shown
+    }
+
+    /// How it ended, unless what fed its standard input broke off, which ended it.
+    pub(crate) fn fed(&self, outcome: Outcome) -> Result<Outcome> {
+        let Some(broken) = self.shared.stdin.broken() else { return Ok(outcome) };
+        let text = format!("standard input of `{}` on {}: {broken}", self.shared.shown, self.host());
+        let trouble = self.with_tails(Trouble::new(Reason::FileRefused, text));
+        Err(Error::from(trouble).with_outcome(outcome))
     }
 
     /// The error for a process that ended as `outcome`, which `exit` does not allow.
@@ -452,6 +494,7 @@ impl IntoFuture for WaitForEnd {
             let core = &self.process.shared.core;
             let limit = self.within.map_or(core.settings.deadlines.run, |time| core.scaled(time));
             let ended = self.process.ended(limit).await.ok_or_else(|| self.process.still_running(limit));
+            let ended = ended.and_then(|outcome| self.process.fed(outcome));
             let ended = ended.and_then(|outcome| match &self.exit {
                 Some(exit) if !exit.allows(&outcome) => Err(self.process.unexpected(&outcome, exit)),
                 _ => Ok(outcome),
@@ -485,7 +528,7 @@ pub fn wait_any(processes: &[Process]) -> impl Future<Output = Result<(usize, Ou
         })
         .await;
         let ended = match first_ended {
-            (index, Some(outcome)) => Ok((index, outcome)),
+            (index, Some(outcome)) => processes[index].fed(outcome).map(|outcome| (index, outcome)),
             (index, None) => Err(processes[index].still_running(limit)),
         };
         core.noted(ended, place::of(at))
@@ -504,10 +547,10 @@ pub fn wait_all(processes: &[Process]) -> impl Future<Output = Result<Vec<Outcom
         let begun = tokio::time::Instant::now();
         for process in &processes {
             let limit = process.shared.core.settings.deadlines.run;
-            match process.ended(limit.saturating_sub(begun.elapsed())).await {
-                Some(outcome) => outcomes.push(outcome),
-                None => return process.shared.core.noted(Err(process.still_running(limit)), place::of(at)),
-            }
+            let ended = process.ended(limit.saturating_sub(begun.elapsed())).await;
+            let ended = ended.ok_or_else(|| process.still_running(limit));
+            let ended = ended.and_then(|outcome| process.fed(outcome));
+            outcomes.push(process.shared.core.noted(ended, place::of(at))?);
         }
         Ok(outcomes)
     }

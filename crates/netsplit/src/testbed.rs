@@ -10,6 +10,7 @@ use netsplit_model::{Capability, Event, Scope, Selector};
 use crate::core::Core;
 use crate::error::{Error, Result};
 use crate::host::Host;
+use crate::place;
 use crate::wait::{Find, Never, Wait};
 use netsplit_model::{Reason, Trouble};
 
@@ -29,17 +30,20 @@ impl Testbed {
     ///
     /// # Errors
     /// When there is none, with the nearest name.
+    #[track_caller]
     pub fn host(&self, name: &str) -> Result<Host> {
-        match self.core.infos().iter().find(|info| info.name.as_str() == name) {
+        let host = match self.core.infos().iter().find(|info| info.name.as_str() == name) {
             Some(info) => Ok(Host::new(&self.core, &info.name)),
             None => Err(self.core.unknown_host(name)),
-        }
+        };
+        self.core.noted(host, place::of(Location::caller()))
     }
 
     /// The hosts that play `role`.
     ///
     /// # Errors
     /// When none does, with the nearest name.
+    #[track_caller]
     pub fn role(&self, role: &str) -> Result<Vec<Host>> {
         let infos = self.core.infos();
         let hosts: Vec<_> = infos
@@ -47,20 +51,24 @@ impl Testbed {
             .filter(|info| info.role.as_str() == role)
             .map(|info| Host::new(&self.core, &info.name))
             .collect();
-        if hosts.is_empty() { Err(self.core.unknown_host(role)) } else { Ok(hosts) }
+        let hosts = if hosts.is_empty() { Err(self.core.unknown_role(role)) } else { Ok(hosts) };
+        self.core.noted(hosts, place::of(Location::caller()))
     }
 
     /// The hosts that a selector means: hosts, roles and `all`; a comma joins, `-` takes away: `members,-a`.
     ///
     /// # Errors
     /// When it is no selector, or names nobody.
+    #[track_caller]
     pub fn select(&self, selector: &str) -> Result<Vec<Host>> {
         let parsed =
-            Selector::parse(selector).map_err(|error| Error::new(Reason::UnknownHost, error.to_string()))?;
-        let hosts = parsed
-            .resolve(|name| self.core.named(name))
-            .map_err(|term| self.core.unknown_host(&term.name))?;
-        Ok(hosts.iter().map(|name| Host::new(&self.core, name)).collect())
+            Selector::parse(selector).map_err(|error| Error::new(Reason::UnknownHost, error.to_string()));
+        let names = parsed.and_then(|parsed| {
+            let names = parsed.resolve(|name| self.core.named(name));
+            names.map_err(|term| self.core.unknown_name(&term.name))
+        });
+        let hosts = names.map(|names| names.iter().map(|name| Host::new(&self.core, name)).collect());
+        self.core.noted(hosts, place::of(Location::caller()))
     }
 
     /// Every host with `port`, as clusters like to be told: `a:7000,b:7000,c:7000`.

@@ -279,6 +279,10 @@ impl Wait {
         };
         // The evidence is told first, and waits with it; the outcome is on its way.
         let outcome = process.ended(OUTCOME_MAX).await.unwrap_or(Outcome::Cancelled);
+        let outcome = match process.fed(outcome) {
+            Ok(outcome) => outcome,
+            Err(error) => return error,
+        };
         if let Outcome::AgentLost { .. } | Outcome::CouldNotStart(_) = outcome {
             return process.unwanted(&outcome);
         }

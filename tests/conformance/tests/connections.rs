@@ -151,3 +151,17 @@ async fn a_connection_ends_with_its_host(bed: Testbed) -> netsplit::Result {
     echo(TcpStream::connect(forward.address()).await.expect("a connection"), b"again").await;
     Ok(())
 }
+
+#[netsplit::test(hosts = 1, needs = ["connect", "kill"])]
+async fn an_answer_that_breaks_off_is_a_reset_for_who_reads_it(bed: Testbed) -> netsplit::Result {
+    let a = bed.host("a")?;
+    a.start(echo_server).ready("listening").await?;
+    let forward = a.forward(PORT).await?;
+    let mut stream = TcpStream::connect(forward.address()).await.expect("a connection");
+    stream.write_all(b"half").await.expect("it is taken");
+    stream.read_exact(&mut [0; 4]).await.expect("it comes back");
+    a.kill().await?;
+    let error = stream.read(&mut [0; 4]).await.expect_err("no clean end");
+    assert_eq!(error.kind(), std::io::ErrorKind::ConnectionReset);
+    Ok(())
+}

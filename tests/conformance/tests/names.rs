@@ -86,8 +86,25 @@ async fn hosts_are_selected_by_name_and_role(bed: Testbed) -> netsplit::Result {
     assert_eq!(names("client")?, "alice");
     let text = fails(bed.host("alise"), Reason::UnknownHost);
     assert!(text.contains("did you mean `alice`?"), "{text}");
-    fails(bed.role("members").map(drop), Reason::UnknownHost);
+    let text = fails(bed.role("members").map(drop), Reason::UnknownHost);
+    assert!(text.contains("no role `members`; did you mean `member`?"), "{text}");
     fails(bed.select("member9").map(drop), Reason::UnknownHost);
+    Ok(())
+}
+
+#[netsplit::test(hosts(member = 2, client = ["alice"]))]
+async fn a_host_and_a_role_are_not_taken_for_each_other(bed: Testbed) -> netsplit::Result {
+    let text = fails(bed.host("member"), Reason::UnknownHost);
+    assert!(text.contains("`member` is no host but the role of member0, member1"), "{text}");
+    assert!(text.contains("fix: bed.role(\"member\")"), "{text}");
+    assert!(text.contains("names.rs:"), "{text}");
+    let text = fails(bed.role("alice"), Reason::UnknownHost);
+    assert!(text.contains("`alice` is no role but a host, of the role `client`"), "{text}");
+    assert!(text.contains("fix: bed.host(\"alice\")"), "{text}");
+    // What is near of the other kind helps nobody.
+    let text = fails(bed.host("membe"), Reason::UnknownHost);
+    assert!(!text.contains("`member`"), "{text}");
+    assert!(fails(bed.select("nobody"), Reason::UnknownHost).contains("names.rs:"));
     Ok(())
 }
 

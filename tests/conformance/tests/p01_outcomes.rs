@@ -254,3 +254,16 @@ async fn a_wait_that_takes_too_long_ends_nothing(bed: Testbed) -> netsplit::Resu
     assert_eq!(process.kill().await?, Outcome::Signalled { signal: 9, core: false });
     Ok(())
 }
+
+/// The cause is often the last line of the one stream, and the noise is on the other.
+#[netsplit::test(hosts = 1)]
+async fn a_failure_shows_the_last_lines_of_both_streams(bed: Testbed) -> netsplit::Result {
+    let script =
+        "for n in 1 2 3 4 5; do echo warning $n >&2; done; for n in 1 2 3 4 5; do echo step $n; done";
+    let result = bed.host("a")?.run(sh(format!("{script}; echo the cause; exit 1"))).await;
+    let text = fails(result, Reason::UnexpectedExit);
+    for line in ["warning 1", "warning 5", "step 2", "step 5", "the cause"] {
+        assert!(text.contains(line), "{line}: {text}");
+    }
+    Ok(())
+}

@@ -1,12 +1,15 @@
 //! P2: standard input, output and error are byte-exact at every size at which a buffer has its edge, and up to 100 MiB.
 //! (A01, A09, and defect 4 of testbus: output over 1 MiB was cut, and only a log told)
 
+use std::io;
 use std::path::Path;
+use std::pin::Pin;
+use std::task::{Context, Poll};
 
 use conformance::{MIB, SIZES, fails, load, scratch};
 use netsplit::prelude::*;
 use netsplit::{Reason, Stream};
-use tokio::io::AsyncWriteExt;
+use tokio::io::{AsyncRead, AsyncWriteExt, ReadBuf};
 
 #[netsplit::test(hosts = 1)]
 async fn what_goes_in_comes_out(bed: Testbed) -> netsplit::Result {
@@ -86,6 +89,42 @@ async fn stdin_from_a_stream(bed: Testbed) -> netsplit::Result {
     Ok(())
 }
 
+/// What has come so far, and then an error.
+struct BreaksOff(bool);
+
+impl AsyncRead for BreaksOff {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        _context: &mut Context<'_>,
+        out: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        if std::mem::replace(&mut self.0, true) {
+            return Poll::Ready(Err(io::Error::other("the tap ran dry")));
+        }
+        out.put_slice(b"half\n");
+        Poll::Ready(Ok(()))
+    }
+}
+
+#[netsplit::test(hosts = 1)]
+async fn stdin_that_breaks_off_is_an_error(bed: Testbed) -> netsplit::Result {
+    let a = bed.host("a")?;
+    let run = a.run("cat").stdin_stream(BreaksOff(false)).exits(Exit::Any).await;
+    let started = a.start("cat").stdin_stream(BreaksOff(false)).await?;
+    // It can be opened, and not read.
+    let file = a.run("cat").stdin_file("/proc/self/mem").exits(Exit::Any).await;
+    for text in [fails(run, Reason::FileRefused), fails(started.wait().await, Reason::FileRefused)] {
+        assert!(
+            text.contains("standard input of `cat` on a: the stream broke off: the tap ran dry"),
+            "{text}"
+        );
+    }
+    let text = fails(file, Reason::FileRefused);
+    assert!(text.contains("`/proc/self/mem` broke off"), "{text}");
+    fails(started.wait_for("more").await, Reason::FileRefused);
+    Ok(())
+}
+
 #[netsplit::test(hosts = 1)]
 async fn stdin_that_stays_open_takes_more_until_it_is_closed(bed: Testbed) -> netsplit::Result {
     let process = bed.host("a")?.start("cat").stdin_open().await?;
@@ -144,5 +183,19 @@ async fn lines_know_their_stream(bed: Testbed) -> netsplit::Result {
     let process = bed.host("a")?.start(sh("echo one; echo two >&2")).await?;
     assert_eq!(process.wait_for("one").await?.stream(), Stream::Stdout);
     assert_eq!(process.wait_for("two").await?.stream(), Stream::Stderr);
+    Ok(())
+}
+
+#[netsplit::test(hosts = 1)]
+async fn what_was_not_left_open_takes_nothing(bed: Testbed) -> netsplit::Result {
+    let process = bed.host("a")?.start("sleep 1000").await?;
+    for refused in [process.write("hello").await, process.close_stdin().await] {
+        let text = fails(refused, Reason::BadValue);
+        assert!(text.contains("standard input of a/sleep was not left open"), "{text}");
+        assert!(text.contains("fix: start it with `.stdin_open()`"), "{text}");
+        assert!(text.contains("p02_streams.rs:"), "{text}");
+    }
+    let text = fails(process.resize(3, 4).await, Reason::BadValue);
+    assert!(text.contains("`.pty()`") && text.contains("p02_streams.rs:"), "{text}");
     Ok(())
 }

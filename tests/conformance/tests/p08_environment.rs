@@ -142,6 +142,8 @@ async fn a_template_that_cannot_be_filled_in_starts_nothing(bed: Testbed) -> net
     assert!(text.contains("on a; nothing was started") && text.contains("fix: `%{address}`"), "{text}");
     let text = fails(a.start(sh("echo ü %{nothing_like_it}")).await, Reason::UnsetVariable);
     assert!(text.contains("column 8") && text.contains("set are: address"), "{text}");
+    let text = fails(a.run(["curl", "-w", "%{http_code}"]).await, Reason::UnsetVariable);
+    assert!(text.contains("try: `%%{http_code}`"), "{text}");
     for bad in ["echo %{host", "echo %{}", "echo %{a b}"] {
         fails(a.run(["sh", "-c", bad]).await, Reason::UnsetVariable);
     }

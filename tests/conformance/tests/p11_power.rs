@@ -2,6 +2,7 @@
 //! do not; names and addresses stay. A paused host loses nothing.
 
 use std::fs;
+use std::time::Instant;
 
 use conformance::programs::{PORT, echo_client, echo_server, ticker};
 use conformance::{MIB, error_of, fails, run, scratch};
@@ -251,4 +252,17 @@ async fn all_hosts_at_once(bed: Testbed) -> netsplit::Result {
     }
     assert_eq!(bed.host("a")?.generation(), 4);
     Ok(())
+}
+
+#[netsplit::test(hosts = 1, needs = ["pause", "connect"])]
+async fn a_connection_to_a_paused_host_is_refused_at_once(bed: Testbed) -> netsplit::Result {
+    let a = bed.host("a")?;
+    a.start(echo_server).ready("listening").await?;
+    a.pause().await?;
+    let begun = Instant::now();
+    let text = fails(a.connect(PORT).await, Reason::HostDown);
+    assert!(text.contains("a is paused") && text.contains("fix: resume a first"), "{text}");
+    assert!(begun.elapsed() < secs(5), "it waited");
+    a.resume().await?;
+    a.connect(PORT).await.map(drop)
 }

@@ -156,13 +156,13 @@ macro_rules! command_settings {
             self
         }
 
-        /// Gives it a file of this machine on standard input.
+        /// Gives it a file of this machine on standard input. When it cannot be read to its end, the command fails.
         pub fn stdin_file(mut self, path: impl Into<PathBuf>) -> Self {
             self.$($spec).+.input = Input::File(path.into());
             self
         }
 
-        /// Gives it what comes from a stream on standard input.
+        /// Gives it what comes from a stream on standard input. When the stream ends with an error, the command fails.
         pub fn stdin_stream(mut self, stream: impl AsyncRead + Send + 'static) -> Self {
             self.$($spec).+.input = Input::Stream(Box::pin(stream));
             self
@@ -303,8 +303,10 @@ impl Start {
         }
         core.engine.spawn(driver.run());
         let stdin = Stdin::new(sender.clone(), has_taken);
+        let is_open = matches!(spec.input, Input::Open);
         core.engine.spawn(stdin.clone().feed(spec.input));
         let cursor = Mutex::new(BTreeMap::new());
+        let has_pty = spec.pty.is_some();
         Ok(Process {
             shared: Arc::new(Shared {
                 core,
@@ -313,6 +315,8 @@ impl Start {
                 progress: watch,
                 sender,
                 stdin,
+                is_open,
+                has_pty,
                 cursor,
                 cancelled,
                 noticed,
@@ -487,7 +491,7 @@ impl Run {
         let mut guard = Cancel(Some(process.clone()));
         let ended = ended_in_time(&process, within).await;
         guard.0 = None;
-        let outcome = ended?;
+        let outcome = process.fed(ended?)?;
         if !self.exit.allows(&outcome) {
             return Err(process.unexpected(&outcome, &self.exit));
         }

@@ -1,8 +1,9 @@
 //! The way into a process's standard input: what feeds it, and how much may be under way.
 
-use std::path::PathBuf;
+use std::io;
+use std::path::Path;
 use std::pin::pin;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -27,11 +28,13 @@ pub(crate) struct Stdin {
     sent: Arc<Mutex<u64>>,
     /// Bytes that the host has passed on.
     taken: watch::Receiver<u64>,
+    /// Why the input that feeds it broke off.
+    broken: Arc<OnceLock<String>>,
 }
 
 impl Stdin {
     pub(super) fn new(sender: Sender, taken: watch::Receiver<u64>) -> Self {
-        Self { sender, sent: Arc::default(), taken }
+        Self { sender, sent: Arc::default(), taken, broken: Arc::default() }
     }
 
     /// Sends `bytes`; waits while too much of what was sent is unread.
@@ -67,41 +70,58 @@ impl Stdin {
         }
     }
 
+    /// Which input broke off, and why, if it did.
+    pub(super) fn broken(&self) -> Option<&str> {
+        self.broken.get().map(String::as_str)
+    }
+
     /// Feeds an input to its end; stops when the process is gone.
     pub(super) async fn feed(self, input: Input) {
-        let done = match input {
+        let (name, done) = match input {
             Input::None | Input::Open => return,
-            Input::Bytes(bytes) => self.write(bytes).await.is_ok(),
-            Input::Stream(stream) => self.carry(stream).await,
-            Input::File(path) => self.carry_file(path).await,
+            Input::Bytes(bytes) => ("bytes".to_owned(), self.write(bytes).await.map_err(|_| Stopped::There)),
+            Input::Stream(stream) => ("the stream".to_owned(), self.carry(stream).await),
+            Input::File(path) => (format!("`{}`", path.display()), self.carry_file(&path).await),
         };
-        if done {
-            let end = ProcessCommand::from(Command::StdinEnd(true));
-            let _gone = self.sender.send_message(&end).await;
-        }
+        let command = match done {
+            Ok(()) => Command::StdinEnd(true),
+            Err(Stopped::There) => return,
+            // What it got would look whole to it: it is ended before it can do something with a part.
+            Err(Stopped::Here(error)) => {
+                self.broken.get_or_init(|| format!("{name} broke off: {error}"));
+                Command::End(true)
+            }
+        };
+        let _gone = self.sender.send_message(&ProcessCommand::from(command)).await;
     }
 
-    async fn carry(&self, mut stream: impl AsyncRead + Unpin) -> bool {
+    async fn carry(&self, mut stream: impl AsyncRead + Unpin) -> Result<(), Stopped> {
         loop {
             let mut bytes = Vec::with_capacity(PIECE_MAX);
-            match stream.read_buf(&mut bytes).await {
-                Ok(0) | Err(_) => return true,
-                Ok(_) if self.write(bytes.into()).await.is_err() => return false,
-                Ok(_) => {}
+            if stream.read_buf(&mut bytes).await.map_err(Stopped::Here)? == 0 {
+                return Ok(());
             }
+            self.write(bytes.into()).await.map_err(|_| Stopped::There)?;
         }
     }
 
-    async fn carry_file(&self, path: PathBuf) -> bool {
+    async fn carry_file(&self, path: &Path) -> Result<(), Stopped> {
         use std::io::Read;
-        let Ok(mut file) = std::fs::File::open(path) else { return true };
+        let mut file = std::fs::File::open(path).map_err(Stopped::Here)?;
         loop {
             let mut bytes = Vec::with_capacity(PIECE_MAX);
-            match (&mut file).take(PIECE_MAX as u64).read_to_end(&mut bytes) {
-                Ok(0) | Err(_) => return true,
-                Ok(_) if self.write(bytes.into()).await.is_err() => return false,
-                Ok(_) => {}
+            if (&mut file).take(PIECE_MAX as u64).read_to_end(&mut bytes).map_err(Stopped::Here)? == 0 {
+                return Ok(());
             }
+            self.write(bytes.into()).await.map_err(|_| Stopped::There)?;
         }
     }
+}
+
+/// Why an input was not fed to its end.
+enum Stopped {
+    /// It could not be read.
+    Here(io::Error),
+    /// Nobody takes it any more.
+    There,
 }
