@@ -15,6 +15,7 @@ use netsplit_report::paint::Paint;
 use netsplit_report::screen::{self, Next};
 
 use crate::error::{Error, Result};
+use crate::panics;
 use crate::run::{Ending, Finished, HostPlan, Run, RunSpec};
 use crate::settings::Settings;
 use crate::testbed::Testbed;
@@ -202,6 +203,7 @@ where
         let finished = run.end(Ending { verdict, reason: Some(reason), tests: Vec::new() }).await;
         return conclude(spec, &finished);
     }
+    panics::watch();
     let mut panic = None;
     let made = make_hosts(spec, &mut run).await;
     if let Ok(bed) = &made {
@@ -214,7 +216,7 @@ where
             Body::Returned(Err((Some(error), _))) => Err(error.into()),
             Body::Returned(Err((None, text))) => Err(own_error(&run, &text)),
             Body::Panicked(payload) => {
-                let trouble = own_error(&run, panic_text(&*payload));
+                let trouble = own_error(&run, panics::text(&*payload)).at(panics::place(&*payload));
                 panic = Some(payload);
                 Err(trouble)
             }
@@ -283,16 +285,16 @@ async fn guarded<T: IntoTestResult>(limit: std::time::Duration, body: impl Futur
     tokio::time::timeout(limit, caught).await.unwrap_or(Body::TimedOut)
 }
 
-fn panic_text(payload: &(dyn Any + Send)) -> &str {
-    let text = payload.downcast_ref::<&str>().copied();
-    text.or_else(|| payload.downcast_ref::<String>().map(String::as_str)).unwrap_or("a panic without a text")
-}
-
 /// An error that is not ours. When it is about one of ours, that one is the reason.
 fn own_error(run: &Run, text: &str) -> Trouble {
     match run.last_failure() {
         Some(failure) if text.contains(failure.text.lines().next().unwrap_or_default()) => failure,
-        _ => Trouble::new(Reason::TestError, format!("the test ended with: {text}")),
+        _ => {
+            let text = text.trim();
+            let (first, rest) = text.split_once('\n').unwrap_or((text, ""));
+            let trouble = Trouble::new(Reason::TestError, format!("the test ended with: {first}"));
+            if rest.is_empty() { trouble } else { trouble.saw(rest) }
+        }
     }
 }
 
