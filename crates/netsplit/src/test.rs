@@ -1,15 +1,17 @@
 //! What `#[netsplit::test]` makes of an async function: settings, skip, run, verdict, screen.
 
 use std::any::Any;
+use std::collections::BTreeSet;
 use std::fmt;
 use std::future::Future;
+use std::io::Write as _;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::path::{Path, PathBuf};
 use std::pin::pin;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::task::Poll;
 
-use netsplit_model::{Capability, HostName, Reason, Trouble, Verdict, units::Wanted};
+use netsplit_model::{Capability, HostName, Reason, Trouble, Verdict, VerdictFile, units::Wanted};
 use netsplit_provider::Provider;
 use netsplit_report::paint::Paint;
 use netsplit_report::screen::{self, Next};
@@ -309,10 +311,8 @@ fn timed_out(run: &Run, limit: std::time::Duration) -> Trouble {
 
 fn conclude(spec: &TestSpec, finished: &Finished) -> Result<(), TestFailure> {
     match finished.verdict.verdict {
-        Verdict::Passed => Ok(()),
-        Verdict::Skipped => {
-            let text = finished.verdict.reason.as_ref().map(|reason| reason.text.clone()).unwrap_or_default();
-            say(&format!("skipped: {text}"));
+        Verdict::Passed | Verdict::Skipped => {
+            say_aside(&finished.verdict);
             Ok(())
         }
         verdict => {
@@ -321,6 +321,26 @@ fn conclude(spec: &TestSpec, finished: &Finished) -> Result<(), TestFailure> {
             Err(TestFailure { screen: screen(spec, finished), is_own })
         }
     }
+}
+
+/// Tells the skip and the warnings of a test that its harness calls `ok`, a line each, past the harness's capture.
+fn say_aside(verdict: &VerdictFile) {
+    let line = |label, trouble: &Trouble| {
+        let text = trouble.text.lines().next().unwrap_or_default();
+        format!("{label}: {}: {text}\n", verdict.test)
+    };
+    let skip = verdict.reason.iter().map(|reason| line("skipped", reason));
+    let warnings = verdict.warnings.iter().filter(|warning| is_news(warning));
+    let lines: String = skip.chain(warnings.map(|warning| line("warning", warning))).collect();
+    // At once, so that lines of tests side by side do not mix. It is in the evidence when nobody listens.
+    let _nobody_listens = std::io::stderr().write_all(lines.as_bytes());
+}
+
+/// Whether it is worth saying: what is wrong with a setting is the same for every test of a process.
+fn is_news(warning: &Trouble) -> bool {
+    static SAID: Mutex<BTreeSet<String>> = Mutex::new(BTreeSet::new());
+    let mut said = SAID.lock().unwrap_or_else(PoisonError::into_inner);
+    warning.name != Reason::BadSetting || said.insert(warning.text.clone())
 }
 
 #[expect(clippy::print_stdout, reason = "a test's own output, which its harness captures")]
