@@ -211,9 +211,12 @@ where
     if let Ok(bed) = &made {
         warnings.into_iter().for_each(|warning| bed.warn(warning));
     }
+    let began = run.now();
     let ended = match made {
         Err(error) => Err(error.into()),
         Ok(bed) => match guarded(limit, body(bed)).await {
+            // A body that blocks its thread hears of no deadline until it returns.
+            Body::Returned(Ok(())) if run.now() > began + limit => Err(timed_out(&run, limit)),
             Body::Returned(Ok(())) => Ok(()),
             Body::Returned(Err((Some(error), _))) => Err(error.into()),
             Body::Returned(Err((None, text))) => Err(own_error(&run, &text)),
