@@ -138,21 +138,7 @@ pub(crate) fn flavor(text: &LitStr) -> Result<bool> {
 pub(crate) fn expand(arguments: TokenStream, item: TokenStream) -> Result<TokenStream> {
     let arguments: Arguments = syn::parse2(arguments)?;
     let mut function: ItemFn = syn::parse2(item)?;
-    if function.sig.asyncness.is_none() {
-        return Err(Error::new(function.sig.fn_token.span, "a netsplit test is an `async fn`"));
-    }
-    if function.sig.inputs.len() != 1 {
-        return Err(Error::new(
-            function.sig.ident.span(),
-            "a netsplit test takes its testbed: `(bed: Testbed)`",
-        ));
-    }
-    if arguments.hosts.is_empty() {
-        return Err(Error::new(
-            function.sig.ident.span(),
-            "say how many hosts: #[netsplit::test(hosts = 3)]",
-        ));
-    }
+    check(&arguments, &function)?;
     // What belongs to the test goes to the tests; the rest stays with the function.
     let attributes = std::mem::take(&mut function.attrs);
     let (for_tests, for_function): (Vec<Attribute>, Vec<Attribute>) =
@@ -217,6 +203,26 @@ pub(crate) fn expand(arguments: TokenStream, item: TokenStream) -> Result<TokenS
             fn elsewhere() #elsewhere
         }
     })
+}
+
+/// What every test must have.
+fn check(arguments: &Arguments, function: &ItemFn) -> Result<()> {
+    if function.sig.asyncness.is_none() {
+        return Err(Error::new(function.sig.fn_token.span, "a netsplit test is an `async fn`"));
+    }
+    if function.sig.inputs.len() != 1 {
+        return Err(Error::new(
+            function.sig.ident.span(),
+            "a netsplit test takes its testbed: `(bed: Testbed)`",
+        ));
+    }
+    if arguments.hosts.is_empty() {
+        return Err(Error::new(
+            function.sig.ident.span(),
+            "say how many hosts: #[netsplit::test(hosts = 3)]",
+        ));
+    }
+    Ok(())
 }
 
 fn is_of_test(attribute: &Attribute) -> bool {

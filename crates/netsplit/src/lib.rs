@@ -31,6 +31,7 @@ mod error;
 mod files;
 pub mod here;
 mod host;
+mod panics;
 mod place;
 mod process;
 mod program;

@@ -1,20 +1,23 @@
 //! What `#[netsplit::test]` makes of an async function: settings, skip, run, verdict, screen.
 
 use std::any::Any;
+use std::collections::BTreeSet;
 use std::fmt;
 use std::future::Future;
+use std::io::Write as _;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::path::{Path, PathBuf};
 use std::pin::pin;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::task::Poll;
 
-use netsplit_model::{Capability, HostName, Reason, Trouble, Verdict, units::Wanted};
+use netsplit_model::{Capability, HostName, Reason, Trouble, Verdict, VerdictFile, units::Wanted};
 use netsplit_provider::Provider;
 use netsplit_report::paint::Paint;
 use netsplit_report::screen::{self, Next};
 
 use crate::error::{Error, Result};
+use crate::panics;
 use crate::run::{Ending, Finished, HostPlan, Run, RunSpec};
 use crate::settings::Settings;
 use crate::testbed::Testbed;
@@ -202,19 +205,23 @@ where
         let finished = run.end(Ending { verdict, reason: Some(reason), tests: Vec::new() }).await;
         return conclude(spec, &finished);
     }
+    panics::watch();
     let mut panic = None;
     let made = make_hosts(spec, &mut run).await;
     if let Ok(bed) = &made {
         warnings.into_iter().for_each(|warning| bed.warn(warning));
     }
+    let began = run.now();
     let ended = match made {
         Err(error) => Err(error.into()),
         Ok(bed) => match guarded(limit, body(bed)).await {
+            // A body that blocks its thread hears of no deadline until it returns.
+            Body::Returned(Ok(())) if run.now() > began + limit => Err(timed_out(&run, limit)),
             Body::Returned(Ok(())) => Ok(()),
             Body::Returned(Err((Some(error), _))) => Err(error.into()),
             Body::Returned(Err((None, text))) => Err(own_error(&run, &text)),
             Body::Panicked(payload) => {
-                let trouble = own_error(&run, panic_text(&*payload));
+                let trouble = own_error(&run, panics::text(&*payload)).at(panics::place(&*payload));
                 panic = Some(payload);
                 Err(trouble)
             }
@@ -283,16 +290,16 @@ async fn guarded<T: IntoTestResult>(limit: std::time::Duration, body: impl Futur
     tokio::time::timeout(limit, caught).await.unwrap_or(Body::TimedOut)
 }
 
-fn panic_text(payload: &(dyn Any + Send)) -> &str {
-    let text = payload.downcast_ref::<&str>().copied();
-    text.or_else(|| payload.downcast_ref::<String>().map(String::as_str)).unwrap_or("a panic without a text")
-}
-
 /// An error that is not ours. When it is about one of ours, that one is the reason.
 fn own_error(run: &Run, text: &str) -> Trouble {
     match run.last_failure() {
         Some(failure) if text.contains(failure.text.lines().next().unwrap_or_default()) => failure,
-        _ => Trouble::new(Reason::TestError, format!("the test ended with: {text}")),
+        _ => {
+            let text = text.trim();
+            let (first, rest) = text.split_once('\n').unwrap_or((text, ""));
+            let trouble = Trouble::new(Reason::TestError, format!("the test ended with: {first}"));
+            if rest.is_empty() { trouble } else { trouble.saw(rest) }
+        }
     }
 }
 
@@ -307,10 +314,8 @@ fn timed_out(run: &Run, limit: std::time::Duration) -> Trouble {
 
 fn conclude(spec: &TestSpec, finished: &Finished) -> Result<(), TestFailure> {
     match finished.verdict.verdict {
-        Verdict::Passed => Ok(()),
-        Verdict::Skipped => {
-            let text = finished.verdict.reason.as_ref().map(|reason| reason.text.clone()).unwrap_or_default();
-            say(&format!("skipped: {text}"));
+        Verdict::Passed | Verdict::Skipped => {
+            say_aside(&finished.verdict);
             Ok(())
         }
         verdict => {
@@ -319,6 +324,26 @@ fn conclude(spec: &TestSpec, finished: &Finished) -> Result<(), TestFailure> {
             Err(TestFailure { screen: screen(spec, finished), is_own })
         }
     }
+}
+
+/// Tells the skip and the warnings of a test that its harness calls `ok`, a line each, past the harness's capture.
+fn say_aside(verdict: &VerdictFile) {
+    let line = |label, trouble: &Trouble| {
+        let text = trouble.text.lines().next().unwrap_or_default();
+        format!("{label}: {}: {text}\n", verdict.test)
+    };
+    let skip = verdict.reason.iter().map(|reason| line("skipped", reason));
+    let warnings = verdict.warnings.iter().filter(|warning| is_news(warning));
+    let lines: String = skip.chain(warnings.map(|warning| line("warning", warning))).collect();
+    // At once, so that lines of tests side by side do not mix. It is in the evidence when nobody listens.
+    let _nobody_listens = std::io::stderr().write_all(lines.as_bytes());
+}
+
+/// Whether it is worth saying: what is wrong with a setting is the same for every test of a process.
+fn is_news(warning: &Trouble) -> bool {
+    static SAID: Mutex<BTreeSet<String>> = Mutex::new(BTreeSet::new());
+    let mut said = SAID.lock().unwrap_or_else(PoisonError::into_inner);
+    warning.name != Reason::BadSetting || said.insert(warning.text.clone())
 }
 
 #[expect(clippy::print_stdout, reason = "a test's own output, which its harness captures")]

@@ -45,7 +45,7 @@ async fn another_user_is_another_user_or_a_skip(bed: Testbed) -> netsplit::Resul
 fn run(test: &str, require: &str) -> (Output, VerdictFile) {
     let folder = scratch();
     let output = Command::new(std::env::current_exe().expect("this binary"))
-        .args([&format!("{test}::namespace"), "--exact", "--nocapture"])
+        .args([&format!("{test}::namespace"), "--exact"])
         .env("NETSPLIT_DIR", folder.path())
         .env("NETSPLIT_REQUIRE", require)
         .output()
@@ -58,15 +58,34 @@ fn run(test: &str, require: &str) -> (Output, VerdictFile) {
 fn a_skip_says_what_is_missing() {
     for test in ["needs_a_clock", "finds_out_that_it_needs_a_clock"] {
         let (output, verdict) = run(test, "");
-        let said = String::from_utf8_lossy(&output.stdout);
+        let said = String::from_utf8_lossy(&output.stderr);
         if verdict.verdict == Verdict::Passed {
             return; // a provider with clocks
         }
         let reason = verdict.reason.expect("a reason");
         assert_eq!((verdict.verdict, reason.name), (Verdict::Skipped, Reason::MissingCapability), "{said}");
         assert!(reason.text.contains("needs `clock`, which `namespace` cannot do here"), "{}", reason.text);
-        assert!(output.status.success() && said.contains("skipped: needs `clock`"), "{said}");
+        let aside = format!("skipped: {test}::namespace: {}", reason.text);
+        assert!(output.status.success() && said.lines().any(|line| line == aside), "{said}");
     }
+}
+
+#[netsplit::test(hosts = 1)]
+async fn passes_with_a_warning(bed: Testbed) -> netsplit::Result {
+    let a = bed.host("a")?;
+    let _nobody_waits = a.start("false").await?;
+    a.run("sleep 0.2").await.map(drop)
+}
+
+/// The harness says `ok` and keeps what a test that passed prints to itself.
+#[test]
+fn the_warnings_of_a_test_that_passed_are_seen() {
+    let (output, verdict) = run("passes_with_a_warning", "");
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!((verdict.verdict, verdict.warnings.len()), (Verdict::Passed, 1), "{said}");
+    let aside = format!("warning: passes_with_a_warning::namespace: {}", verdict.warnings[0].text);
+    assert!(aside.contains("`false` on a exited 1"), "{aside}");
+    assert!(said.lines().any(|line| line == aside), "{said}");
 }
 
 #[test]

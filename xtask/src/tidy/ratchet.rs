@@ -7,7 +7,7 @@ const FUNCTION_MAX: usize = 70;
 const FILE_MAX: usize = 800;
 
 /// Functions beyond the limit: file, name, lines.
-const FUNCTIONS: [(&str, &str, usize); 1] = [("crates/macros/src/test.rs", "expand", 75)];
+const FUNCTIONS: [(&str, &str, usize); 0] = [];
 /// Files beyond the limit: lines that are no test's.
 const FILES: [(&str, usize); 0] = [];
 

@@ -1,0 +1,42 @@
+//! A test that takes too long fails by that name, also when it blocks its thread and hears of no deadline.
+
+use std::fs;
+use std::process::Command;
+
+use conformance::scratch;
+use netsplit::Reason;
+use netsplit::model::VerdictFile;
+use netsplit::prelude::*;
+
+/// It is shorter for the children below.
+const DEADLINE: &str = "NETSPLIT_DEADLINES_TEST";
+
+#[netsplit::test(hosts = 1)]
+async fn blocks_its_thread(bed: Testbed) -> netsplit::Result {
+    bed.host("a")?.run("true").await?;
+    std::thread::sleep(millis(700));
+    Ok(())
+}
+
+#[netsplit::test(hosts = 1)]
+async fn sleeps(_bed: Testbed) -> netsplit::Result {
+    tokio::time::sleep(millis(700)).await;
+    Ok(())
+}
+
+#[test]
+fn a_test_that_takes_too_long_has_timed_out() {
+    for test in ["blocks_its_thread", "sleeps"] {
+        let folder = scratch();
+        let output = Command::new(std::env::current_exe().expect("this binary"))
+            .args([&format!("{test}::namespace"), "--exact"])
+            .envs([("NETSPLIT_DIR", folder.path().as_os_str()), (DEADLINE, "500ms".as_ref())])
+            .output()
+            .expect("a child");
+        let said = String::from_utf8_lossy(&output.stdout);
+        let verdict = fs::read_to_string(folder.path().join("last/verdict.json")).expect("a verdict");
+        let verdict: VerdictFile = serde_json::from_str(&verdict).expect("a verdict");
+        assert_eq!(verdict.reason.map(|reason| reason.name), Some(Reason::TestTimedOut), "{said}");
+        assert!(!output.status.success(), "{said}");
+    }
+}
