@@ -217,10 +217,22 @@ impl CopyTo {
         Self { from: from.clone(), to: to.clone(), path, at_path: None, at: place::of(at) }
     }
 
-    /// Where it is to lie on the other host.
+    /// Where it is to lie on the other host. A path that ends with `/` is a folder to put it into.
     pub fn at_path(mut self, path: impl Into<String>) -> Self {
         self.at_path = Some(path.into());
         self
+    }
+
+    /// Where it is to lie, in full: on its way it has another name.
+    fn place(&self) -> String {
+        let path = self.path.trim_end_matches('/');
+        match &self.at_path {
+            Some(folder) if folder.ends_with('/') => {
+                format!("{folder}{}", path.rsplit('/').next().unwrap_or_default())
+            }
+            Some(place) => place.clone(),
+            None => path.to_owned(),
+        }
     }
 }
 
@@ -234,8 +246,7 @@ impl IntoFuture for CopyTo {
             let between = core.recorder.dir().path().join(format!("copy-{}", crate::entropy::number()));
             let copied = async {
                 get::tree(&core, self.from.name(), &self.path, &between).await?;
-                let to = self.at_path.as_deref().unwrap_or(&self.path);
-                put::tree(&core, self.to.name(), &between, to, None).await
+                put::tree(&core, self.to.name(), &between, &self.place(), None).await
             };
             let copied = copied.await;
             let _not_there =
