@@ -171,6 +171,7 @@ async fn find_gives_the_newest_and_a_wait_the_oldest(bed: Testbed) -> netsplit::
     assert_eq!(bed.wait_for("leader").on_others(a).await?.host(), c);
     assert_eq!(bed.find(r"term (\d)").line().await?.get(1), Some("2"));
     assert_eq!(bed.wait_for("leader").on(&bed.role("host")?).await?.host(), a);
+    assert_eq!(bed.wait_for("leader").on(bed.role("host")?).await?.host(), a);
     fails(bed.wait_for("leader of term 2").on([a, c]).within(millis(50)).await, Reason::WaitTimedOut);
     Ok(())
 }
