@@ -152,7 +152,9 @@ impl IntoFuture for Get {
                 },
                 |to| self.core.base.join(to),
             );
-            let got = get::tree(&self.core, &self.host, &self.path, &to).await.map(|()| Fetched { path: to });
+            let got = get::tree(&self.core, &self.host, &self.path, &to)
+                .await
+                .map(|()| Fetched { core: Arc::clone(&self.core), path: to });
             self.core.noted(got, self.at)
         })
     }
@@ -161,6 +163,7 @@ impl IntoFuture for Get {
 /// What was fetched from a host, as it lies on this machine.
 #[derive(Clone, Debug)]
 pub struct Fetched {
+    core: Arc<Core>,
     path: PathBuf,
 }
 
@@ -174,17 +177,17 @@ impl Fetched {
     ///
     /// # Errors
     /// When it is a folder.
+    #[track_caller]
     pub fn bytes(&self) -> Result<Vec<u8>> {
-        let wrong = |error| {
-            Error::new(Reason::FileRefused, format!("`{}` cannot be read: {error}", self.path.display()))
-        };
-        fs::read(&self.path).map_err(wrong)
+        let read = fs::read(&self.path).map_err(|error| self.unreadable(&error));
+        self.core.noted(read, place::of(Location::caller()))
     }
 
     /// The file as text; bytes that are no UTF-8 are replaced.
     ///
     /// # Errors
     /// When it is a folder.
+    #[track_caller]
     pub fn text(&self) -> Result<String> {
         Ok(String::from_utf8_lossy(&self.bytes()?).into_owned())
     }
@@ -193,11 +196,15 @@ impl Fetched {
     ///
     /// # Errors
     /// When it has been removed.
+    #[track_caller]
     pub fn mode(&self) -> Result<u32> {
-        let wrong = |error| {
-            Error::new(Reason::FileRefused, format!("`{}` cannot be read: {error}", self.path.display()))
-        };
-        Ok(fs::metadata(&self.path).map_err(wrong)?.permissions().mode() & 0o7777)
+        let data = fs::metadata(&self.path).map_err(|error| self.unreadable(&error));
+        let mode = data.map(|data| data.permissions().mode() & 0o7777);
+        self.core.noted(mode, place::of(Location::caller()))
+    }
+
+    fn unreadable(&self, error: &std::io::Error) -> Error {
+        Error::new(Reason::FileRefused, format!("`{}` cannot be read: {error}", self.path.display()))
     }
 }
 

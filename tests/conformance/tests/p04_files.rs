@@ -498,3 +498,14 @@ fn a_full_disk_is_named_and_leaves_the_host_usable() {
     }));
     done.unwrap_or_else(|error| panic!("{error}"));
 }
+
+#[netsplit::test(hosts = 1)]
+async fn what_cannot_be_read_says_where_it_was_asked_for(bed: Testbed) -> netsplit::Result {
+    let a = bed.host("a")?;
+    a.write("/srv/folder/f", "x").await?;
+    let folder = a.get("/srv/folder").await?;
+    let text = fails(folder.bytes(), Reason::FileRefused);
+    assert!(text.contains("cannot be read") && text.contains("p04_files.rs:"), "{text}");
+    assert!(fails(folder.text(), Reason::FileRefused).contains("p04_files.rs:"));
+    Ok(())
+}
