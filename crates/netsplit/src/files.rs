@@ -152,7 +152,9 @@ impl IntoFuture for Get {
                 },
                 |to| self.core.base.join(to),
             );
-            let got = get::tree(&self.core, &self.host, &self.path, &to).await.map(|()| Fetched { path: to });
+            let got = get::tree(&self.core, &self.host, &self.path, &to)
+                .await
+                .map(|()| Fetched { core: Arc::clone(&self.core), path: to });
             self.core.noted(got, self.at)
         })
     }
@@ -161,6 +163,7 @@ impl IntoFuture for Get {
 /// What was fetched from a host, as it lies on this machine.
 #[derive(Clone, Debug)]
 pub struct Fetched {
+    core: Arc<Core>,
     path: PathBuf,
 }
 
@@ -174,17 +177,17 @@ impl Fetched {
     ///
     /// # Errors
     /// When it is a folder.
+    #[track_caller]
     pub fn bytes(&self) -> Result<Vec<u8>> {
-        let wrong = |error| {
-            Error::new(Reason::FileRefused, format!("`{}` cannot be read: {error}", self.path.display()))
-        };
-        fs::read(&self.path).map_err(wrong)
+        let read = fs::read(&self.path).map_err(|error| self.unreadable(&error));
+        self.core.noted(read, place::of(Location::caller()))
     }
 
     /// The file as text; bytes that are no UTF-8 are replaced.
     ///
     /// # Errors
     /// When it is a folder.
+    #[track_caller]
     pub fn text(&self) -> Result<String> {
         Ok(String::from_utf8_lossy(&self.bytes()?).into_owned())
     }
@@ -193,11 +196,15 @@ impl Fetched {
     ///
     /// # Errors
     /// When it has been removed.
+    #[track_caller]
     pub fn mode(&self) -> Result<u32> {
-        let wrong = |error| {
-            Error::new(Reason::FileRefused, format!("`{}` cannot be read: {error}", self.path.display()))
-        };
-        Ok(fs::metadata(&self.path).map_err(wrong)?.permissions().mode() & 0o7777)
+        let data = fs::metadata(&self.path).map_err(|error| self.unreadable(&error));
+        let mode = data.map(|data| data.permissions().mode() & 0o7777);
+        self.core.noted(mode, place::of(Location::caller()))
+    }
+
+    fn unreadable(&self, error: &std::io::Error) -> Error {
+        Error::new(Reason::FileRefused, format!("`{}` cannot be read: {error}", self.path.display()))
     }
 }
 
@@ -217,10 +224,22 @@ impl CopyTo {
         Self { from: from.clone(), to: to.clone(), path, at_path: None, at: place::of(at) }
     }
 
-    /// Where it is to lie on the other host.
+    /// Where it is to lie on the other host. A path that ends with `/` is a folder to put it into.
     pub fn at_path(mut self, path: impl Into<String>) -> Self {
         self.at_path = Some(path.into());
         self
+    }
+
+    /// Where it is to lie, in full: on its way it has another name.
+    fn place(&self) -> String {
+        let path = self.path.trim_end_matches('/');
+        match &self.at_path {
+            Some(folder) if folder.ends_with('/') => {
+                format!("{folder}{}", path.rsplit('/').next().unwrap_or_default())
+            }
+            Some(place) => place.clone(),
+            None => path.to_owned(),
+        }
     }
 }
 
@@ -234,8 +253,7 @@ impl IntoFuture for CopyTo {
             let between = core.recorder.dir().path().join(format!("copy-{}", crate::entropy::number()));
             let copied = async {
                 get::tree(&core, self.from.name(), &self.path, &between).await?;
-                let to = self.at_path.as_deref().unwrap_or(&self.path);
-                put::tree(&core, self.to.name(), &between, to, None).await
+                put::tree(&core, self.to.name(), &between, &self.place(), None).await
             };
             let copied = copied.await;
             let _not_there =

@@ -131,10 +131,22 @@ impl Host {
 
     // ── environment ──
 
-    /// Sets a variable for every process that is started on this host from now on.
+    /// Sets a variable for every process that is started on this host from now on; the value is taken as it is.
+    ///
+    /// The nearest scope wins: the command's, then the nested test's, then the run's ([`Testbed::set_env`]), then the
+    /// host's, which therefore is a default. A name that is empty or has `=` or NUL in it is an error of the command.
+    ///
+    /// [`Testbed::set_env`]: crate::Testbed::set_env
     pub fn set_env(&self, name: impl Into<String>, value: impl Into<String>) {
         self.core.change_host_scope(self.name(), |scope| {
             scope.set(name, value);
+        });
+    }
+
+    /// Takes away a variable that was set for this host.
+    pub fn remove_env(&self, name: impl Into<String>) {
+        self.core.change_host_scope(self.name(), |scope| {
+            scope.unset(name);
         });
     }
 
@@ -343,6 +355,12 @@ impl Hosts for &Host {
 impl Hosts for Host {
     fn hosts(self) -> Vec<HostName> {
         vec![self.name().clone()]
+    }
+}
+
+impl Hosts for Vec<Host> {
+    fn hosts(self) -> Vec<HostName> {
+        self.as_slice().hosts()
     }
 }
 

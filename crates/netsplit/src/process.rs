@@ -102,7 +102,9 @@ impl Process {
         }
     }
 
-    /// Waits until it has ended, by default as long as a command may take (`deadlines.run`).
+    /// Waits until it has ended, by default as long as a command may take (`deadlines.run`), and gives how it ended,
+    /// whatever that is: a failure is an error only when [`WaitForEnd::exits`] says so. On a host that was killed or lost
+    /// it is [`Outcome::AgentLost`].
     #[track_caller]
     pub fn wait(&self) -> WaitForEnd {
         WaitForEnd { process: self.clone(), within: None, exit: None, at: Location::caller() }
@@ -513,7 +515,8 @@ pub fn wait_any(processes: &[Process]) -> impl Future<Output = Result<(usize, Ou
     let (processes, at) = (processes.to_vec(), Location::caller());
     async move {
         let Some(first) = processes.first() else {
-            return Err(Error::new(Reason::BadValue, "there is no process to wait for"));
+            let text = "there is no process to wait for";
+            return Err(Error::new(Reason::BadValue, text).at(place::of(at)));
         };
         let core = Arc::clone(&first.shared.core);
         let limit = core.settings.deadlines.run;

@@ -21,7 +21,7 @@ use tokio::sync::Notify;
 
 pub(crate) use seen::Seen;
 use streams::StreamLog;
-pub(crate) use watch::{Found, Scope, Since, WatchEnd, WatchSpec};
+pub(crate) use watch::{Behind, Found, Scope, Since, WatchEnd, WatchSpec};
 
 /// An unterminated line counts as a line once nothing has followed it for so long: a prompt waits for its answer.
 pub(crate) const QUIET: Duration = Duration::from_millis(20);
@@ -49,6 +49,8 @@ pub(super) struct Inner {
     next_watch: u64,
     /// When hosts or network were last disturbed, and by what.
     disturbance: (u64, String),
+    /// The stream that was written to last.
+    last_written: Option<(ProcessName, Stream)>,
     listeners: Vec<Listener>,
     /// Why evidence is no longer written.
     broken: Option<String>,
@@ -68,6 +70,7 @@ impl Recorder {
             watches: BTreeMap::new(),
             next_watch: 1,
             disturbance: (0, "the run began".to_owned()),
+            last_written: None,
             listeners: Vec::new(),
             broken: None,
         };
@@ -197,6 +200,11 @@ impl Inner {
             self.streams.insert(key.clone(), log);
         }
         let Some(log) = self.streams.get_mut(&key) else { return false };
+        if self.last_written.as_ref() != Some(&key) {
+            // What came in between on another stream lies between the marks of this one.
+            log.mark_next();
+            self.last_written = Some(key.clone());
+        }
         let offset = log.length();
         if let Err(error) = log.append(t, bytes) {
             self.broken.get_or_insert_with(|| format!("{process}.{stream}: {error}"));

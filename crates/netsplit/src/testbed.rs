@@ -95,7 +95,11 @@ impl Testbed {
         Never::from(Wait::on_hosts(&self.core, None, pattern.into(), Location::caller()))
     }
 
-    /// Sets a variable of the environment for every process that is started from now on.
+    /// Sets a variable of the environment for every process that is started from now on; the value is taken as it is.
+    ///
+    /// The nearest scope wins: the command's, then the nested test's, then the run's, then the host's
+    /// ([`Host::set_env`]). Within a nested test it is that test's. A name that is empty or has `=` or NUL in it is an
+    /// error of the command.
     pub fn set_env(&self, name: impl Into<String>, value: impl Into<String>) {
         self.core.change_scope(|scope| {
             scope.set(name, value);

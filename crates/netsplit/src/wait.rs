@@ -18,7 +18,7 @@ use crate::error::{Error, Result};
 use crate::host::{Host, Hosts};
 use crate::place;
 use crate::process::{BoxFuture, Process};
-use crate::recorder::{Found, Scope, Since, WatchEnd, WatchSpec};
+use crate::recorder::{Behind, Found, Scope, Since, WatchEnd, WatchSpec};
 
 /// How long the outcome of a process may take after its last line.
 const OUTCOME_MAX: Duration = Duration::from_secs(5);
@@ -32,6 +32,8 @@ pub struct Line {
     process: ProcessName,
     stream: Stream,
     at: Duration,
+    /// Where the next line begins in its stream.
+    end: u64,
     text: String,
     groups: Vec<(Option<String>, Option<String>)>,
 }
@@ -49,6 +51,7 @@ impl Line {
             process: found.process.clone(),
             stream: found.stream,
             at: found.at,
+            end: found.end,
             text: text(&found.line),
             groups: pattern.capture_names().enumerate().map(group).collect(),
         }
@@ -69,7 +72,7 @@ impl Line {
         self.stream
     }
 
-    /// When it came, since the run began; to the millisecond.
+    /// When it came, since the run began. Of lines that came within a millisecond it may be the time of the first.
     pub fn at(&self) -> Duration {
         self.at
     }
@@ -77,6 +80,10 @@ impl Line {
     /// The whole line without its end; bytes that are no UTF-8 are replaced.
     pub fn text(&self) -> &str {
         &self.text
+    }
+
+    fn behind(&self) -> Behind {
+        Behind { process: self.process.clone(), stream: self.stream, end: self.end, at: self.at }
     }
 
     /// What a group of the regular expression matched: 0 is the whole match.
@@ -120,7 +127,7 @@ pub struct Wait {
     scope: Scope,
     process: Option<Process>,
     within: Option<Duration>,
-    since: Option<Duration>,
+    since: Option<Since>,
     newest: bool,
     never: bool,
     at: Option<Place>,
@@ -198,9 +205,15 @@ impl Wait {
         self.since(Duration::ZERO)
     }
 
-    /// Looks at everything since this instant of the run.
+    /// Looks at everything since this instant of the run, what came at the instant itself included.
     pub fn since(mut self, instant: Duration) -> Self {
-        self.since = Some(instant);
+        self.since = Some(Since::Time(instant));
+        self
+    }
+
+    /// Looks at everything that came behind this line, on its own stream and on every other; not at the line itself.
+    pub fn after(mut self, line: &Line) -> Self {
+        self.since = Some(Since::Line(line.behind()));
         self
     }
 
@@ -221,8 +234,8 @@ impl Wait {
         let pattern = compile(&self.pattern)?;
         let core = &self.core;
         let begun = core.recorder.now();
-        let (since, because) = match (&self.process, self.since) {
-            (_, Some(instant)) => (Since::Time(instant), None),
+        let (since, because) = match (&self.process, &self.since) {
+            (_, Some(since)) => (since.clone(), None),
             (Some(process), None) => (Since::Cursor(process.shared.cursor()), None),
             (None, None) => {
                 let (instant, what) = core.recorder.last_disturbance();
@@ -231,6 +244,7 @@ impl Wait {
         };
         let from = match &since {
             Since::Time(instant) => *instant,
+            Since::Line(line) => line.at,
             Since::Cursor(_) => Duration::ZERO,
         };
         let within = self.within.map_or(core.settings.deadlines.wait, |time| core.scaled(time));
@@ -309,9 +323,12 @@ impl Wait {
         let from = match because {
             Some((Duration::ZERO, _)) => "looked from the begin of the run".to_owned(),
             Some((instant, what)) => format!("looked from {}, when {what}", At(instant)),
-            None => match self.since {
-                Some(instant) => format!("looked from {}", At(instant)),
-                None => format!("waited since {}", At(begun)),
+            None => match &self.since {
+                Some(Since::Time(instant)) => format!("looked from {}", At(*instant)),
+                Some(Since::Line(line)) => {
+                    format!("looked behind a line of {} at {}", line.process, At(line.at))
+                }
+                Some(Since::Cursor(_)) | None => format!("waited since {}", At(begun)),
             },
         };
         let text = format!("no line like `{}` on {on} within {} ({from})", self.pattern, Wanted(within));
@@ -384,9 +401,14 @@ impl Find {
         Self(self.0.since_begin())
     }
 
-    /// Looks at everything since this instant of the run.
+    /// Looks at everything since this instant of the run, what came at the instant itself included.
     pub fn since(self, instant: Duration) -> Self {
         Self(self.0.since(instant))
+    }
+
+    /// Looks at everything that came behind this line, on its own stream and on every other; not at the line itself.
+    pub fn after(self, line: &Line) -> Self {
+        Self(self.0.after(line))
     }
 
     /// The line rather than the host.
@@ -444,6 +466,18 @@ impl Never {
     /// Looks at everything since the run began, rather than since the last disturbance.
     pub fn since_begin(mut self) -> Self {
         self.wait = self.wait.since_begin();
+        self
+    }
+
+    /// Looks at everything since this instant of the run, what came at the instant itself included.
+    pub fn since(mut self, instant: Duration) -> Self {
+        self.wait = self.wait.since(instant);
+        self
+    }
+
+    /// Looks at everything that came behind this line, on its own stream and on every other; not at the line itself.
+    pub fn after(mut self, line: &Line) -> Self {
+        self.wait = self.wait.after(line);
         self
     }
 }

@@ -267,3 +267,10 @@ async fn a_failure_shows_the_last_lines_of_both_streams(bed: Testbed) -> netspli
     }
     Ok(())
 }
+
+#[netsplit::test(hosts = 1)]
+async fn a_wait_for_no_process_says_where(_bed: Testbed) -> netsplit::Result {
+    let text = fails(wait_any(&[]).await, Reason::BadValue);
+    assert!(text.contains("p01_outcomes.rs:"), "{text}");
+    Ok(())
+}

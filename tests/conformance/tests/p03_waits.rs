@@ -171,6 +171,7 @@ async fn find_gives_the_newest_and_a_wait_the_oldest(bed: Testbed) -> netsplit::
     assert_eq!(bed.wait_for("leader").on_others(a).await?.host(), c);
     assert_eq!(bed.find(r"term (\d)").line().await?.get(1), Some("2"));
     assert_eq!(bed.wait_for("leader").on(&bed.role("host")?).await?.host(), a);
+    assert_eq!(bed.wait_for("leader").on(bed.role("host")?).await?.host(), a);
     fails(bed.wait_for("leader of term 2").on([a, c]).within(millis(50)).await, Reason::WaitTimedOut);
     Ok(())
 }
@@ -254,5 +255,35 @@ async fn two_hundred_waits_at_once_each_get_their_line(bed: Testbed) -> netsplit
         let line = line?;
         assert_eq!((line.host().index(), line.get(1)), (number % 4, Some(line.host().name().as_str())));
     }
+    Ok(())
+}
+
+#[netsplit::test(hosts = 2)]
+async fn a_wait_after_a_line_looks_at_what_came_behind_it(bed: Testbed) -> netsplit::Result {
+    let (a, b) = (bed.host("a")?, bed.host("b")?);
+    // Both hosts in turn, and several lines at once.
+    let script = "echo up; while read n; do echo term $n; echo again $n; done";
+    let [on_a, on_b] = [a.start(sh(script)).stdin_open(), b.start(sh(script)).stdin_open()];
+    let processes = [on_a.ready("up").await?, on_b.ready("up").await?];
+    for n in 1..=6 {
+        let process = &processes[(n + 1) % 2];
+        process.write(format!("{n}\n")).await?;
+        process.wait_for(format!("again {n}")).await?;
+    }
+    let mut line = bed.wait_for(r"term (\d)").await?;
+    for n in 2..=6 {
+        line = bed.wait_for(r"term (\d)").after(&line).await?;
+        assert_eq!(line.get(1), Some(&*n.to_string()), "{line:?}");
+    }
+    bed.never("term").after(&line).await?;
+    fails(bed.find("term").after(&line).within(millis(50)).await, Reason::WaitTimedOut);
+    let text = fails(bed.wait_for("term").after(&line).within(millis(50)).await, Reason::WaitTimedOut);
+    assert!(text.contains("looked behind a line of b/sh"), "{text}");
+    assert_eq!(bed.find("again").after(&line).await?, b);
+    // What is still to come, on either host.
+    let (next, told) = tokio::join!(bed.wait_for("term").after(&line), processes[0].write("7\n"));
+    told?;
+    assert_eq!(next?.text(), "term 7");
+    fails(bed.never("term 7").after(&line).await, Reason::ForbiddenLine);
     Ok(())
 }

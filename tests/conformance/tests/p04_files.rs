@@ -260,6 +260,23 @@ async fn a_parent_that_is_missing_is_made(bed: Testbed) -> netsplit::Result {
 }
 
 #[netsplit::test(hosts = 2)]
+async fn a_path_that_ends_with_a_slash_is_a_folder_to_put_it_into(bed: Testbed) -> netsplit::Result {
+    let (a, b, folder) = (bed.host("a")?, bed.host("b")?, scratch());
+    let conf = folder.path().join("conf");
+    fs::create_dir(&conf).expect("a folder");
+    fs::write(conf.join("f"), "x").expect("a file");
+    a.put(&conf, "/srv/into/").await?;
+    a.put(conf.join("."), "/srv/dot/").await?;
+    // Without it, the path is the folder's own.
+    a.put(&conf, "/srv/as").await?;
+    a.run("cat /srv/into/conf/f /srv/dot/conf/f /srv/as/f").await?.expect_stdout("xxx")?;
+    a.copy_to(&b, "/srv/as/f").at_path("/opt/files/").await?;
+    a.copy_to(&b, "/srv/as/").at_path("/opt/folders/").await?;
+    a.copy_to(&b, "/srv/as/").await?;
+    b.run("cat /opt/files/f /opt/folders/as/f /srv/as/f").await?.expect_stdout("xxx")
+}
+
+#[netsplit::test(hosts = 2)]
 async fn what_cannot_be_is_refused_by_name(bed: Testbed) -> netsplit::Result {
     let (a, b, folder) = (bed.host("a")?, bed.host("b")?, scratch());
     let file = folder.path().join("f");
@@ -485,4 +502,15 @@ fn a_full_disk_is_named_and_leaves_the_host_usable() {
         a.run("cat /srv/g").await?.expect_stdout("x")
     }));
     done.unwrap_or_else(|error| panic!("{error}"));
+}
+
+#[netsplit::test(hosts = 1)]
+async fn what_cannot_be_read_says_where_it_was_asked_for(bed: Testbed) -> netsplit::Result {
+    let a = bed.host("a")?;
+    a.write("/srv/folder/f", "x").await?;
+    let folder = a.get("/srv/folder").await?;
+    let text = fails(folder.bytes(), Reason::FileRefused);
+    assert!(text.contains("cannot be read") && text.contains("p04_files.rs:"), "{text}");
+    assert!(fails(folder.text(), Reason::FileRefused).contains("p04_files.rs:"));
+    Ok(())
 }

@@ -162,3 +162,25 @@ async fn the_role_of_our_own_processes_is_not_inherited(bed: Testbed) -> netspli
         .await?
         .expect_stdout("none")
 }
+
+#[netsplit::test(hosts = 1)]
+async fn what_an_environment_cannot_hold_is_refused(bed: Testbed) -> netsplit::Result {
+    let a = bed.host("a")?;
+    for (name, value, says) in [
+        ("", "x", "an empty name"),
+        ("A=B", "x", "`A=B`"),
+        ("A\0", "x", "in its name"),
+        ("A", "\0", "in its value"),
+    ] {
+        let text = fails(a.run("true").env(name, value).await, Reason::BadValue);
+        assert!(text.contains(says) && text.contains("set for the command"), "{text}");
+        a.set_env(name, value);
+        let text = fails(a.start("true").await.map(drop), Reason::BadValue);
+        assert!(text.contains(says) && text.contains("set for the host a"), "{text}");
+        a.remove_env(name);
+    }
+    a.set_env("KEPT", "%{host} = literal");
+    a.run("printenv KEPT").await?.expect_stdout("%{host} = literal")?;
+    a.remove_env("KEPT");
+    a.run("printenv KEPT").exits(1).await.map(drop)
+}

@@ -49,16 +49,26 @@ pub(super) async fn tree(
     mode: Option<u32>,
 ) -> Result {
     absolute(to)?;
-    let name = from.file_name().and_then(|name| name.to_str()).unwrap_or_default();
-    let is_folder = fs::metadata(from).map_err(|error| unreadable(from, &error))?.is_dir();
-    let to = if to.ends_with('/') && !is_folder {
-        format!("{to}{name}")
-    } else {
-        to.trim_end_matches('/').to_owned()
-    };
+    fs::metadata(from).map_err(|error| unreadable(from, &error))?;
+    let to = if to.ends_with('/') { format!("{to}{}", name_of(from)?) } else { to.to_owned() };
     let (from, place) = (from.to_owned(), to.clone());
     let items = blocking(core, move || collect(&from, &place, mode)).await?;
     send(core, host, &to, items).await
+}
+
+/// What a file or folder is called, however it was named: `..` is no name.
+fn name_of(from: &Path) -> Result<String> {
+    let name = match from.file_name() {
+        Some(name) => Some(name.to_owned()),
+        None => {
+            let whole = fs::canonicalize(from).map_err(|error| unreadable(from, &error))?;
+            whole.file_name().map(ToOwned::to_owned)
+        }
+    };
+    let name = name.and_then(|name| name.to_str().map(str::to_owned));
+    name.ok_or_else(|| {
+        Error::new(Reason::FileRefused, format!("`{}` has no name that is UTF-8", from.display()))
+    })
 }
 
 /// Writes `contents` to `path`.

@@ -266,6 +266,7 @@ impl Start {
     async fn launch(self) -> Result<Process> {
         let Self { core, host, spec, .. } = self;
         check_needs(&core, &spec)?;
+        check_environment(&core, &host, &spec)?;
         let resolved = resolve(&core, &host, &spec)?;
         let link = core.link(&host)?;
         let argv = bring(&core, &host, &resolved).await?;
@@ -334,6 +335,24 @@ fn check_needs(core: &Core, spec: &Spec) -> Result {
         core.need(Users)?;
     }
     if matches!(spec.words, Words::Program(_)) { Ok(()) } else { core.need(Programs) }
+}
+
+/// What an environment cannot hold would come out as another variable, or as none.
+fn check_environment(core: &Core, host: &HostName, spec: &Spec) -> Result {
+    let environment = core.environment(host, &spec.scope);
+    for (name, value, scope) in &environment {
+        let what = match () {
+            () if name.is_empty() => "an empty name",
+            () if name.contains(['=', '\0']) => "`=` or NUL in its name",
+            () if value.contains('\0') => "NUL in its value",
+            () => continue,
+        };
+        let name = name.escape_debug();
+        let text = format!("the variable `{name}` of `{}` on {host} has {what}", spec.shown());
+        let trouble = Trouble::new(Reason::BadValue, text);
+        return Err(trouble.because(format!("it was set for the {scope}")).into());
+    }
+    Ok(())
 }
 
 /// A file that is to be read must be there before anything starts, and must not keep us waiting as a pipe would.

@@ -4,7 +4,7 @@ use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
 use std::path::Path;
 
-/// Marks closer together than this are one, unless the world was disturbed in between.
+/// Marks closer together than this are one, unless the world was disturbed or another stream written to in between.
 const MARK_EVERY: u64 = 1_000_000;
 /// A line longer than this is looked at in pieces of this size.
 pub(super) const LINE_MAX: usize = 1 << 20;

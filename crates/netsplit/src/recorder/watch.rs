@@ -33,6 +33,39 @@ pub(crate) enum Since {
     Time(Duration),
     /// An offset for each stream of one process; absent: the first byte.
     Cursor(BTreeMap<Stream, u64>),
+    /// A line: what came behind it, on its own stream and on all others.
+    Line(Behind),
+}
+
+/// The end of a line, as a place in all that was written.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Behind {
+    pub(crate) process: ProcessName,
+    pub(crate) stream: Stream,
+    /// Where the next line begins in its stream.
+    pub(crate) end: u64,
+    /// When it came.
+    pub(crate) at: Duration,
+}
+
+impl Since {
+    /// Up to where a stream was passed that is looked at by bytes.
+    fn passed(&self, process: &ProcessName, stream: Stream) -> Option<u64> {
+        match self {
+            Self::Time(_) => None,
+            Self::Cursor(cursor) => cursor.get(&stream).copied(),
+            Self::Line(line) => (line.process == *process && line.stream == stream).then_some(line.end),
+        }
+    }
+
+    /// The first instant at which another stream's bytes count.
+    fn instant(&self) -> Duration {
+        match self {
+            Self::Time(time) => *time,
+            Self::Cursor(_) => Duration::ZERO,
+            Self::Line(line) => line.at + Duration::from_nanos(1),
+        }
+    }
 }
 
 /// What is waited for.
@@ -48,9 +81,14 @@ pub(crate) struct WatchSpec {
 impl WatchSpec {
     /// The part of a line that a process's wait has not moved past: a prompt that was matched is not matched again
     /// when its line gets an end. `None`: all of it was passed.
-    fn unseen_part<'l>(&self, stream: Stream, offset: u64, line: &'l [u8]) -> Option<&'l [u8]> {
-        let Since::Cursor(cursor) = &self.since else { return Some(line) };
-        let passed = cursor.get(&stream).map_or(0, |cursor| cursor.saturating_sub(offset));
+    fn unseen_part<'l>(
+        &self,
+        process: &ProcessName,
+        stream: Stream,
+        offset: u64,
+        line: &'l [u8],
+    ) -> Option<&'l [u8]> {
+        let passed = self.since.passed(process, stream).map_or(0, |passed| passed.saturating_sub(offset));
         if passed == 0 {
             return Some(line);
         }
@@ -238,14 +276,13 @@ impl Inner {
         wanted
             .filter_map(|(key, log)| {
                 let (process, stream) = key;
-                let first = match &past.spec.since {
-                    Since::Time(time) => {
-                        let from = log.offset_at(u64::try_from(time.as_nanos()).unwrap_or(u64::MAX));
-                        // A line that was begun before and ended after counts as after.
-                        if from == 0 { 0 } else { line_start(&self.dir, process, *stream, from) }
-                    }
-                    Since::Cursor(cursor) => cursor.get(stream).copied().unwrap_or(0),
-                };
+                let since = &past.spec.since;
+                let first = since.passed(process, *stream).unwrap_or_else(|| {
+                    let instant = since.instant().as_nanos();
+                    let from = log.offset_at(u64::try_from(instant).unwrap_or(u64::MAX));
+                    // A line that was begun before and ended after counts as after.
+                    if from == 0 { 0 } else { line_start(&self.dir, process, *stream, from) }
+                });
                 let from = past.looked.get(key).copied().unwrap_or(first);
                 let to = log.length() - log.tail.len() as u64;
                 (from < to).then(|| Piece { process: process.clone(), stream: *stream, from, to })
@@ -263,7 +300,7 @@ impl Inner {
             for watch in &mut watches {
                 watch.searched += 1;
                 let offset = start + offset;
-                let seen = watch.spec.unseen_part(*stream, offset, line);
+                let seen = watch.spec.unseen_part(process, *stream, offset, line);
                 if watch.told.is_some() && seen.is_some_and(|line| watch.spec.pattern.is_match(line)) {
                     watch.tell(WatchEnd::Found(Box::new(Found {
                         process: process.clone(),
@@ -289,9 +326,10 @@ impl Inner {
         let offset = log.length() - log.tail.len() as u64;
         let line = without_return(&log.tail);
         for watch in self.watches.values_mut().filter(|watch| watch.covers(process)) {
-            let is_before =
-                matches!(watch.spec.since, Since::Time(time) if Duration::from_nanos(log.last_at()) < time);
-            let seen = watch.spec.unseen_part(stream, offset, line).filter(|line| !line.is_empty());
+            let since = &watch.spec.since;
+            let is_before = since.passed(process, stream).is_none()
+                && Duration::from_nanos(log.last_at()) < since.instant();
+            let seen = watch.spec.unseen_part(process, stream, offset, line).filter(|line| !line.is_empty());
             if !is_before && seen.is_some_and(|line| watch.spec.pattern.is_match(line)) {
                 watch.tell(WatchEnd::Found(Box::new(Found {
                     process: process.clone(),

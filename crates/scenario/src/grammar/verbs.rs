@@ -201,7 +201,12 @@ pub(crate) const VERBS: &[Verb] = &[
         about: "Copies a file or folder beside the scenario to hosts; with `text`, writes a file of that path there.",
         takes: &[
             ON,
-            key("to", Kind::Path, r#""/etc/kv""#, "The path on the hosts."),
+            key(
+                "to",
+                Kind::Path,
+                r#""/etc/kv""#,
+                "The path on the hosts; one that ends in `/` is a folder to put it into.",
+            ),
             key(
                 "text",
                 Kind::Text,
