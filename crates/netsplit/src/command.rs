@@ -164,7 +164,7 @@ impl Spec {
             },
             Words::Script(script) => shown_script(script),
             Words::Local(file) => file_name(file),
-            Words::Program(name) => name.clone(),
+            Words::Program(name) => name.rsplit('/').next().unwrap_or(name).to_owned(),
         };
         if !self.args.is_empty() {
             text.push(' ');
