@@ -409,3 +409,131 @@ impl Ord for Due {
         (self.at, self.order).cmp(&(other.at, other.order))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use netsplit_netmodel::Condition;
+
+    use crate::frame::HEADER;
+
+    use super::*;
+
+    const MS: Duration = Duration::from_millis(1);
+    const LIMITS: Limits = Limits { packets: 10, bytes: 1 << 20 };
+
+    /// What went out: port and the frame's last byte.
+    #[derive(Default)]
+    struct Out(Vec<(usize, u8)>);
+
+    impl Outlet for Out {
+        fn send(&mut self, port: usize, frame: &[u8]) {
+            self.0.push((port, *frame.last().unwrap()));
+        }
+    }
+
+    fn mac(number: u8) -> Mac {
+        Mac([2, 0, 0, 0, 0, number])
+    }
+
+    fn three() -> Segment {
+        let mut segment = Segment::new(1, LIMITS);
+        assert_eq!(["a", "b", "c"].map(|name| segment.join(name, mac(name.as_bytes()[0]))), [0, 1, 2]);
+        segment
+    }
+
+    fn frame(to: Mac, mark: u8) -> Vec<u8> {
+        [&[0; HEADER][..], &to.0, &[2, 0, 0, 0, 0, 1, 0x12, 0x34, mark]].concat()
+    }
+
+    /// Sends marked frames from `a` at these instants.
+    fn offer(segment: &mut Segment, to: Mac, frames: &[(Duration, u8)], out: &mut Out) {
+        for (at, mark) in frames {
+            while segment.step(*at, out) {}
+            segment.receive(*at, 0, &mut frame(to, *mark), out);
+        }
+    }
+
+    fn behaviour(condition: Condition) -> Behaviour {
+        Behaviour::of([&condition]).unwrap()
+    }
+
+    #[test]
+    fn frames_find_their_port_and_groups_find_all_others() {
+        let (mut segment, mut out) = (three(), Out::default());
+        offer(&mut segment, mac(b'c'), &[(MS, 1)], &mut out);
+        offer(&mut segment, Mac([0xff; 6]), &[(MS, 2)], &mut out);
+        offer(&mut segment, mac(b'z'), &[(MS, 3)], &mut out);
+        offer(&mut segment, mac(b'a'), &[(MS, 4)], &mut out);
+        assert_eq!(out.0, [(2, 1), (1, 2), (2, 2)]);
+        assert_eq!(segment.strays().unaddressed.packets, 2);
+        segment.receive(MS, 0, &mut [0; PAYLOAD - 1], &mut out);
+        assert_eq!(segment.strays().malformed.packets, 1);
+        let links: Vec<_> = segment.links().map(|(from, to, ..)| (from, to)).collect();
+        assert_eq!(links, [("a", "b"), ("a", "c")], "made when they are used");
+    }
+
+    #[test]
+    fn a_port_that_comes_back_has_its_links() {
+        let (mut segment, mut out) = (three(), Out::default());
+        segment.change(MS, [0, 1], behaviour(Condition::new().cut()), &mut out);
+        segment.leave(1);
+        offer(&mut segment, mac(b'b'), &[(MS, 1)], &mut out);
+        assert_eq!(segment.strays().unaddressed.packets, 1);
+        assert_eq!(segment.join("b", mac(b'n')), 1);
+        offer(&mut segment, mac(b'n'), &[(MS, 2)], &mut out);
+        segment.change(MS, [0, 1], Behaviour::default(), &mut out);
+        offer(&mut segment, mac(b'n'), &[(MS, 3)], &mut out);
+        assert_eq!(out.0, [(1, 3)]);
+    }
+
+    #[test]
+    fn what_is_due_together_goes_in_the_order_it_came() {
+        let (mut segment, mut out) = (three(), Out::default());
+        segment.change(MS, [0, 1], behaviour(Condition::new().delay(10 * MS)), &mut out);
+        segment.change(MS, [0, 2], behaviour(Condition::new().delay(5 * MS)), &mut out);
+        offer(&mut segment, mac(b'b'), &[(MS, 1), (MS, 2)], &mut out);
+        offer(&mut segment, mac(b'c'), &[(6 * MS, 3)], &mut out);
+        offer(&mut segment, mac(b'b'), &[(6 * MS, 4)], &mut out);
+        assert_eq!((segment.deadline(), segment.step(10 * MS, &mut out)), (Some(11 * MS), false));
+        // Healed while packets are under way: what comes then does not overtake them.
+        segment.change(10 * MS, [0, 1], Behaviour::default(), &mut out);
+        offer(&mut segment, mac(b'b'), &[(10 * MS, 5)], &mut out);
+        while segment.step(20 * MS, &mut out) {}
+        assert_eq!(out.0, [(1, 1), (1, 2), (2, 3), (1, 4), (1, 5)]);
+        assert_eq!(segment.lateness().max(), 9 * MS);
+        assert_eq!((segment.held(), segment.deadline()), (Count::default(), None));
+    }
+
+    #[test]
+    fn what_waits_has_a_limit() {
+        let (mut segment, mut out) = (three(), Out::default());
+        segment.change(MS, [0, 1], behaviour(Condition::new().hold()), &mut out);
+        segment.change(MS, [0, 2], behaviour(Condition::new().delay(MS)), &mut out);
+        let frames: Vec<_> = (0..12).map(|mark| (MS, mark)).collect();
+        offer(&mut segment, mac(b'c'), &frames[..3], &mut out);
+        offer(&mut segment, mac(b'b'), &frames, &mut out);
+        assert_eq!((segment.held().packets, segment.strays().overflow.packets), (10, 5));
+        segment.change(MS, [0, 1], Behaviour::default(), &mut out);
+        while segment.step(2 * MS, &mut out) {}
+        let marks: Vec<u8> = out.0.iter().filter(|(port, _)| *port == 1).map(|(_, mark)| *mark).collect();
+        assert_eq!(marks, [0, 1, 2, 3, 4, 5, 6]);
+        assert_eq!(segment.held(), Count::default());
+        let waiting: u64 = segment.links().map(|(.., counters)| counters.queued.packets).sum();
+        assert_eq!(waiting, 0);
+    }
+
+    #[test]
+    fn a_paced_link_is_released_when_its_line_is_free() {
+        let (mut segment, mut out) = (three(), Out::default());
+        // One byte a millisecond.
+        segment.change(MS, [0, 1], behaviour(Condition::new().rate(8000)), &mut out);
+        offer(&mut segment, mac(b'b'), &[(MS, 1), (MS, 2), (MS, 3)], &mut out);
+        let mut at = Vec::new();
+        while let Some(deadline) = segment.deadline() {
+            let before = out.0.len();
+            while segment.step(deadline, &mut out) {}
+            at.extend(std::iter::repeat_n(deadline, out.0.len() - before));
+        }
+        assert_eq!((at, out.0), (vec![2 * MS, 3 * MS, 4 * MS], vec![(1, 1), (1, 2), (1, 3)]));
+    }
+}
