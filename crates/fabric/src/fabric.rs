@@ -78,7 +78,7 @@ pub struct LinkReport {
 pub struct PortReport {
     /// Its name.
     pub name: String,
-    /// How it reaches its host. `None` when it is detached or its namespace is gone.
+    /// How it reaches its host. `None` when it is detached, or its TAP device was deleted.
     pub kind: Option<PortKind>,
     /// Frames that its host sent. A super-frame is one.
     pub received: Count,
@@ -189,7 +189,8 @@ impl Fabric {
         self.ask(|answer| Command::Attach(port, answer))?
     }
 
-    /// Takes a port away. What is under way to it is lost; its links stay what they are.
+    /// Takes a port away. What is under way to it is lost; its links stay what they are. Until then an attached TAP device
+    /// keeps its namespace, even when no process of it is left.
     ///
     /// # Errors
     /// [`FabricError::UnknownPort`], [`FabricError::Ended`].

@@ -119,7 +119,8 @@ impl Port {
     }
 
     /// A packet socket on `device`, the outer end of a veth pair in this thread's namespace; `mac` is the address of the
-    /// inner end. The device must be up before frames pass.
+    /// inner end. The device must be up before frames pass. That namespace's own network stack sees the frames, too: it is
+    /// to have no address on this device, and no IPv6 (`disable_ipv6`), with which it would speak unasked.
     ///
     /// # Errors
     /// What failed: there is no such device, or the namespace is not ours (CAP_NET_RAW).

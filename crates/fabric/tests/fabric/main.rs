@@ -334,6 +334,24 @@ fn a_link_changes_between_super_frames_under_way() {
 }
 
 #[test]
+fn a_host_comes_up_again_with_its_links() {
+    each("a_host_comes_up_again_with_its_links", 2, |mut world| {
+        meet(&world.hosts[0], &world.hosts[1]);
+        world.set("a", "b", Condition::new().cut());
+        world.replace(1);
+        let [a, b] = &world.hosts[..] else { unreachable!("two were asked for") };
+        let dropped = || world.link("a", "b").counters.dropped_by(Cause::Cut).packets;
+        let before = dropped();
+        // It asks for the address of `a` and hears no answer.
+        assert_eq!(reaches(b, a), [false; 2]);
+        assert!(dropped() > before);
+        world.set("a", "b", Condition::new());
+        meet(a, b);
+        assert_eq!(world.report().ports.len(), 2);
+    });
+}
+
+#[test]
 fn a_wrong_batch_changes_nothing() {
     each("a_wrong_batch_changes_nothing", 2, |world| {
         let cut = Behaviour::of([&Condition::new().cut()]).unwrap();

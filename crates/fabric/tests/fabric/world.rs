@@ -91,6 +91,19 @@ impl World {
 
     fn add(&mut self) -> Result<(), PortError> {
         let number = u8::try_from(self.hosts.len() + 1).unwrap();
+        let host = self.make(number)?;
+        self.hosts.push(host);
+        Ok(())
+    }
+
+    /// Ends a host, and has one of the same name and addresses come up in its place.
+    pub(crate) fn replace(&mut self, index: usize) {
+        // At once; the kernel would take its time to free the namespace.
+        self.hosts[index].run(|| Netlink::open().unwrap().delete(net::index("eth0").unwrap()).unwrap());
+        self.hosts[index] = self.make(u8::try_from(index + 1).unwrap()).unwrap();
+    }
+
+    fn make(&self, number: u8) -> Result<Host, PortError> {
         let (host, tid) = Host::new(number);
         let port = self.port(&host, number, tid)?;
         self.fabric.attach(port).unwrap();
@@ -102,8 +115,7 @@ impl World {
             netlink.address(eth0, host.v4, 24).unwrap();
             netlink.address(eth0, host.v6, 64).unwrap();
         });
-        self.hosts.push(host);
-        Ok(())
+        Ok(host)
     }
 
     fn port(&self, host: &Host, number: u8, tid: Pid) -> Result<Port, PortError> {
