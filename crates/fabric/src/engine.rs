@@ -14,7 +14,7 @@ use rustix::time::{
 };
 
 use crate::fabric::{Change, FabricError, LinkReport, PortReport, Report};
-use crate::frame::{FRAME_MAX, HEADER, PAYLOAD};
+use crate::frame::{FRAME_MAX, PAYLOAD};
 use crate::segment::{Outlet, Segment};
 use crate::{Port, Scheduling};
 
@@ -79,7 +79,7 @@ impl Engine {
         let timer = timerfd_create(TimerfdClockId::Monotonic, flags)?;
         epoll::add(&epoll, &timer, EventData::new_u64(TIMER), EventFlags::IN)?;
         epoll::add(&epoll, &wake, EventData::new_u64(COMMANDS), EventFlags::IN)?;
-        let scratch = vec![0; HEADER + FRAME_MAX];
+        let scratch = vec![0; FRAME_MAX];
         let ports = Ports::default();
         let begun = Instant::now();
         Ok(Self { begun, segment, ports, commands, wake, epoll, timer, timer_at: None, scratch, scheduling })
@@ -196,8 +196,11 @@ impl Engine {
         if self.ports.0.len() <= number {
             self.ports.0.resize_with(number + 1, Slot::default);
         }
-        epoll::add(&self.epoll, &port, EventData::new_u64(number as u64), EventFlags::IN)
-            .map_err(|error| FabricError::Port { name, step: "watching it", error: error.into() })?;
+        let watched = epoll::add(&self.epoll, &port, EventData::new_u64(number as u64), EventFlags::IN);
+        if let Err(error) = watched {
+            self.segment.leave(number);
+            return Err(FabricError::Port { name, step: "watching it", error: error.into() });
+        }
         self.ports.0[number].port = Some(port);
         self.switch_offload(number)
     }

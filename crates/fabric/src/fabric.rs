@@ -88,7 +88,7 @@ pub struct PortReport {
     pub refused: Count,
 }
 
-/// Why the fabric did not do what it was asked. It then did nothing of it.
+/// Why the fabric did not do what it was asked.
 #[derive(Debug, Error)]
 pub enum FabricError {
     /// The machine lacks something.
