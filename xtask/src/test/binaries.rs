@@ -11,8 +11,15 @@ use crate::shell;
 use crate::user::Ordinary;
 
 /// Packages whose promises hold for every user. The others know nothing of users.
-const AS_ANYONE: [&str; 6] =
-    ["conformance", "netsplit", "netsplit-provider", "netsplit-agent", "netsplit-link", "netsplit-cli"];
+const AS_ANYONE: [&str; 7] = [
+    "conformance",
+    "netsplit",
+    "netsplit-fabric",
+    "netsplit-provider",
+    "netsplit-agent",
+    "netsplit-link",
+    "netsplit-cli",
+];
 /// Seconds that one binary may take.
 const BINARY_MAX: &str = "900";
 

@@ -6,10 +6,11 @@ use std::collections::BTreeSet;
 
 /// What each package may depend on, itself below everything it names. Anything may know `netsplit-model`, which knows
 /// nothing; what only tests need may be anything that lies below.
-const ALLOWED: [(&str, &[&str]); 15] = [
+const ALLOWED: [(&str, &[&str]); 16] = [
     ("netsplit-model", &[]),
     ("netsplit-wire", &[]),
     ("netsplit-netmodel", &[]),
+    ("netsplit-fabric", &["netsplit-netmodel"]),
     ("netsplit-macros", &[]),
     ("netsplit-link", &["netsplit-wire"]),
     ("netsplit-agent", &["netsplit-link", "netsplit-wire"]),

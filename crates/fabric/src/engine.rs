@@ -1,0 +1,292 @@
+//! The fabric's thread: waits for frames, instants and commands, and has the [`Segment`] decide.
+
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, SyncSender};
+use std::time::{Duration, Instant};
+
+use netsplit_netmodel::{Behaviour, Count};
+use rustix::event::epoll::{self, EventData, EventFlags};
+use rustix::io::Errno;
+use rustix::time::{
+    Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags, Timespec, timerfd_create, timerfd_settime,
+};
+
+use crate::fabric::{Change, FabricError, LinkReport, PortReport, Report};
+use crate::frame::{FRAME_MAX, PAYLOAD};
+use crate::segment::{Outlet, Segment};
+use crate::{Port, Scheduling};
+
+/// What the thread is asked to do. Each is answered once it is done.
+#[derive(Debug)]
+pub(crate) enum Command {
+    Attach(Port, Answer<Result<(), FabricError>>),
+    Detach(String, Answer<Result<(), FabricError>>),
+    Set(Vec<Change>, Answer<Result<(), FabricError>>),
+    Report(Answer<Report>),
+    Stop(Answer<Report>),
+}
+
+pub(crate) type Answer<T> = SyncSender<T>;
+
+/// Frames read of one port before the others have their turn.
+const BATCH_FRAMES: usize = 64;
+/// Ports that one wait may report.
+const EVENTS_MAX: usize = 64;
+/// What epoll says besides numbers of ports.
+const TIMER: u64 = u64::MAX;
+const COMMANDS: u64 = u64::MAX - 1;
+
+/// The thread's state.
+#[derive(Debug)]
+pub(crate) struct Engine {
+    begun: Instant,
+    segment: Segment,
+    ports: Ports,
+    commands: Receiver<Command>,
+    wake: Arc<OwnedFd>,
+    epoll: OwnedFd,
+    timer: OwnedFd,
+    /// What the timer is set to.
+    timer_at: Option<Duration>,
+    scratch: Vec<u8>,
+    scheduling: Scheduling,
+}
+
+/// Ports by number, and what passed them.
+#[derive(Debug, Default)]
+struct Ports(Vec<Slot>);
+
+#[derive(Debug, Default)]
+struct Slot {
+    port: Option<Port>,
+    received: Count,
+    sent: Count,
+    refused: Count,
+}
+
+impl Engine {
+    /// To be made where it runs: the thread's turn is this thread's.
+    pub(crate) fn new(
+        segment: Segment,
+        commands: Receiver<Command>,
+        wake: Arc<OwnedFd>,
+        scheduling: Scheduling,
+    ) -> io::Result<Self> {
+        let epoll = epoll::create(epoll::CreateFlags::CLOEXEC)?;
+        let flags = TimerfdFlags::NONBLOCK | TimerfdFlags::CLOEXEC;
+        let timer = timerfd_create(TimerfdClockId::Monotonic, flags)?;
+        epoll::add(&epoll, &timer, EventData::new_u64(TIMER), EventFlags::IN)?;
+        epoll::add(&epoll, &wake, EventData::new_u64(COMMANDS), EventFlags::IN)?;
+        let scratch = vec![0; FRAME_MAX];
+        let ports = Ports::default();
+        let begun = Instant::now();
+        Ok(Self { begun, segment, ports, commands, wake, epoll, timer, timer_at: None, scratch, scheduling })
+    }
+
+    /// Runs until it is told to stop, or nobody is left who could tell.
+    ///
+    /// # Errors
+    /// When epoll fails, which has no cause but a mistake in here.
+    pub(crate) fn run(mut self) -> io::Result<()> {
+        let mut events = Vec::with_capacity(EVENTS_MAX);
+        loop {
+            self.deliver();
+            self.set_timer()?;
+            events.clear();
+            match epoll::wait(&self.epoll, rustix::buffer::spare_capacity(&mut events), None) {
+                Ok(_) | Err(Errno::INTR) => {}
+                Err(error) => return Err(error.into()),
+            }
+            for event in &events {
+                match event.data.u64() {
+                    // The next `deliver` does what it rang for; read, it falls silent.
+                    TIMER => {
+                        let _rang = rustix::io::read(&self.timer, &mut [0; 8]);
+                        self.timer_at = None;
+                    }
+                    COMMANDS => {
+                        if !self.obey() {
+                            return Ok(());
+                        }
+                    }
+                    port => self.receive(usize::try_from(port).map_err(io::Error::other)?),
+                }
+            }
+        }
+    }
+
+    fn deliver(&mut self) {
+        while self.segment.step(self.begun.elapsed(), &mut self.ports) {}
+    }
+
+    fn set_timer(&mut self) -> io::Result<()> {
+        let deadline = self.segment.deadline();
+        if deadline.is_none() || deadline == self.timer_at {
+            return Ok(());
+        }
+        let wait = deadline.unwrap_or_default().saturating_sub(self.begun.elapsed());
+        // Zero would stop the timer.
+        let wait = Timespec::try_from(wait.max(Duration::from_nanos(1))).map_err(io::Error::other)?;
+        let once = Itimerspec { it_interval: Timespec::default(), it_value: wait };
+        timerfd_settime(&self.timer, TimerfdTimerFlags::empty(), &once)?;
+        self.timer_at = deadline;
+        Ok(())
+    }
+
+    fn receive(&mut self, number: usize) {
+        for _frame in 0..BATCH_FRAMES {
+            let slot = &mut self.ports.0[number];
+            let Some(port) = &slot.port else { return };
+            let length = match port.receive(&mut self.scratch) {
+                Ok(length) => length,
+                Err(error) => return self.on_read_error(number, &error),
+            };
+            let frame = &mut self.scratch[..length];
+            count(&mut slot.received, frame);
+            self.segment.receive(self.begun.elapsed(), number, frame, &mut self.ports);
+        }
+        self.deliver();
+    }
+
+    /// A device that is down comes up again; one that is gone, with its namespace, does not.
+    fn on_read_error(&mut self, number: usize, error: &io::Error) {
+        let errno = error.raw_os_error();
+        let is_passing = [libc::EAGAIN, libc::EINTR, libc::ENETDOWN, libc::EINVAL].map(Some).contains(&errno);
+        if !is_passing {
+            self.remove(number);
+        }
+    }
+
+    fn remove(&mut self, number: usize) {
+        self.segment.leave(number);
+        if let Some(port) = self.ports.0[number].port.take() {
+            // Closing it does so, too, unless somebody else has it open.
+            let _gone_already = epoll::delete(&self.epoll, &port);
+        }
+    }
+
+    /// Does what was asked. `false`: stop.
+    fn obey(&mut self) -> bool {
+        let _woken = rustix::io::read(&self.wake, &mut [0; 8]);
+        // Who asked may have given up: nobody is left to tell.
+        loop {
+            match self.commands.try_recv() {
+                Ok(Command::Attach(port, answer)) => drop(answer.send(self.attach(port))),
+                Ok(Command::Detach(name, answer)) => drop(answer.send(self.detach(&name))),
+                Ok(Command::Set(changes, answer)) => drop(answer.send(self.set(&changes))),
+                Ok(Command::Report(answer)) => drop(answer.send(self.report())),
+                Ok(Command::Stop(answer)) => {
+                    drop(answer.send(self.report()));
+                    return false;
+                }
+                Err(std::sync::mpsc::TryRecvError::Empty) => return true,
+                Err(std::sync::mpsc::TryRecvError::Disconnected) => return false,
+            }
+        }
+    }
+
+    fn attach(&mut self, port: Port) -> Result<(), FabricError> {
+        let name = port.name().to_owned();
+        if let Some(number) = self.segment.number(&name) {
+            self.remove(number);
+        }
+        let number = self.segment.join(&name, port.mac());
+        if self.ports.0.len() <= number {
+            self.ports.0.resize_with(number + 1, Slot::default);
+        }
+        let watched = epoll::add(&self.epoll, &port, EventData::new_u64(number as u64), EventFlags::IN);
+        if let Err(error) = watched {
+            self.segment.leave(number);
+            return Err(FabricError::Port { name, step: "watching it", error: error.into() });
+        }
+        self.ports.0[number].port = Some(port);
+        self.switch_offload(number)
+    }
+
+    fn detach(&mut self, name: &str) -> Result<(), FabricError> {
+        let number = self.find(name)?;
+        self.remove(number);
+        Ok(())
+    }
+
+    /// All of it or, when a name is wrong, nothing.
+    fn set(&mut self, changes: &[Change]) -> Result<(), FabricError> {
+        let mut found = Vec::with_capacity(changes.len());
+        for Change { from, to, behaviour } in changes {
+            let pair = [self.find(from)?, self.find(to)?];
+            if pair[0] == pair[1] {
+                return Err(FabricError::Loop { name: from.clone() });
+            }
+            found.push((pair, *behaviour));
+        }
+        let now = self.begun.elapsed();
+        for (pair, behaviour) in &found {
+            self.segment.change(now, *pair, *behaviour, &mut self.ports);
+        }
+        let mut senders: Vec<usize> = found.iter().map(|([from, _], _)| *from).collect();
+        senders.dedup();
+        senders.into_iter().try_for_each(|from| self.switch_offload(from))
+    }
+
+    fn switch_offload(&mut self, number: usize) -> Result<(), FabricError> {
+        let pass = self.segment.passes_super_frames(number);
+        let Some(port) = &mut self.ports.0[number].port else { return Ok(()) };
+        port.pass_super_frames(pass).map_err(|error| FabricError::Port {
+            name: port.name().to_owned(),
+            step: "switching its offload",
+            error,
+        })
+    }
+
+    fn find(&self, name: &str) -> Result<usize, FabricError> {
+        self.segment.number(name).ok_or_else(|| FabricError::UnknownPort {
+            name: name.to_owned(),
+            known: self.segment.names().join(", "),
+        })
+    }
+
+    fn report(&self) -> Report {
+        let link = |(from, to, behaviour, counters): (&str, &str, &Behaviour, &_)| LinkReport {
+            from: from.to_owned(),
+            to: to.to_owned(),
+            behaviour: *behaviour,
+            counters: *counters,
+        };
+        let port = |(name, slot): (&String, &Slot)| PortReport {
+            name: name.clone(),
+            kind: slot.port.as_ref().map(Port::kind),
+            received: slot.received,
+            sent: slot.sent,
+            refused: slot.refused,
+        };
+        Report {
+            links: self.segment.links().map(link).collect(),
+            ports: self.segment.names().iter().zip(&self.ports.0).map(port).collect(),
+            strays: self.segment.strays(),
+            held: self.segment.held(),
+            lateness: self.segment.lateness().clone(),
+            scheduling: self.scheduling,
+        }
+    }
+}
+
+impl Outlet for Ports {
+    fn send(&mut self, port: usize, frame: &[u8]) {
+        let slot = &mut self.0[port];
+        let is_taken = slot.port.as_ref().is_some_and(|port| port.send(frame).is_ok());
+        count(if is_taken { &mut slot.sent } else { &mut slot.refused }, frame);
+    }
+}
+
+fn count(count: &mut Count, frame: &[u8]) {
+    count.packets += 1;
+    count.bytes += frame.len().saturating_sub(PAYLOAD) as u64;
+}
+
+/// Wakes the thread for its commands.
+pub(crate) fn wake(wake: &impl AsFd) {
+    // It fails when the counter is full, and then the thread is awake.
+    let _awake = rustix::io::write(wake, &1u64.to_ne_bytes());
+}

@@ -1,0 +1,255 @@
+//! The handle: asks the fabric's thread, and waits for what it says.
+
+use std::io;
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+use std::sync::mpsc::{SyncSender, sync_channel};
+use std::thread::JoinHandle;
+
+use netsplit_netmodel::{Behaviour, Count, Counters};
+use rustix::event::{EventfdFlags, eventfd};
+use thiserror::Error;
+
+use crate::engine::{Answer, Command, Engine, wake};
+use crate::segment::Segment;
+use crate::{Lateness, Port, PortKind, Scheduling, Strays, schedule};
+
+/// A running network. Dropping it ends it; so does [`stop`](Self::stop), which tells what happened.
+#[derive(Debug)]
+pub struct Fabric {
+    commands: SyncSender<Command>,
+    wake: Arc<OwnedFd>,
+    thread: Option<JoinHandle<io::Result<()>>>,
+    scheduling: Scheduling,
+}
+
+/// How much may wait in all links together; what comes beyond it is dropped and counted as [`Strays::overflow`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Frames.
+    pub packets: u64,
+    /// Their bytes.
+    pub bytes: u64,
+}
+
+/// What a directed link is to do from now on.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Change {
+    /// The sender's port.
+    pub from: String,
+    /// The receiver's port.
+    pub to: String,
+    /// All of what it does; [`Behaviour::default`] does nothing.
+    pub behaviour: Behaviour,
+}
+
+/// What is in force and what has happened, all of one instant.
+#[derive(Clone, Debug)]
+pub struct Report {
+    /// Every link that was used or changed, by the order in which its ports came.
+    pub links: Vec<LinkReport>,
+    /// Every port, in the order in which they came.
+    pub ports: Vec<PortReport>,
+    /// What no link counts.
+    pub strays: Strays,
+    /// What waits now, in all links.
+    pub held: Count,
+    /// How late the fabric was.
+    pub lateness: Lateness,
+    /// Which turn its thread gets.
+    pub scheduling: Scheduling,
+}
+
+/// A directed link.
+#[derive(Clone, Debug)]
+pub struct LinkReport {
+    /// The sender's port.
+    pub from: String,
+    /// The receiver's port.
+    pub to: String,
+    /// What it does.
+    pub behaviour: Behaviour,
+    /// What happened to its packets. Bytes are those of packets, without Ethernet headers.
+    pub counters: Counters,
+}
+
+/// A port.
+#[derive(Clone, Debug)]
+pub struct PortReport {
+    /// Its name.
+    pub name: String,
+    /// How it reaches its host. `None` when it is detached, or its TAP device was deleted.
+    pub kind: Option<PortKind>,
+    /// Frames that its host sent. A super-frame is one.
+    pub received: Count,
+    /// Frames that its host was given.
+    pub sent: Count,
+    /// Frames that its host's kernel did not take: the device is down or gone, or its buffers are full.
+    pub refused: Count,
+}
+
+/// Why the fabric did not do what it was asked.
+#[derive(Debug, Error)]
+pub enum FabricError {
+    /// The machine lacks something.
+    #[error("the fabric cannot start: {step} failed")]
+    Start {
+        /// What failed.
+        step: &'static str,
+        /// Why.
+        #[source]
+        error: io::Error,
+    },
+    /// No port has ever had this name.
+    #[error("there is no port `{name}`\ntry: one of {known}")]
+    UnknownPort {
+        /// The name.
+        name: String,
+        /// Those there are.
+        known: String,
+    },
+    /// A port has no link to itself.
+    #[error("`{name}` has no link to itself\nfix: name two ports")]
+    Loop {
+        /// The port.
+        name: String,
+    },
+    /// A port did not do as it was told.
+    #[error("port `{name}`: {step} failed\ntry: attach it again")]
+    Port {
+        /// The port.
+        name: String,
+        /// What failed.
+        step: &'static str,
+        /// Why.
+        #[source]
+        error: io::Error,
+    },
+    /// The thread is gone.
+    #[error("the fabric has ended\ntry: look above for a panic of thread `fabric`")]
+    Ended,
+}
+
+/// Commands that may wait; who asks waits for the answer, so these are askers at once.
+const COMMANDS_MAX: usize = 16;
+
+impl Default for Limits {
+    /// A quarter of a gigabyte, in packets of a kilobyte.
+    fn default() -> Self {
+        Self { packets: 1 << 18, bytes: 1 << 28 }
+    }
+}
+
+impl Fabric {
+    /// Starts a network without ports. All chance in it comes from `seed` and the names of ports.
+    ///
+    /// # Errors
+    /// The machine has no descriptors or threads left.
+    pub fn start(seed: u64, limits: Limits) -> Result<Self, FabricError> {
+        let failed = |step| move |error| FabricError::Start { step, error };
+        let flags = EventfdFlags::NONBLOCK | EventfdFlags::CLOEXEC;
+        let event = eventfd(0, flags).map_err(io::Error::from).map_err(failed("making an eventfd"))?;
+        let wake = Arc::new(event);
+        let (commands, receiver) = sync_channel(COMMANDS_MAX);
+        let (ready, is_ready) = sync_channel(1);
+        let theirs = Arc::clone(&wake);
+        let run = move || {
+            let scheduling = schedule::hasten();
+            let engine = Engine::new(Segment::new(seed, limits), receiver, theirs, scheduling)?;
+            // Whoever started it waits for this.
+            let _waits = ready.send(scheduling);
+            engine.run()
+        };
+        let thread = std::thread::Builder::new()
+            .name("fabric".to_owned())
+            .spawn(run)
+            .map_err(failed("starting a thread"))?;
+        match is_ready.recv() {
+            Ok(scheduling) => Ok(Self { commands, wake, thread: Some(thread), scheduling }),
+            Err(_ended) => {
+                let error = thread.join().map_or_else(
+                    |_panic| io::ErrorKind::Other.into(),
+                    |end| end.err().unwrap_or_else(|| io::ErrorKind::Other.into()),
+                );
+                Err(FabricError::Start { step: "making epoll and a timer", error })
+            }
+        }
+    }
+
+    /// Which turn the thread gets.
+    pub fn scheduling(&self) -> Scheduling {
+        self.scheduling
+    }
+
+    /// Joins a port. One of the same name leaves for it, as when a host comes up again; its links stay what they are.
+    ///
+    /// # Errors
+    /// [`FabricError::Port`], [`FabricError::Ended`].
+    pub fn attach(&self, port: Port) -> Result<(), FabricError> {
+        self.ask(|answer| Command::Attach(port, answer))?
+    }
+
+    /// Takes a port away. What is under way to it is lost; its links stay what they are. Until then an attached TAP device
+    /// keeps its namespace, even when no process of it is left.
+    ///
+    /// # Errors
+    /// [`FabricError::UnknownPort`], [`FabricError::Ended`].
+    pub fn detach(&self, name: &str) -> Result<(), FabricError> {
+        self.ask(|answer| Command::Detach(name.to_owned(), answer))?
+    }
+
+    /// Makes links do something else, all at one instant between two packets. When this returns it is so. Of two changes
+    /// of one link the later counts.
+    ///
+    /// # Errors
+    /// An unknown name or a loop: nothing was changed. [`FabricError::Port`]: all was changed, but a sender may go on
+    /// to send super-frames, which are then segmented here.
+    pub fn set(&self, changes: Vec<Change>) -> Result<(), FabricError> {
+        self.ask(|answer| Command::Set(changes, answer))?
+    }
+
+    /// Reads back what is in force, and the counters.
+    ///
+    /// # Errors
+    /// [`FabricError::Ended`].
+    pub fn report(&self) -> Result<Report, FabricError> {
+        self.ask(Command::Report)
+    }
+
+    /// Ends the network, and tells what happened in it. What was under way is lost.
+    ///
+    /// # Errors
+    /// [`FabricError::Ended`].
+    pub fn stop(self) -> Result<Report, FabricError> {
+        self.ask(Command::Stop)
+    }
+
+    fn ask<T>(&self, command: impl FnOnce(Answer<T>) -> Command) -> Result<T, FabricError> {
+        let (answer, answered) = sync_channel(1);
+        self.commands.send(command(answer)).map_err(|_ended| FabricError::Ended)?;
+        wake(&self.wake);
+        answered.recv().map_err(|_ended| FabricError::Ended)
+    }
+}
+
+impl Drop for Fabric {
+    fn drop(&mut self) {
+        // It may have ended already; a panic of it was shown when it happened.
+        let _ended = self.ask(Command::Stop);
+        if let Some(thread) = self.thread.take() {
+            let _panicked = thread.join();
+        }
+    }
+}
+
+impl Report {
+    /// The link from one port to another, if it was used or changed.
+    pub fn link(&self, from: &str, to: &str) -> Option<&LinkReport> {
+        self.links.iter().find(|link| link.from == from && link.to == to)
+    }
+
+    /// The port of this name.
+    pub fn port(&self, name: &str) -> Option<&PortReport> {
+        self.ports.iter().find(|port| port.name == name)
+    }
+}

@@ -1,0 +1,25 @@
+//! The userspace network that joins virtual hosts: an Ethernet segment of TAP devices or packet sockets, with a
+//! [`netsplit_netmodel::Link`] between every directed pair of them. Linux, without root in a user namespace.
+//!
+//! Start at [`Fabric`]: it takes [`Port`]s, is told what links do by [`Change`]s, and gives [`Report`]s. Behind it is one
+//! thread. What it does to each frame is decided in `segment`, which does no I/O.
+
+mod buffers;
+mod engine;
+mod fabric;
+mod frame;
+mod lateness;
+mod netlink;
+mod port;
+mod reject;
+mod schedule;
+mod segment;
+mod sys;
+
+pub use crate::{
+    fabric::{Change, Fabric, FabricError, Limits, LinkReport, PortReport, Report},
+    lateness::Lateness,
+    port::{Mac, Port, PortError, PortKind},
+    schedule::Scheduling,
+    segment::Strays,
+};

@@ -1,0 +1,539 @@
+//! An Ethernet segment whose every directed pair of ports is joined by a link. Frames and time go in, frames and a
+//! deadline come out: no I/O, no clock.
+//!
+//! Frames to one address go to its port, broadcast and multicast to all others, each through the link of its own pair;
+//! links are made when they are first used. What waits lies in the queue of its link; what is under way lies in one heap,
+//! the order of which is time, then coming. Neighbour discovery passes a link that rejects and is not counted by it.
+//!
+//! **Super-frames** pass whole a link that is plain, open and has no queue, and count as one packet there. Any other link
+//! is offered their segments: made here, of whatever the sender's device still sends whole. What is under way as a
+//! super-frame when its link changes stays one packet and keeps its fate, as all packets under way do.
+
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BTreeSet, BinaryHeap, HashMap, VecDeque};
+use std::time::Duration;
+
+use netsplit_netmodel::{Behaviour, Cause, Count, Counters, Delivery, Fate, Link, Passage};
+
+use crate::buffers::{Buffer, Pool};
+use crate::frame::{self, PAYLOAD, Segments};
+use crate::lateness::Lateness;
+use crate::{Limits, Mac, reject};
+
+/// Where frames go out.
+pub(crate) trait Outlet {
+    /// Hands a frame to port number `port`, for good.
+    fn send(&mut self, port: usize, frame: &[u8]);
+}
+
+/// What became of frames that no link counts.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Strays {
+    /// Sent to an address that no port has.
+    pub unaddressed: Count,
+    /// With headers that contradict each other.
+    pub malformed: Count,
+    /// Not offered to their link, because the fabric held as much as it may.
+    pub overflow: Count,
+}
+
+/// The state of the network.
+#[derive(Debug)]
+pub(crate) struct Segment {
+    seed: u64,
+    limits: Limits,
+    /// By port number; a name keeps its number.
+    names: Vec<String>,
+    numbers: BTreeMap<String, usize>,
+    stations: HashMap<Mac, usize>,
+    /// By sender, then receiver.
+    wires: Vec<Vec<Option<Box<Wire>>>>,
+    due: BinaryHeap<Reverse<Due>>,
+    due_ever: u64,
+    pool: Pool,
+    scratch: Buffer,
+    held: Count,
+    strays: Strays,
+    lateness: Lateness,
+}
+
+/// A link and the frames in its queue.
+#[derive(Debug)]
+struct Wire {
+    link: Link,
+    queue: VecDeque<Buffer>,
+    /// When the heap has it looked at next.
+    armed: Option<Duration>,
+}
+
+/// Something to do, in the order of time and then of coming.
+#[derive(Debug)]
+struct Due {
+    at: Duration,
+    order: u64,
+    from: usize,
+    to: usize,
+    what: What,
+}
+
+#[derive(Debug)]
+enum What {
+    Arrive(Delivery, Buffer),
+    Release,
+}
+
+impl Segment {
+    pub(crate) fn new(seed: u64, limits: Limits) -> Self {
+        Self {
+            seed,
+            limits,
+            names: Vec::new(),
+            numbers: BTreeMap::new(),
+            stations: HashMap::new(),
+            wires: Vec::new(),
+            due: BinaryHeap::new(),
+            due_ever: 0,
+            pool: Pool::default(),
+            scratch: Vec::new(),
+            held: Count::default(),
+            strays: Strays::default(),
+            lateness: Lateness::default(),
+        }
+    }
+
+    /// Makes `name` a port with address `mac`, and gives its number. A port that left comes back as the one it was: its
+    /// links are those of before.
+    pub(crate) fn join(&mut self, name: &str, mac: Mac) -> usize {
+        let number = self.number(name).unwrap_or(self.names.len());
+        if number == self.names.len() {
+            self.names.push(name.to_owned());
+            self.numbers.insert(name.to_owned(), number);
+            self.wires.push(Vec::new());
+        }
+        self.leave(number);
+        self.stations.insert(mac, number);
+        number
+    }
+
+    /// Takes a port's address away.
+    pub(crate) fn leave(&mut self, number: usize) {
+        self.stations.retain(|_, station| *station != number);
+    }
+
+    pub(crate) fn number(&self, name: &str) -> Option<usize> {
+        self.numbers.get(name).copied()
+    }
+
+    pub(crate) fn names(&self) -> &[String] {
+        &self.names
+    }
+
+    pub(crate) fn strays(&self) -> Strays {
+        self.strays
+    }
+
+    pub(crate) fn held(&self) -> Count {
+        self.held
+    }
+
+    pub(crate) fn lateness(&self) -> &Lateness {
+        &self.lateness
+    }
+
+    /// Every link that was used or changed, by sender and then receiver.
+    pub(crate) fn links(&self) -> impl Iterator<Item = (&str, &str, &Behaviour, &Counters)> {
+        self.wires.iter().zip(&self.names).flat_map(|(wires, from)| {
+            wires.iter().zip(&self.names).filter_map(move |(wire, to)| {
+                let link = &wire.as_ref()?.link;
+                Some((from.as_str(), to.as_str(), link.behaviour(), link.counters()))
+            })
+        })
+    }
+
+    /// Whether a sender's super-frames may pass whole to all others.
+    pub(crate) fn passes_super_frames(&self, from: usize) -> bool {
+        self.wires[from].iter().flatten().all(|wire| wire.link.behaviour().is_plain())
+    }
+
+    /// Changes what a link does.
+    pub(crate) fn change(
+        &mut self,
+        now: Duration,
+        [from, to]: [usize; 2],
+        behaviour: Behaviour,
+        out: &mut impl Outlet,
+    ) {
+        self.wire(from, to).link.change(now, behaviour);
+        self.release(now, from, to, out);
+    }
+
+    /// When [`Self::step`] is to be called next.
+    pub(crate) fn deadline(&self) -> Option<Duration> {
+        self.due.peek().map(|Reverse(due)| due.at)
+    }
+
+    /// Does what is due first, if it is due by now. `false`: nothing is.
+    pub(crate) fn step(&mut self, now: Duration, out: &mut impl Outlet) -> bool {
+        if self.deadline().is_none_or(|at| at > now) {
+            return false;
+        }
+        let Some(Reverse(Due { at, from, to, what, .. })) = self.due.pop() else { return false };
+        match what {
+            What::Release => {
+                self.wire(from, to).armed = None;
+                self.release(now, from, to, out);
+            }
+            What::Arrive(delivery, mut buffer) => {
+                self.lateness.add(now - at);
+                self.held.packets -= 1;
+                self.held.bytes -= buffer.len() as u64;
+                self.arrive(from, to, delivery, &mut buffer, out);
+                self.pool.give_back(buffer);
+            }
+        }
+        true
+    }
+
+    /// Takes a frame that port `from` sent. It may be changed on its way.
+    pub(crate) fn receive(&mut self, now: Duration, from: usize, frame: &mut [u8], out: &mut impl Outlet) {
+        let Some(destination) = frame::destination(frame) else {
+            add(&mut self.strays.malformed, frame);
+            return;
+        };
+        if !destination.is_group() {
+            match self.stations.get(&destination) {
+                Some(to) if *to != from => self.pass(now, from, *to, frame, out),
+                _ => add(&mut self.strays.unaddressed, frame),
+            }
+            return;
+        }
+        let others: BTreeSet<usize> = self.stations.values().copied().filter(|to| *to != from).collect();
+        // Each has its own copy: a link may flip a bit.
+        let mut copy = self.pool.copy(frame);
+        for to in others {
+            copy.clear();
+            copy.extend_from_slice(frame);
+            self.pass(now, from, to, &mut copy, out);
+        }
+        self.pool.give_back(copy);
+    }
+
+    /// Offers a frame, or its segments, to the link of its pair.
+    fn pass(&mut self, now: Duration, from: usize, to: usize, frame: &mut [u8], out: &mut impl Outlet) {
+        let wire = self.wire(from, to);
+        let is_rejected = wire.link.behaviour().passage() == Passage::Reject;
+        if is_rejected && reject::is_neighbour_discovery(frame) {
+            out.send(to, frame);
+        } else if !frame::is_super(frame) || wire.takes_whole() {
+            self.offer(now, from, to, frame, out);
+        } else if let Some(mut segments) = Segments::of(frame) {
+            let mut scratch = std::mem::take(&mut self.scratch);
+            while segments.next_into(&mut scratch) {
+                self.offer(now, from, to, &mut scratch, out);
+            }
+            self.scratch = scratch;
+        } else {
+            add(&mut self.strays.malformed, frame);
+        }
+    }
+
+    fn offer(&mut self, now: Duration, from: usize, to: usize, frame: &mut [u8], out: &mut impl Outlet) {
+        let bytes = frame.len() as u64;
+        if self.held.packets >= self.limits.packets || self.held.bytes + bytes > self.limits.bytes {
+            add(&mut self.strays.overflow, frame);
+            return;
+        }
+        let fate = self.wire(from, to).link.offer(now, packet_bytes(frame));
+        match fate {
+            Fate::Queued => {
+                let buffer = self.hold(frame);
+                self.wire(from, to).queue.push_back(buffer);
+                self.arm(from, to);
+            }
+            fate => self.carry_out(now, from, to, fate, frame, out),
+        }
+    }
+
+    /// Carries out the fates of what may leave a link's queue.
+    fn release(&mut self, now: Duration, from: usize, to: usize, out: &mut impl Outlet) {
+        while let Some(fate) = self.wire(from, to).link.release(now) {
+            let mut buffer =
+                self.wire(from, to).queue.pop_front().expect("a link releases no more than it queued");
+            self.held.packets -= 1;
+            self.held.bytes -= buffer.len() as u64;
+            self.carry_out(now, from, to, fate, &mut buffer, out);
+            self.pool.give_back(buffer);
+        }
+        self.arm(from, to);
+    }
+
+    fn carry_out(
+        &mut self,
+        now: Duration,
+        from: usize,
+        to: usize,
+        fate: Fate,
+        frame: &mut [u8],
+        out: &mut impl Outlet,
+    ) {
+        match fate {
+            Fate::Queued => unreachable!("what is queued stays where it is"),
+            Fate::Dropped(cause) => refuse(cause, from, frame, out),
+            Fate::Sent { first, duplicate } => {
+                // The second first: the copy that goes out at once may have its bit flipped.
+                let second = duplicate.map(|delivery| (delivery, self.hold(frame)));
+                self.send(now, from, to, first, frame, out);
+                if let Some((delivery, buffer)) = second {
+                    self.push(delivery.at, from, to, What::Arrive(delivery, buffer));
+                }
+            }
+        }
+    }
+
+    /// Lets one copy travel. What is due now goes at once, unless something else is due before it.
+    fn send(
+        &mut self,
+        now: Duration,
+        from: usize,
+        to: usize,
+        delivery: Delivery,
+        frame: &mut [u8],
+        out: &mut impl Outlet,
+    ) {
+        let is_next = delivery.at <= now && self.deadline().is_none_or(|at| at > delivery.at);
+        if is_next {
+            self.arrive(from, to, delivery, frame, out);
+        } else {
+            let buffer = self.hold(frame);
+            self.push(delivery.at, from, to, What::Arrive(delivery, buffer));
+        }
+    }
+
+    fn arrive(
+        &mut self,
+        from: usize,
+        to: usize,
+        delivery: Delivery,
+        frame: &mut [u8],
+        out: &mut impl Outlet,
+    ) {
+        let flipped_bit = delivery.flipped_bit;
+        match self.wire(from, to).link.arrive(delivery) {
+            Ok(()) => {
+                if let Some(bit) = flipped_bit {
+                    frame::flip(frame, bit);
+                }
+                out.send(to, frame);
+            }
+            Err(cause) => refuse(cause, from, frame, out),
+        }
+    }
+
+    fn wire(&mut self, from: usize, to: usize) -> &mut Wire {
+        let wires = &mut self.wires[from];
+        if wires.len() <= to {
+            wires.resize_with(to + 1, || None);
+        }
+        let (names, seed) = (&self.names, self.seed);
+        wires[to].get_or_insert_with(|| {
+            let link = Link::new(seed, &format!("{}>{}", names[from], names[to]));
+            Box::new(Wire { link, queue: VecDeque::new(), armed: None })
+        })
+    }
+
+    fn hold(&mut self, frame: &[u8]) -> Buffer {
+        self.held.packets += 1;
+        self.held.bytes += frame.len() as u64;
+        self.pool.copy(frame)
+    }
+
+    /// Has the heap look at a link's queue when that may be released.
+    fn arm(&mut self, from: usize, to: usize) {
+        let wire = self.wire(from, to);
+        if let Some(at) = wire.link.deadline()
+            && wire.armed.is_none_or(|armed| armed > at)
+        {
+            wire.armed = Some(at);
+            self.push(at, from, to, What::Release);
+        }
+    }
+
+    fn push(&mut self, at: Duration, from: usize, to: usize, what: What) {
+        self.due.push(Reverse(Due { at, order: self.due_ever, from, to, what }));
+        self.due_ever += 1;
+    }
+}
+
+impl Wire {
+    fn takes_whole(&self) -> bool {
+        let behaviour = self.link.behaviour();
+        behaviour.is_plain() && behaviour.passage() != Passage::Hold && self.queue.is_empty()
+    }
+}
+
+/// Answers the sender of a frame that its link rejects. The answer comes from nowhere: no link delays or counts it.
+fn refuse(cause: Cause, from: usize, frame: &[u8], out: &mut impl Outlet) {
+    if cause == Cause::Reject
+        && let Some(answer) = reject::answer(frame)
+    {
+        out.send(from, &answer);
+    }
+}
+
+/// What a link counts of a frame: the packet without its Ethernet header.
+fn packet_bytes(frame: &[u8]) -> u32 {
+    u32::try_from(frame.len().saturating_sub(PAYLOAD)).unwrap_or(u32::MAX)
+}
+
+fn add(count: &mut Count, frame: &[u8]) {
+    count.packets += 1;
+    count.bytes += u64::from(packet_bytes(frame));
+}
+
+impl PartialEq for Due {
+    fn eq(&self, other: &Self) -> bool {
+        self.cmp(other).is_eq()
+    }
+}
+
+impl Eq for Due {}
+
+impl PartialOrd for Due {
+    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for Due {
+    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
+        (self.at, self.order).cmp(&(other.at, other.order))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use netsplit_netmodel::Condition;
+
+    use crate::frame::HEADER;
+
+    use super::*;
+
+    const MS: Duration = Duration::from_millis(1);
+    const LIMITS: Limits = Limits { packets: 10, bytes: 1 << 20 };
+
+    /// What went out: port and the frame's last byte.
+    #[derive(Default)]
+    struct Out(Vec<(usize, u8)>);
+
+    impl Outlet for Out {
+        fn send(&mut self, port: usize, frame: &[u8]) {
+            self.0.push((port, *frame.last().unwrap()));
+        }
+    }
+
+    fn mac(number: u8) -> Mac {
+        Mac([2, 0, 0, 0, 0, number])
+    }
+
+    fn three() -> Segment {
+        let mut segment = Segment::new(1, LIMITS);
+        assert_eq!(["a", "b", "c"].map(|name| segment.join(name, mac(name.as_bytes()[0]))), [0, 1, 2]);
+        segment
+    }
+
+    fn frame(to: Mac, mark: u8) -> Vec<u8> {
+        [&[0; HEADER][..], &to.0, &[2, 0, 0, 0, 0, 1, 0x12, 0x34, mark]].concat()
+    }
+
+    /// Sends marked frames from `a` at these instants.
+    fn offer(segment: &mut Segment, to: Mac, frames: &[(Duration, u8)], out: &mut Out) {
+        for (at, mark) in frames {
+            while segment.step(*at, out) {}
+            segment.receive(*at, 0, &mut frame(to, *mark), out);
+        }
+    }
+
+    fn behaviour(condition: Condition) -> Behaviour {
+        Behaviour::of([&condition]).unwrap()
+    }
+
+    #[test]
+    fn frames_find_their_port_and_groups_find_all_others() {
+        let (mut segment, mut out) = (three(), Out::default());
+        offer(&mut segment, mac(b'c'), &[(MS, 1)], &mut out);
+        offer(&mut segment, Mac([0xff; 6]), &[(MS, 2)], &mut out);
+        offer(&mut segment, mac(b'z'), &[(MS, 3)], &mut out);
+        offer(&mut segment, mac(b'a'), &[(MS, 4)], &mut out);
+        assert_eq!(out.0, [(2, 1), (1, 2), (2, 2)]);
+        assert_eq!(segment.strays().unaddressed.packets, 2);
+        segment.receive(MS, 0, &mut [0; PAYLOAD - 1], &mut out);
+        assert_eq!(segment.strays().malformed.packets, 1);
+        let links: Vec<_> = segment.links().map(|(from, to, ..)| (from, to)).collect();
+        assert_eq!(links, [("a", "b"), ("a", "c")], "made when they are used");
+    }
+
+    #[test]
+    fn a_port_that_comes_back_has_its_links() {
+        let (mut segment, mut out) = (three(), Out::default());
+        segment.change(MS, [0, 1], behaviour(Condition::new().cut()), &mut out);
+        segment.leave(1);
+        offer(&mut segment, mac(b'b'), &[(MS, 1)], &mut out);
+        assert_eq!(segment.strays().unaddressed.packets, 1);
+        assert_eq!(segment.join("b", mac(b'n')), 1);
+        offer(&mut segment, mac(b'n'), &[(MS, 2)], &mut out);
+        segment.change(MS, [0, 1], Behaviour::default(), &mut out);
+        offer(&mut segment, mac(b'n'), &[(MS, 3)], &mut out);
+        assert_eq!(out.0, [(1, 3)]);
+    }
+
+    #[test]
+    fn what_is_due_together_goes_in_the_order_it_came() {
+        let (mut segment, mut out) = (three(), Out::default());
+        segment.change(MS, [0, 1], behaviour(Condition::new().delay(10 * MS)), &mut out);
+        segment.change(MS, [0, 2], behaviour(Condition::new().delay(5 * MS)), &mut out);
+        offer(&mut segment, mac(b'b'), &[(MS, 1), (MS, 2)], &mut out);
+        offer(&mut segment, mac(b'c'), &[(6 * MS, 3)], &mut out);
+        offer(&mut segment, mac(b'b'), &[(6 * MS, 4)], &mut out);
+        assert_eq!((segment.deadline(), segment.step(10 * MS, &mut out)), (Some(11 * MS), false));
+        // Healed while packets are under way: what comes then does not overtake them.
+        segment.change(10 * MS, [0, 1], Behaviour::default(), &mut out);
+        offer(&mut segment, mac(b'b'), &[(10 * MS, 5)], &mut out);
+        while segment.step(20 * MS, &mut out) {}
+        assert_eq!(out.0, [(1, 1), (1, 2), (2, 3), (1, 4), (1, 5)]);
+        assert_eq!(segment.lateness().max(), 9 * MS);
+        assert_eq!((segment.held(), segment.deadline()), (Count::default(), None));
+    }
+
+    #[test]
+    fn what_waits_has_a_limit() {
+        let (mut segment, mut out) = (three(), Out::default());
+        segment.change(MS, [0, 1], behaviour(Condition::new().hold()), &mut out);
+        segment.change(MS, [0, 2], behaviour(Condition::new().delay(MS)), &mut out);
+        let frames: Vec<_> = (0..12).map(|mark| (MS, mark)).collect();
+        offer(&mut segment, mac(b'c'), &frames[..3], &mut out);
+        offer(&mut segment, mac(b'b'), &frames, &mut out);
+        assert_eq!((segment.held().packets, segment.strays().overflow.packets), (10, 5));
+        segment.change(MS, [0, 1], Behaviour::default(), &mut out);
+        while segment.step(2 * MS, &mut out) {}
+        let marks: Vec<u8> = out.0.iter().filter(|(port, _)| *port == 1).map(|(_, mark)| *mark).collect();
+        assert_eq!(marks, [0, 1, 2, 3, 4, 5, 6]);
+        assert_eq!(segment.held(), Count::default());
+        let waiting: u64 = segment.links().map(|(.., counters)| counters.queued.packets).sum();
+        assert_eq!(waiting, 0);
+    }
+
+    #[test]
+    fn a_paced_link_is_released_when_its_line_is_free() {
+        let (mut segment, mut out) = (three(), Out::default());
+        // One byte a millisecond.
+        segment.change(MS, [0, 1], behaviour(Condition::new().rate(8000)), &mut out);
+        offer(&mut segment, mac(b'b'), &[(MS, 1), (MS, 2), (MS, 3)], &mut out);
+        let mut at = Vec::new();
+        while let Some(deadline) = segment.deadline() {
+            let before = out.0.len();
+            while segment.step(deadline, &mut out) {}
+            at.extend(std::iter::repeat_n(deadline, out.0.len() - before));
+        }
+        assert_eq!((at, out.0), (vec![2 * MS, 3 * MS, 4 * MS], vec![(1, 1), (1, 2), (1, 3)]));
+    }
+}
