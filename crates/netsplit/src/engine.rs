@@ -75,6 +75,16 @@ impl Drop for AbortOnDrop {
     }
 }
 
+/// A task that ends when this is dropped.
+#[derive(Debug)]
+pub(crate) struct WhileWanted(pub(crate) tokio::task::JoinHandle<()>);
+
+impl Drop for WhileWanted {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
 impl Drop for Engine {
     fn drop(&mut self) {
         drop(self.stop.take());

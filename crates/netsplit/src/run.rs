@@ -16,7 +16,7 @@ use netsplit_report::{RunDir, RunFile, Runs, junit};
 use netsplit_wire::message::{Body, Keep as KeepMessage, Request};
 
 use crate::core::{Core, Info, watch_bed};
-use crate::engine::Engine;
+use crate::engine::{Engine, WhileWanted};
 use crate::error::{Error, Result};
 use crate::here::{self, HereOutput, HereSpec};
 use crate::recorder::{QUIET, Recorder};
@@ -251,6 +251,17 @@ impl Run {
     /// What the testbed's processes wait for, for messages about a test that takes too long.
     pub fn testbed(&self) -> Option<Testbed> {
         self.core.as_ref().map(|core| Testbed { core: Arc::clone(core) })
+    }
+
+    /// Ends all hosts after `time`, unless what is returned is dropped before.
+    pub(crate) fn end_hosts_after(&self, time: Duration) -> Option<WhileWanted> {
+        let core = Arc::clone(self.core.as_ref()?);
+        let task = self.engine.handle().spawn(async move {
+            tokio::time::sleep(time).await;
+            core.set_over();
+            let _seen_again_at_the_end = core.bed.end().await;
+        });
+        Some(WhileWanted(task))
     }
 
     /// Writes the verdict, then takes the testbed down, or leaves it to itself when that was asked for.

@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use std::pin::pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::Poll;
+use std::time::Duration;
 
 use netsplit_model::{Capability, HostName, Reason, Trouble, Verdict, VerdictFile, units::Wanted};
 use netsplit_provider::Provider;
@@ -115,6 +116,9 @@ impl<E: fmt::Debug + 'static> IntoTestResult for Result<(), E> {
     }
 }
 
+/// How much longer than its deadline a body may block its thread before its hosts are ended.
+const BLOCKED_MAX: Duration = Duration::from_secs(2);
+
 /// How a test's body ended.
 enum Body {
     Returned(Result<(), (Option<Error>, String)>),
@@ -206,27 +210,13 @@ where
         return conclude(spec, &finished);
     }
     panics::watch();
-    let mut panic = None;
     let made = make_hosts(spec, &mut run).await;
     if let Ok(bed) = &made {
         warnings.into_iter().for_each(|warning| bed.warn(warning));
     }
-    let began = run.now();
-    let ended = match made {
-        Err(error) => Err(error.into()),
-        Ok(bed) => match guarded(limit, body(bed)).await {
-            // A body that blocks its thread hears of no deadline until it returns.
-            Body::Returned(Ok(())) if run.now() > began + limit => Err(timed_out(&run, limit)),
-            Body::Returned(Ok(())) => Ok(()),
-            Body::Returned(Err((Some(error), _))) => Err(error.into()),
-            Body::Returned(Err((None, text))) => Err(own_error(&run, &text)),
-            Body::Panicked(payload) => {
-                let trouble = own_error(&run, panics::text(&*payload)).at(panics::place(&*payload));
-                panic = Some(payload);
-                Err(trouble)
-            }
-            Body::TimedOut => Err(timed_out(&run, limit)),
-        },
+    let (ended, panic) = match made {
+        Err(error) => (Err(error.into()), None),
+        Ok(bed) => body_of(&run, limit, body(bed)).await,
     };
     let ending = match ended {
         Ok(()) => Ending { verdict: Verdict::Passed, reason: None, tests: Vec::new() },
@@ -242,6 +232,35 @@ where
         }
         _ => conclude(spec, &finished),
     }
+}
+
+/// Runs the body and tells how it ended, with what it panicked with.
+async fn body_of<T: IntoTestResult>(
+    run: &Run,
+    limit: Duration,
+    body: impl Future<Output = T>,
+) -> (Result<(), Trouble>, Option<Box<dyn Any + Send>>) {
+    let began = run.now();
+    // A body that blocks its thread hears of no deadline; what it waits for ends with the hosts.
+    let watchdog = run.end_hosts_after(limit + BLOCKED_MAX);
+    let body = guarded(limit, body).await;
+    drop(watchdog);
+    let took = run.now() - began;
+    let trouble = match body {
+        _ if took > limit + BLOCKED_MAX => timed_out(run, limit)
+            .because("it blocks its thread, which no deadline ends: its hosts were ended")
+            .fix("a client with a timeout, or an asynchronous one"),
+        Body::Returned(Ok(())) if took > limit => timed_out(run, limit),
+        Body::Returned(Ok(())) => return (Ok(()), None),
+        Body::Returned(Err((Some(error), _))) => error.into(),
+        Body::Returned(Err((None, text))) => own_error(run, &text),
+        Body::Panicked(payload) => {
+            let trouble = own_error(run, panics::text(&*payload)).at(panics::place(&*payload));
+            return (Err(trouble), Some(payload));
+        }
+        Body::TimedOut => timed_out(run, limit),
+    };
+    (Err(trouble), None)
 }
 
 /// Why the test cannot run here; or, when that may not be skipped, why it fails.
@@ -277,7 +296,7 @@ fn parse(names: &[&str]) -> Result<Vec<HostName>, netsplit_model::NameError> {
 }
 
 /// Runs the body until it ends, panics or takes too long.
-async fn guarded<T: IntoTestResult>(limit: std::time::Duration, body: impl Future<Output = T>) -> Body {
+async fn guarded<T: IntoTestResult>(limit: Duration, body: impl Future<Output = T>) -> Body {
     let mut body = pin!(body);
     let caught = std::future::poll_fn(|context| {
         // Whatever the body leaves half done is dropped with it; the run's own state is behind locks that recover.
@@ -303,7 +322,7 @@ fn own_error(run: &Run, text: &str) -> Trouble {
     }
 }
 
-fn timed_out(run: &Run, limit: std::time::Duration) -> Trouble {
+fn timed_out(run: &Run, limit: Duration) -> Trouble {
     let text = format!("the test was still running after {}", Wanted(limit));
     let trouble = Trouble::new(Reason::TestTimedOut, text);
     match run.last_failure() {

@@ -24,9 +24,24 @@ async fn sleeps(_bed: Testbed) -> netsplit::Result {
     Ok(())
 }
 
+/// A client that waits for a server that never speaks first; only a child has the time for it.
+#[netsplit::test(hosts = 1)]
+async fn waits_for_ever(bed: Testbed) -> netsplit::Result {
+    if std::env::var_os(DEADLINE).is_none() {
+        return Ok(());
+    }
+    let a = bed.host("a")?;
+    a.start(conformance::programs::echo_server).ready("listening").await?;
+    let forward = a.forward(conformance::programs::PORT).await?;
+    let mut client = std::net::TcpStream::connect(forward.address())?;
+    client.set_read_timeout(Some(secs(60)))?;
+    std::io::Read::read_exact(&mut client, &mut [0])?;
+    Ok(())
+}
+
 #[test]
 fn a_test_that_takes_too_long_has_timed_out() {
-    for test in ["blocks_its_thread", "sleeps"] {
+    for test in ["blocks_its_thread", "sleeps", "waits_for_ever"] {
         let folder = scratch();
         let output = Command::new(std::env::current_exe().expect("this binary"))
             .args([&format!("{test}::namespace"), "--exact"])
@@ -37,6 +52,6 @@ fn a_test_that_takes_too_long_has_timed_out() {
         let verdict = fs::read_to_string(folder.path().join("last/verdict.json")).expect("a verdict");
         let verdict: VerdictFile = serde_json::from_str(&verdict).expect("a verdict");
         assert_eq!(verdict.reason.map(|reason| reason.name), Some(Reason::TestTimedOut), "{said}");
-        assert!(!output.status.success(), "{said}");
+        assert!(!output.status.success() && verdict.seconds < 30.0, "{said}");
     }
 }
