@@ -457,8 +457,8 @@ impl Core {
     fn record_environment(&self, hosts: &[HostName]) {
         for host in hosts {
             let variables = self.environment(host, &Scope::new("command"));
-            let variables = variables.into_iter().map(|(name, value, _)| (name, value));
-            let variables = variables.filter(|(name, _)| !self.settings.pass.contains_key(name)).collect();
+            let own = variables.into_iter().filter(|(name, value, _)| !self.settings.is_passed(name, value));
+            let variables = own.map(|(name, value, _)| (name, Some(value))).collect();
             let _only_for_those_who_enter = self.recorder.dir().write_environment(host, &variables);
         }
     }

@@ -105,6 +105,11 @@ pub struct Settings {
 }
 
 impl Settings {
+    /// Whether a variable is as it was passed from the user's shell: then it is the user's, and in no file.
+    pub fn is_passed(&self, name: &str, value: &str) -> bool {
+        self.pass.get(name).is_some_and(|passed| passed == value)
+    }
+
     /// Reads all layers for a process that works in `cwd`; `flags` are what its command line says, by key.
     ///
     /// # Errors

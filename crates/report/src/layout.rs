@@ -113,18 +113,23 @@ impl RunDir {
         self.host(host).join("environment.json")
     }
 
-    /// Writes what processes of a host see, but for what is called like a secret.
+    /// Writes what processes of a host see, but for what is called like a secret. `None`: it was taken away, also from
+    /// whoever enters the host.
     ///
     /// # Errors
     /// When it cannot be written.
-    pub fn write_environment(&self, host: &HostName, variables: &BTreeMap<String, String>) -> io::Result<()> {
+    pub fn write_environment(
+        &self,
+        host: &HostName,
+        variables: &BTreeMap<String, Option<String>>,
+    ) -> io::Result<()> {
         let open: BTreeMap<_, _> = variables.iter().filter(|(name, _)| !is_secret(name)).collect();
         fs::create_dir_all(self.host(host))?;
         fs::write(self.environment(host), serde_json::to_vec_pretty(&open)?)
     }
 
     /// Reads what processes of a host see; nothing when nobody wrote it.
-    pub fn read_environment(&self, host: &HostName) -> BTreeMap<String, String> {
+    pub fn read_environment(&self, host: &HostName) -> BTreeMap<String, Option<String>> {
         let text = fs::read(self.environment(host)).unwrap_or_default();
         serde_json::from_slice(&text).unwrap_or_default()
     }

@@ -111,7 +111,12 @@ async fn enter(dir: &Path, host: &HostName, command: &[String]) -> anyhow::Resul
     let terminal = Terminal::take();
     let cwd = std::env::current_dir().unwrap_or_default();
     let mut environment = Settings::load(&cwd, &[]).map(|settings| settings.pass).unwrap_or_default();
-    environment.extend(RunDir::new(dir).read_environment(host));
+    for (name, value) in RunDir::new(dir).read_environment(host) {
+        match value {
+            Some(value) => drop(environment.insert(name, value)),
+            None => drop(environment.remove(&name)),
+        }
+    }
     let channel = start(&link, host, command, environment, terminal.as_ref()).await?;
     let outcome = carry(channel, terminal.is_some()).await?;
     drop(terminal);

@@ -221,8 +221,8 @@ impl<'a> State<'a> {
     }
 
     /// Whether a variable comes from the user's shell: its value is in no file.
-    pub(super) fn is_passed(&self, name: &str) -> bool {
-        self.settings.pass.contains_key(name)
+    pub(super) fn is_passed(&self, name: &str, value: &str) -> bool {
+        self.settings.is_passed(name, value)
     }
 
     // ── time ──

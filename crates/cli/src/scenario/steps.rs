@@ -195,13 +195,14 @@ pub(super) fn record_environment(state: &State<'_>, test: &Test) {
         return; // as it is anyway
     }
     for host in state.bed.hosts() {
-        let own = host.environment().into_iter().map(|(name, value, _)| (name, value));
-        let mut variables: BTreeMap<_, _> = own.filter(|(name, _)| !state.is_passed(name)).collect();
+        let own = host.environment().into_iter().filter(|(name, value, _)| !state.is_passed(name, value));
+        let mut variables: BTreeMap<_, _> = own.map(|(name, value, _)| (name, Some(value))).collect();
         for (name, value) in state.scenario.env.iter().chain(&test.env) {
             let value = value.as_ref().map(|value| state.text(value, Some(host.name())));
             match value {
-                Some(Ok(value)) => drop(variables.insert(name.clone(), value)),
-                Some(Err(_)) | None => drop(variables.remove(name)),
+                Some(Ok(value)) => drop(variables.insert(name.clone(), Some(value))),
+                Some(Err(_)) => drop(variables.remove(name)),
+                None => drop(variables.insert(name.clone(), None)),
             }
         }
         let _only_for_those_who_enter = state.run.dir().write_environment(host.name(), &variables);

@@ -54,6 +54,23 @@ fn who_enters_sees_what_commands_of_the_test_see() {
     project.run(&["clean"]).expect(0);
 }
 
+/// Each test has its own, and what it takes away or changes is not as the user's shell has it.
+#[test]
+fn who_enters_sees_the_last_test_and_not_the_users_shell() {
+    let project = Project::new();
+    let text = "hosts.n = [\"a\"]\n[[test]]\nname = \"first\"\nenv.NEAR = \"1\"\nsteps = [{ run = \"true\", on = \"a\" }]\n\
+                [[test]]\nname = \"second\"\nenv = { GONE = false, OTHER = \"of the test\" }\n\
+                steps = [{ run = \"true\", on = \"a\" }]\n";
+    project.write("x.toml", text).write("netsplit.toml", "pass = ['GONE', 'OTHER']");
+    let with = |args: &[&str]| {
+        Ran(project.command(args).envs([("GONE", "here"), ("OTHER", "here")]).output().unwrap())
+    };
+    with(&["run", "x.toml", "--keep", "always"]).expect(0);
+    let entered = with(&["enter", "a", "--", "sh", "-c", "echo .$NEAR.$GONE.$OTHER"]);
+    assert_eq!(entered.expect(0).out(), "...of the test\n");
+    project.run(&["clean"]).expect(0);
+}
+
 /// Nobody could reach such a testbed any more.
 #[test]
 fn a_kept_testbed_ends_with_its_directory() {
