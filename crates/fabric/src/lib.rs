@@ -9,6 +9,7 @@ mod engine;
 mod fabric;
 mod frame;
 mod lateness;
+mod membership;
 mod netlink;
 mod port;
 mod reject;

@@ -18,6 +18,7 @@ use netsplit_netmodel::{Behaviour, Cause, Count, Counters, Delivery, Fate, Link,
 use crate::buffers::{Buffer, Pool};
 use crate::frame::{self, PAYLOAD, Segments};
 use crate::lateness::Lateness;
+use crate::membership::Membership;
 use crate::{Limits, Mac, reject};
 
 /// Where frames go out.
@@ -35,6 +36,8 @@ pub struct Strays {
     pub malformed: Count,
     /// Not offered to their link, because the fabric held as much as it may.
     pub overflow: Count,
+    /// Reports about multicast groups, which go only to ports that asked for some.
+    pub reports: Count,
 }
 
 /// The state of the network.
@@ -46,6 +49,8 @@ pub(crate) struct Segment {
     names: Vec<String>,
     numbers: BTreeMap<String, usize>,
     stations: HashMap<Mac, usize>,
+    /// Ports that asked who is in multicast groups.
+    queriers: BTreeSet<usize>,
     /// By sender, then receiver.
     wires: Vec<Vec<Option<Box<Wire>>>>,
     due: BinaryHeap<Reverse<Due>>,
@@ -90,6 +95,7 @@ impl Segment {
             names: Vec::new(),
             numbers: BTreeMap::new(),
             stations: HashMap::new(),
+            queriers: BTreeSet::new(),
             wires: Vec::new(),
             due: BinaryHeap::new(),
             due_ever: 0,
@@ -118,6 +124,7 @@ impl Segment {
     /// Takes a port's address away.
     pub(crate) fn leave(&mut self, number: usize) {
         self.stations.retain(|_, station| *station != number);
+        self.queriers.remove(&number);
     }
 
     pub(crate) fn number(&self, name: &str) -> Option<usize> {
@@ -207,7 +214,15 @@ impl Segment {
             }
             return;
         }
-        let others: BTreeSet<usize> = self.stations.values().copied().filter(|to| *to != from).collect();
+        let mut others: BTreeSet<usize> = self.stations.values().copied().filter(|to| *to != from).collect();
+        match Membership::of(frame) {
+            Some(Membership::Query) => drop(self.queriers.insert(from)),
+            Some(Membership::Report) => {
+                others.retain(|to| self.queriers.contains(to));
+                add(&mut self.strays.reports, frame);
+            }
+            None => {}
+        }
         // Each has its own copy: a link may flip a bit.
         let mut copy = self.pool.copy(frame);
         for to in others {

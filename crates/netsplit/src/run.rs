@@ -11,7 +11,7 @@ use netsplit_link::{Priority, Received};
 use netsplit_model::{
     Event, FORMAT, HostName, Reason, Record, RunId, Teardown, TestReport, Trouble, Verdict, VerdictFile,
 };
-use netsplit_provider::{BedSpec, HostSpec, Provider};
+use netsplit_provider::{BedSpec, HostSpec, NetworkSpec, Provider};
 use netsplit_report::{RunDir, RunFile, Runs, junit};
 use netsplit_wire::message::{Body, Keep as KeepMessage, Request};
 
@@ -198,7 +198,8 @@ impl Run {
     /// With the rule that forbids it here and the remedy, or the host that did not come up.
     pub async fn make_hosts(&mut self, hosts: Vec<HostPlan>) -> Result<Testbed> {
         check_names(&hosts)?;
-        let bed_spec = BedSpec { dir: self.dir.path().to_owned(), run: self.id.to_string() };
+        let network = NetworkSpec { model: self.settings.network.model, seed: self.seed };
+        let bed_spec = BedSpec { dir: self.dir.path().to_owned(), run: self.id.to_string(), network };
         let provider = Arc::clone(&self.spec.provider);
         let (name, capabilities) = (provider.name(), provider.capabilities());
         let bed = self.engine.run(async move { provider.begin(bed_spec).await }).await??;

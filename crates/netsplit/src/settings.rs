@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use netsplit_model::{Capability, Reason, Trouble, nearest, units};
+use netsplit_provider::NetworkModel;
 
 pub use keys::{KEYS, Key};
 use layers::Layers;
@@ -56,6 +57,17 @@ pub struct Retention {
     pub age: Duration,
 }
 
+/// What joins the hosts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NetworkSettings {
+    /// Who carries their packets.
+    pub model: NetworkModel,
+    /// How late the fabric may be, at its 99th percentile; not scaled by `patience`.
+    pub late: Duration,
+    /// Whether a run in which it was later is `infra`, rather than warned of.
+    pub late_is_infra: bool,
+}
+
 /// Where a value comes from.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Origin {
@@ -86,6 +98,8 @@ pub struct Settings {
     pub deadlines: Deadlines,
     /// By what all deadlines are multiplied.
     pub patience: f64,
+    /// What joins the hosts.
+    pub network: NetworkSettings,
     /// What becomes of the testbed.
     pub keep: Keep,
     /// The seed of every random draw, when it was said.
@@ -158,6 +172,11 @@ impl Settings {
             size: read.value("retention.size", |text| units::size(text).map_err(|_| "a size such as 2GiB")),
             age: read.value("retention.age", duration),
         };
+        let network = NetworkSettings {
+            model: read.value("network.model", network_model),
+            late: read.value("network.late", duration),
+            late_is_infra: read.value("network.late_is", late_is),
+        };
         let pass = read.list("pass");
         let settings = Self {
             provider: read.optional("provider", |text| Ok(text.to_owned())),
@@ -169,6 +188,7 @@ impl Settings {
                 .collect(),
             deadlines,
             patience,
+            network,
             keep: read.value("keep", keep),
             seed: read.optional("seed", number),
             jobs: read
@@ -207,6 +227,22 @@ fn keep(text: &str) -> Result<Keep, &'static str> {
         "failed" => Ok(Keep::Failed),
         "always" => Ok(Keep::Always),
         _ => Err("`never`, `failed` or `always`"),
+    }
+}
+
+fn network_model(text: &str) -> Result<NetworkModel, &'static str> {
+    match text {
+        "fabric" => Ok(NetworkModel::Fabric),
+        "kernel" => Ok(NetworkModel::Kernel),
+        _ => Err("`fabric` or `kernel`"),
+    }
+}
+
+fn late_is(text: &str) -> Result<bool, &'static str> {
+    match text {
+        "warn" => Ok(false),
+        "infra" => Ok(true),
+        _ => Err("`warn` or `infra`"),
     }
 }
 

@@ -49,6 +49,27 @@ pub struct BedSpec {
     pub dir: PathBuf,
     /// The run's id, for names that must not collide.
     pub run: String,
+    /// What joins its hosts.
+    pub network: NetworkSpec,
+}
+
+/// What joins the hosts of a testbed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct NetworkSpec {
+    /// Who carries their packets.
+    pub model: NetworkModel,
+    /// Of all chance in it.
+    pub seed: u64,
+}
+
+/// Who carries the packets of hosts.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum NetworkModel {
+    /// netsplit's own network in user space: any fault between any two hosts.
+    #[default]
+    Fabric,
+    /// The kernel, at line rate: no faults.
+    Kernel,
 }
 
 /// A host to make.

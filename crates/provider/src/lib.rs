@@ -10,7 +10,8 @@ pub mod program;
 
 pub use crate::{
     bed::{
-        Bed, BedEvent, BedSpec, BoxFuture, BoxTransport, HostSpec, MadeHost, Power, Provider, by_name, names,
+        Bed, BedEvent, BedSpec, BoxFuture, BoxTransport, HostSpec, MadeHost, NetworkModel, NetworkSpec,
+        Power, Provider, by_name, names,
     },
     program::Program,
 };

@@ -14,6 +14,7 @@
 mod cgroup;
 mod control;
 mod diagnose;
+mod fabric;
 mod hook;
 mod host;
 mod keeper;

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use netsplit_link::{Config, Link, Priority, Received, SessionId};
 use netsplit_model::HostName;
-use netsplit_provider::{BedSpec, HostSpec, Provider, namespace::Namespace};
+use netsplit_provider::{BedSpec, HostSpec, NetworkSpec, Provider, namespace::Namespace};
 use netsplit_wire::message::{Body, Happened, ProcessEvent, Request, Start, tag};
 use prost::Message;
 
@@ -33,7 +33,7 @@ async fn hosts_come_up_and_answer() {
     let dir = tempfile::tempdir().unwrap();
     let begun = Instant::now();
     let bed = Namespace
-        .begin(BedSpec { dir: dir.path().to_owned(), run: "test".into() })
+        .begin(BedSpec { dir: dir.path().to_owned(), run: "test".into(), network: NetworkSpec::default() })
         .await
         .unwrap_or_else(|e| panic!("{e}"));
     let names = HostName::numbered(3);

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use netsplit::HostName;
 use netsplit_link::{Config, Link, Priority, Received, SessionId};
 use netsplit_model::{Capability, Trouble};
-use netsplit_provider::{BedSpec, HostSpec, Provider};
+use netsplit_provider::{BedSpec, HostSpec, NetworkSpec, Provider};
 use netsplit_report::screen;
 use netsplit_wire::message::{Body, Get, Request, tag};
 use serde_json::json;
@@ -77,7 +77,9 @@ async fn make_host(provider: &dyn Provider) -> Result<(Duration, Vec<String>), T
     std::fs::create_dir_all(&dir).map_err(here)?;
     let begun = Instant::now();
     let tried = async {
-        let bed = provider.begin(BedSpec { dir: dir.clone(), run: "doctor".into() }).await?;
+        let bed = provider
+            .begin(BedSpec { dir: dir.clone(), run: "doctor".into(), network: NetworkSpec::default() })
+            .await?;
         let mut made = None;
         let spec = HostSpec { name: HostName::numbered(1).remove(0), disk: None };
         bed.add_hosts(vec![spec], &mut |host| made = Some(host)).await?;

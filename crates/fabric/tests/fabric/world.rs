@@ -124,8 +124,7 @@ impl World {
             return Port::tap(&host.name, "eth0", mac, Some(host.namespace.as_fd()));
         }
         let outer = format!("h{number}");
-        let IpAddr::V4(address) = host.v4 else { unreachable!("see `Host::new`") };
-        Netlink::open().unwrap().veth(&outer, 0, tid, address).unwrap();
+        Netlink::open().unwrap().veth(&outer, 0, tid, mac.0).unwrap();
         Port::packet(&host.name, &outer, mac)
     }
 

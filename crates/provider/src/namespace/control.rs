@@ -23,7 +23,7 @@ pub(super) struct Request {
     /// Repeated in every answer.
     #[prost(uint64, tag = "1")]
     pub(super) id: u64,
-    #[prost(oneof = "Ask", tags = "2, 3, 4, 5, 6, 7, 8, 9")]
+    #[prost(oneof = "Ask", tags = "2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12")]
     pub(super) ask: Option<Ask>,
 }
 
@@ -58,6 +58,41 @@ pub(super) enum Ask {
     /// Pass the pipe that comes with this packet on to the agent of this host.
     #[prost(string, tag = "9")]
     Hand(String),
+    /// What joins the hosts (the keeper's first request).
+    #[prost(message, tag = "10")]
+    Begin(Network),
+    /// Join a host; the pidfd of its agent comes with this packet (network's process only).
+    #[prost(message, tag = "11")]
+    Attach(Attach),
+    /// A host has gone (network's process only).
+    #[prost(string, tag = "12")]
+    Detach(String),
+}
+
+/// What joins the hosts.
+#[derive(Clone, Copy, PartialEq, Eq, Message)]
+pub(super) struct Network {
+    /// A bridge of the kernel's, rather than the fabric.
+    #[prost(bool, tag = "1")]
+    pub(super) kernel: bool,
+    /// Of all chance in it.
+    #[prost(uint64, tag = "2")]
+    pub(super) seed: u64,
+}
+
+#[derive(Clone, PartialEq, Eq, Message)]
+pub(super) struct Attach {
+    #[prost(string, tag = "1")]
+    pub(super) name: String,
+    /// Six bytes.
+    #[prost(bytes = "vec", tag = "2")]
+    pub(super) hardware: Vec<u8>,
+    /// What the outer end of its veth pair is called, if it gets one.
+    #[prost(string, tag = "3")]
+    pub(super) outer: String,
+    /// Its agent.
+    #[prost(int32, tag = "4")]
+    pub(super) pid: i32,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, prost::Enumeration)]
@@ -138,6 +173,13 @@ pub(super) struct StepError {
 impl StepError {
     pub(super) fn failure(&self) -> Failure {
         Failure::of(&self.step, &self.error)
+    }
+}
+
+impl From<Failure> for StepError {
+    fn from(Failure { step, errno, text }: Failure) -> Self {
+        let error = if errno == 0 { io::Error::other(text) } else { io::Error::from_raw_os_error(errno) };
+        Self { step, error }
     }
 }
 

@@ -55,10 +55,13 @@ fn keep(test: &OwnedFd, alive: OwnedFd) -> Result<(), StepError> {
             .step("fork");
     }
     let first = control::receive::<Request>(test, RecvFlags::empty(), REQUEST_MAX).step("hear the test")?;
-    let Some((_, dir)) = first else { return Ok(()) };
+    let Some((Request { ask, .. }, dir)) = first else { return Ok(()) };
+    let Some(Ask::Begin(network)) = ask else {
+        return Err(io::Error::other("it does not say what joins the hosts")).step("hear the test");
+    };
     let root = is_root_of_the_machine().step("read uid_map")?;
     let group = Cgroup::make();
-    let begin = Begin { root, cgroup: group.as_ref().map(|group| group.path().to_owned()) };
+    let begin = Begin { root, cgroup: group.as_ref().map(|group| group.path().to_owned()), network };
     let (ours, theirs) = control::pair().step("socketpair")?;
     let (client, their_client) = control::pair().step("socketpair")?;
     let (go, gate) = control::pair().step("socketpair")?;

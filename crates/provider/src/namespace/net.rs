@@ -1,7 +1,7 @@
 //! The few rtnetlink requests that stage and hosts need; each waits for its acknowledgement.
 
 use std::io;
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::IpAddr;
 use std::os::fd::OwnedFd;
 
 use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, recv, send, socket_with};
@@ -95,11 +95,10 @@ impl Netlink {
         self.create(name, 0, &attribute(IFLA_INFO_KIND, b"bridge"))
     }
 
-    /// A pair: `name` here, up and in `bridge`; its peer `eth0` in the network namespace of `pid`, with a hardware
-    /// address made from `address`, so that a host that comes up again is whom its neighbours remember.
-    pub(super) fn veth(&self, name: &str, bridge: u32, pid: Pid, address: Ipv4Addr) -> io::Result<u32> {
-        let [a, b, c, d] = address.octets();
-        let hardware = attribute(IFLA_ADDRESS, &[0x02, 0, a, b, c, d]);
+    /// A pair: `name` here, up and in `bridge` (0: in none); its peer `eth0` in the network namespace of `pid`, with a
+    /// hardware address.
+    pub(super) fn veth(&self, name: &str, bridge: u32, pid: Pid, hardware: [u8; 6]) -> io::Result<u32> {
+        let hardware = attribute(IFLA_ADDRESS, &hardware);
         let namespace = attribute(IFLA_NET_NS_PID, &pid.as_raw_nonzero().get().to_ne_bytes());
         let peer = [link(0, false), text_attribute(IFLA_IFNAME, "eth0"), hardware, namespace].concat();
         let data = attribute(IFLA_INFO_DATA, &attribute(VETH_INFO_PEER, &peer));

@@ -15,8 +15,9 @@ use rustix::process::{Pid, PidfdFlags, Signal, WaitId, WaitIdOptions, kill_proce
 
 use super::cgroup;
 use super::control::{
-    self, Add, Ask, Failure, Fate, REPLY_MAX, REQUEST_MAX, Reply, Request, Say, Step, StepError,
+    self, Add, Ask, Attach, Fate, Network, REPLY_MAX, REQUEST_MAX, Reply, Request, Say, Step, StepError,
 };
+use super::fabric;
 use super::host::{self, Plan};
 use super::net::Netlink;
 use super::root::{self, Disk, Ground};
@@ -40,6 +41,8 @@ pub(super) struct Begin {
     pub(super) root: bool,
     /// The group for this testbed's hosts.
     pub(super) cgroup: Option<PathBuf>,
+    /// What joins the hosts.
+    pub(super) network: Network,
 }
 
 /// One host, running or not.
@@ -55,7 +58,7 @@ struct Running {
     pid: Pid,
     alive: OwnedFd,
     control: OwnedFd,
-    /// Its network port here.
+    /// Its end of a veth pair here; 0: none of ours.
     port: u32,
     paused: bool,
 }
@@ -68,8 +71,7 @@ struct Client {
 struct Stage<'a> {
     begin: &'a Begin,
     ground: Ground,
-    netlink: Netlink,
-    bridge: u32,
+    joint: Joint,
     hosts: BTreeMap<String, Host>,
     /// The newest /etc/hosts.
     names: String,
@@ -82,9 +84,17 @@ struct Stage<'a> {
     keeper: OwnedFd,
 }
 
+/// What joins the hosts.
+enum Joint {
+    Bridge(Netlink, u32),
+    Fabric(fabric::Process),
+}
+
 /// What the poll loop found.
 enum Ready {
     Keeper,
+    /// The network's process ended.
+    Fabric,
     Client(usize),
     /// A host ended, or has something to say.
     Host(String),
@@ -97,13 +107,17 @@ pub(super) fn run(begin: &Begin, keeper: OwnedFd, test: OwnedFd) -> Result<(), S
     root::prepare_stage(&scratch)?;
     let netlink = Netlink::open().step("netlink")?;
     netlink.up(super::net::index("lo").step("find lo")?).step("lo up")?;
-    let bridge = netlink.bridge("fabric").step("make a bridge")?;
+    let joint = if begin.network.kernel {
+        let bridge = netlink.bridge("bridge").step("make a bridge")?;
+        Joint::Bridge(netlink, bridge)
+    } else {
+        Joint::Fabric(fabric::Process::start(begin.network.seed)?)
+    };
     let ground = Ground { scratch, top, root: begin.root };
     let mut stage = Stage {
         begin,
         ground,
-        netlink,
-        bridge,
+        joint,
         hosts: BTreeMap::new(),
         names: String::new(),
         clients: vec![Client { id: 0, socket: test }],
@@ -131,6 +145,7 @@ impl Stage<'_> {
                             return Ok(());
                         }
                     }
+                    Ready::Fabric => return Err(io::Error::other("the network's process ended")),
                     Ready::Host(name) => self.on_host(&name),
                 }
             }
@@ -139,7 +154,12 @@ impl Stage<'_> {
 
     fn wait(&self) -> io::Result<Vec<Ready>> {
         let running = || self.hosts.iter().filter_map(|(name, host)| Some((name, host.running.as_ref()?)));
+        let fabric = match &self.joint {
+            Joint::Fabric(fabric) => Some(&fabric.alive),
+            Joint::Bridge(..) => None,
+        };
         let mut fds = vec![PollFd::new(&self.keeper, PollFlags::IN)];
+        fds.extend(fabric.map(|alive| PollFd::new(alive, PollFlags::IN)));
         fds.extend(self.clients.iter().map(|client| PollFd::new(&client.socket, PollFlags::IN)));
         fds.extend(running().map(|(_, running)| PollFd::new(&running.alive, PollFlags::IN)));
         loop {
@@ -151,6 +171,7 @@ impl Stage<'_> {
         }
         let is_ready: Vec<bool> = fds.iter().map(|fd| !fd.revents().is_empty()).collect();
         let who = std::iter::once(Ready::Keeper)
+            .chain(fabric.map(|_| Ready::Fabric))
             .chain(self.clients.iter().map(|client| Ready::Client(client.id)))
             .chain(running().map(|(name, _)| Ready::Host(name.clone())));
         Ok(who.zip(is_ready).filter_map(|(who, ready)| ready.then_some(who)).collect())
@@ -205,6 +226,9 @@ impl Stage<'_> {
             Ask::Start(name) => self.start(&name),
             Ask::Pause(name) => self.pause(&name, true).map(|()| (0, None)),
             Ask::Resume(name) => self.pause(&name, false).map(|()| (0, None)),
+            Ask::Begin(_) | Ask::Attach(_) | Ask::Detach(_) => {
+                Err(io::Error::other("not asked of the stage")).step("read a request")
+            }
             Ask::Fate(_) => {
                 self.kept = true;
                 let keep = Request { id: 0, ask: Some(Ask::Fate(Fate::Keep.into())) };
@@ -252,11 +276,7 @@ impl Stage<'_> {
         };
         drop((theirs, their_link));
         let alive = pidfd_open(pid, PidfdFlags::empty()).step("pidfd_open")?;
-        let IpAddr::V4(address) = host.addresses[0] else {
-            unreachable!("the first address is made of four bytes")
-        };
-        let port_name = format!("h{}.{}", host.index, host.generation);
-        let port = self.netlink.veth(&port_name, self.bridge, pid, address).step("make a network port");
+        let port = self.joint.join(name, host, pid, &alive);
         let placed = match &self.begin.cgroup {
             Some(group) => cgroup::place(group, name, pid).step("place a host in its group"),
             None => Ok(()),
@@ -305,9 +325,7 @@ impl Stage<'_> {
         let _reaped = waitid(WaitId::PidFd(running.alive.as_fd()), WaitIdOptions::EXITED);
         // At once, rather than when the kernel gets round to it: its neighbours must not send into a dead port while
         // the host comes up again.
-        if running.port != 0 {
-            let _gone_already = self.netlink.delete(running.port);
-        }
+        self.joint.part(name, running.port);
         if let (Some(group), true) = (&self.begin.cgroup, running.paused) {
             let _thawed_anyway = cgroup::freeze(group, name, false);
         }
@@ -338,6 +356,39 @@ impl Stage<'_> {
         }
         running.paused = pause;
         Ok(())
+    }
+}
+
+impl Joint {
+    /// Gives a host its `eth0`; the number of the device here that belongs to it, if one does.
+    fn join(&self, name: &str, host: &Host, pid: Pid, alive: &OwnedFd) -> Result<u32, StepError> {
+        // Made from its address: a host that comes up again is whom its neighbours remember.
+        let IpAddr::V4(address) = host.addresses[0] else {
+            unreachable!("the first address is made of four bytes")
+        };
+        let [a, b, c, d] = address.octets();
+        let hardware = [0x02, 0, a, b, c, d];
+        let outer = format!("h{}.{}", host.index, host.generation);
+        match self {
+            Self::Bridge(netlink, bridge) => {
+                netlink.veth(&outer, *bridge, pid, hardware).step("make a network port")
+            }
+            Self::Fabric(fabric) => {
+                let (name, pid) = (name.to_owned(), pid.as_raw_nonzero().get());
+                let attach = Attach { name, hardware: hardware.to_vec(), outer, pid };
+                fabric.ask(Ask::Attach(attach), Some(alive.as_fd()))
+            }
+        }
+    }
+
+    /// A host has gone.
+    fn part(&self, name: &str, port: u32) {
+        // Gone already, as it may be.
+        match self {
+            Self::Bridge(netlink, _) if port != 0 => drop(netlink.delete(port)),
+            Self::Bridge(..) => {}
+            Self::Fabric(fabric) => drop(fabric.ask(Ask::Detach(name.to_owned()), None)),
+        }
     }
 }
 
@@ -394,7 +445,6 @@ fn readable(fd: BorrowedFd<'_>, within: Duration) -> io::Result<bool> {
 fn last_words(control: &OwnedFd) -> Option<StepError> {
     debug_assert!(control.as_raw_fd() >= 0);
     let (reply, _) = control::receive::<Reply>(control, RecvFlags::DONTWAIT, REPLY_MAX).ok()??;
-    let Some(Say::Failed(Failure { step, errno, text })) = reply.say else { return None };
-    let error = if errno == 0 { io::Error::other(text) } else { io::Error::from_raw_os_error(errno) };
-    Some(StepError { step, error })
+    let Some(Say::Failed(failure)) = reply.say else { return None };
+    Some(failure.into())
 }

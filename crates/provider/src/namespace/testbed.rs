@@ -17,9 +17,11 @@ use tokio::net::{UnixDatagram, UnixStream};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout;
 
-use super::control::{self, Add, Ask, Failure, Fate, REPLY_MAX, Reply, Request, Say};
+use super::control::{self, Add, Ask, Failure, Fate, Network, REPLY_MAX, Reply, Request, Say};
 use super::{diagnose, hook, socket};
-use crate::bed::{Bed, BedEvent, BedSpec, BoxFuture, BoxTransport, HostSpec, MadeHost, Power};
+use crate::bed::{
+    Bed, BedEvent, BedSpec, BoxFuture, BoxTransport, HostSpec, MadeHost, NetworkModel, NetworkSpec, Power,
+};
 
 /// How long a keeper may take to say that its stage stands.
 const KEEPER_MAX: Duration = Duration::from_secs(20);
@@ -325,7 +327,9 @@ fn spawn_keeper(spec: &BedSpec) -> io::Result<Keeper> {
         rustix::fs::OFlags::PATH | rustix::fs::OFlags::DIRECTORY | rustix::fs::OFlags::CLOEXEC,
         rustix::fs::Mode::empty(),
     )?;
-    control::send(&ours, &Request::nudge(), Some(dir.as_fd()))?;
+    let NetworkSpec { model, seed } = spec.network;
+    let begin = Ask::Begin(Network { kernel: model == NetworkModel::Kernel, seed });
+    control::send(&ours, &Request { id: 1, ask: Some(begin) }, Some(dir.as_fd()))?;
     Ok(Keeper { child, socket: asynchronous(ours)? })
 }
 
