@@ -5,10 +5,16 @@
 
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
+use crate::nanos;
+
 /// How much a link's delay varies.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Jitter {
     /// The unit of the distribution: half its width when uniform, else about its standard deviation.
+    #[serde(with = "nanos")]
     pub spread: Duration,
     /// Its shape.
     pub distribution: Distribution,
@@ -18,7 +24,8 @@ pub struct Jitter {
 ///
 /// Each has its mean at the link's delay, but for what is cut off: no value lies more than four spreads from the delay,
 /// where netem's tables end too, nor below zero.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Distribution {
     /// Between delay − spread and delay + spread, each as likely. What the kernel's netem does when no distribution is named,
     /// though its manual says normal.

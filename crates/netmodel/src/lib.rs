@@ -14,6 +14,7 @@ mod delay;
 mod draws;
 mod flapping;
 mod link;
+mod nanos;
 mod presets;
 pub mod regions;
 mod topology;
