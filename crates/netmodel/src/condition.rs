@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-use crate::{Jitter, nanos};
+use crate::{Jitter, nanos, shown::number};
 
 /// What one fault wants of a directed link. A field that is `None` says nothing.
 ///
@@ -145,17 +145,18 @@ pub struct ConditionError {
     pub allowed: String,
 }
 
-/// The longest delay, jitter and reordering: longer than any path on earth or any timeout of TCP, and far from where
-/// sums of instants end.
-const DELAY_MAX: Duration = Duration::from_secs(3600);
-/// The longest run of lost packets that can be asked for, on average.
-const BURST_MAX: f64 = 1e6;
-/// What every link must carry whole (RFC 791), and the longest IP packet.
-const MTU: [u32; 2] = [68, 65_535];
 /// More than a packet of the usual MTU is no overhead.
 const OVERHEAD_MAX: i32 = 1500;
 
 impl Condition {
+    /// The longest delay, jitter and reordering: longer than any path on earth or any timeout of TCP, and far from
+    /// where sums of instants end.
+    pub(crate) const DELAY_MAX: Duration = Duration::from_secs(3600);
+    /// The longest run of lost packets that can be asked for, on average.
+    pub(crate) const BURST_MAX: f64 = 1e6;
+    /// What every link must carry whole (RFC 791), and the longest IP packet.
+    pub(crate) const MTU: [u32; 2] = [68, 65_535];
+
     /// A condition that says nothing.
     pub const fn new() -> Self {
         Self {
@@ -319,8 +320,8 @@ fn share_mistake(field: &'static str, share: f64) -> Option<ConditionError> {
 
 /// A run of n packets on average is followed by at least one that arrives: more than n/(n + 1) cannot be lost so.
 fn burst_mistake(share: f64, packets: f64) -> Option<ConditionError> {
-    if !(1.0..=BURST_MAX).contains(&packets) {
-        return Some(mistake("loss.packets", number(packets), format!("1 to {BURST_MAX}")));
+    if !(1.0..=Condition::BURST_MAX).contains(&packets) {
+        return Some(mistake("loss.packets", number(packets), format!("1 to {}", Condition::BURST_MAX)));
     }
     let most = packets / (packets + 1.0);
     if (0.0..=most).contains(&share) {
@@ -331,8 +332,8 @@ fn burst_mistake(share: f64, packets: f64) -> Option<ConditionError> {
 }
 
 fn time_mistake(field: &'static str, time: Duration) -> Option<ConditionError> {
-    let is_right = time <= DELAY_MAX;
-    (!is_right).then(|| mistake(field, format!("{time:?}"), format!("0s to {DELAY_MAX:?}")))
+    let is_right = time <= Condition::DELAY_MAX;
+    (!is_right).then(|| mistake(field, format!("{time:?}"), format!("0s to {:?}", Condition::DELAY_MAX)))
 }
 
 fn rate_mistake(rate: u64) -> Option<ConditionError> {
@@ -347,22 +348,13 @@ fn overhead_mistake(bytes: i32) -> Option<ConditionError> {
 }
 
 fn mtu_mistake(bytes: u32) -> Option<ConditionError> {
-    let [least, most] = MTU;
+    let [least, most] = Condition::MTU;
     let is_right = (least..=most).contains(&bytes);
     (!is_right).then(|| mistake("mtu", format!("{bytes} B"), format!("{least} B to {most} B")))
 }
 
 fn percent(share: f64) -> String {
     if share.is_nan() { number(share) } else { format!("{} %", number(share * 100.0)) }
-}
-
-/// A number with at most four decimals, and no zeros at its end.
-fn number(value: f64) -> String {
-    if value.is_nan() {
-        return "not a number".to_owned();
-    }
-    let text = format!("{value:.4}");
-    if text.contains('.') { text.trim_end_matches('0').trim_end_matches('.').to_owned() } else { text }
 }
 
 #[cfg(test)]
@@ -423,7 +415,7 @@ mod tests {
     #[test]
     fn what_links_can_have_is_no_mistake() {
         let edge = Condition::new().loss(1.0).duplicate(0.0).corrupt(1.0).rate(1).queue(0).mtu(68);
-        check(edge.delay(DELAY_MAX).reorder(1.0, DELAY_MAX).cut(), &[]);
+        check(edge.delay(Condition::DELAY_MAX).reorder(1.0, Condition::DELAY_MAX).cut(), &[]);
         check(Condition::new(), &[]);
     }
 

@@ -62,6 +62,9 @@ impl Jitter {
 }
 
 impl Distribution {
+    /// Every shape.
+    pub const ALL: [Self; 4] = [Self::Uniform, Self::Normal, Self::Pareto, Self::ParetoNormal];
+
     /// The value in spreads below which a share `unit` of all values lies.
     fn quantile(self, unit: f64) -> f64 {
         let value = match self {
@@ -162,9 +165,6 @@ fn polynomial(coefficients: &[f64], x: f64) -> f64 {
 mod tests {
     use super::*;
 
-    const ALL: [Distribution; 4] =
-        [Distribution::Uniform, Distribution::Normal, Distribution::Pareto, Distribution::ParetoNormal];
-
     fn near(left: f64, right: f64, error: f64) {
         assert!((left - right).abs() <= error, "{left} is not {right} ± {error}");
     }
@@ -201,7 +201,7 @@ mod tests {
 
     #[test]
     fn values_grow_and_end() {
-        for distribution in ALL {
+        for distribution in Distribution::ALL {
             let values: Vec<_> =
                 (0..=1000).map(|step| distribution.quantile(f64::from(step) / 1001.0)).collect();
             assert!(values.is_sorted(), "{distribution:?}");

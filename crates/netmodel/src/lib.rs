@@ -17,7 +17,9 @@ mod link;
 mod nanos;
 mod presets;
 pub mod regions;
+mod shown;
 mod topology;
+mod words;
 
 pub use crate::{
     behaviour::Behaviour,
@@ -28,4 +30,5 @@ pub use crate::{
     link::{Delivery, Fate, Link},
     presets::{PRESETS, Preset, preset},
     topology::{Ends, Group, LinkId, Links, Topology, TopologyError},
+    words::{ConditionWords, WordError},
 };
