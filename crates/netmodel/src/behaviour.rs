@@ -3,7 +3,7 @@
 use std::num::NonZeroU64;
 use std::time::Duration;
 
-use crate::{Condition, ConditionError, Jitter, Loss, Passage};
+use crate::{Condition, ConditionError, Jitter, Loss, Passage, Reorder};
 
 /// What a link does: the outcome of the conditions in force. The default is a link that does nothing to packets.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -64,9 +64,9 @@ impl Behaviour {
         Ok(Self::resolve(&wanted))
     }
 
-    fn resolve(wanted: &Condition) -> Self {
+    /// What a link does under one condition without a mistake.
+    pub(crate) fn resolve(wanted: &Condition) -> Self {
         let rate = wanted.rate_bits_per_s.and_then(NonZeroU64::new);
-        let queue_default = rate.map_or(0, |rate| rate.get() / 8 / QUEUES_PER_S).max(QUEUE_BYTES_MIN);
         Self {
             passage: wanted.passage.unwrap_or_default(),
             delay: wanted.delay.unwrap_or_default(),
@@ -77,10 +77,33 @@ impl Behaviour {
             reorder_by: wanted.reorder.map_or(Duration::ZERO, |reorder| reorder.by),
             corrupt: wanted.corrupt.unwrap_or_default(),
             rate_bits_per_s: rate,
-            queue_bytes: wanted.queue_bytes.unwrap_or(queue_default),
+            queue_bytes: wanted.queue_bytes.unwrap_or_else(|| queue_default(rate)),
             hold_bytes: wanted.hold_bytes.unwrap_or(HOLD_BYTES),
             overhead_bytes: wanted.overhead_bytes.unwrap_or_default(),
             mtu_bytes: wanted.mtu_bytes.unwrap_or(u32::MAX),
+        }
+    }
+
+    /// The condition without a mistake that asks for this and says nothing of what is the default:
+    /// `Behaviour::of([&behaviour.condition()])` is `behaviour`. This is how a behaviour is written and shown. Losses in
+    /// bursts come as the model of Gilbert and Elliott that they are.
+    pub fn condition(&self) -> Condition {
+        let default = Self::default();
+        let rate = self.rate_bits_per_s;
+        let has_reorder = self.reorder_share != 0.0 || !self.reorder_by.is_zero();
+        Condition {
+            passage: unless(default.passage, self.passage),
+            delay: unless(default.delay, self.delay),
+            jitter: self.jitter,
+            loss: self.losses.wanted(),
+            duplicate: unless(default.duplicate, self.duplicate),
+            reorder: has_reorder.then_some(Reorder { share: self.reorder_share, by: self.reorder_by }),
+            corrupt: unless(default.corrupt, self.corrupt),
+            rate_bits_per_s: rate.map(NonZeroU64::get),
+            queue_bytes: unless(queue_default(rate), self.queue_bytes),
+            overhead_bytes: unless(default.overhead_bytes, self.overhead_bytes),
+            mtu_bytes: unless(default.mtu_bytes, self.mtu_bytes),
+            hold_bytes: unless(default.hold_bytes, self.hold_bytes),
         }
     }
 
@@ -111,6 +134,14 @@ impl Default for Behaviour {
     }
 }
 
+fn queue_default(rate_bits_per_s: Option<NonZeroU64>) -> u64 {
+    rate_bits_per_s.map_or(0, |rate| rate.get() / 8 / QUEUES_PER_S).max(QUEUE_BYTES_MIN)
+}
+
+fn unless<T: PartialEq>(default: T, value: T) -> Option<T> {
+    (value != default).then_some(value)
+}
+
 impl Losses {
     fn of(loss: Loss) -> Self {
         match loss {
@@ -118,11 +149,22 @@ impl Losses {
             Loss::Independent(share) => Self::Independent(share),
             Loss::Bursts { share, packets } => {
                 let bad_to_good = 1.0 / packets;
-                let good_to_bad = bad_to_good * share / (1.0 - share);
+                // The largest share that is allowed gives 1, but for the last bit.
+                let good_to_bad = (bad_to_good * share / (1.0 - share)).min(1.0);
                 Self::Chain(Chain { good_to_bad, bad_to_good, loss_in_bad: 1.0, loss_in_good: 0.0 })
             }
             Loss::GilbertElliott { good_to_bad, bad_to_good, loss_in_bad, loss_in_good } => {
                 Self::Chain(Chain { good_to_bad, bad_to_good, loss_in_bad, loss_in_good })
+            }
+        }
+    }
+
+    fn wanted(self) -> Option<Loss> {
+        match self {
+            Self::None => None,
+            Self::Independent(share) => Some(Loss::Independent(share)),
+            Self::Chain(Chain { good_to_bad, bad_to_good, loss_in_bad, loss_in_good }) => {
+                Some(Loss::GilbertElliott { good_to_bad, bad_to_good, loss_in_bad, loss_in_good })
             }
         }
     }
@@ -162,6 +204,20 @@ mod tests {
         let newer = Behaviour::of([&delay, &Condition::new().delay(ms(5))]).unwrap();
         assert_eq!(newer.delay, ms(5));
         assert!(Behaviour::of([&Condition::new().loss(7.0), &loss]).is_err(), "covered mistakes count");
+    }
+
+    #[test]
+    fn a_behaviour_says_what_it_is_not_by_default() {
+        assert_eq!(Behaviour::default().condition(), Condition::new());
+        let asked =
+            Condition::new().delay(Duration::ZERO).queue(65_536).duplicate(0.0).loss(0.0).corrupt(0.5);
+        assert_eq!(Behaviour::of([&asked]).unwrap().condition(), Condition::new().corrupt(0.5));
+        for packets in 1..100 {
+            let packets = f64::from(packets);
+            let most = Loss::Bursts { share: packets / (packets + 1.0), packets };
+            let behaviour = Behaviour::of([&Condition::new().losing(most)]).unwrap();
+            assert_eq!(Behaviour::of([&behaviour.condition()]), Ok(behaviour), "{packets}");
+        }
     }
 
     #[test]

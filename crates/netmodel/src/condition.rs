@@ -2,9 +2,10 @@
 
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-use crate::Jitter;
+use crate::{Jitter, nanos, shown::number};
 
 /// What one fault wants of a directed link. A field that is `None` says nothing.
 ///
@@ -26,40 +27,57 @@ use crate::Jitter;
 /// let error = Behaviour::of([&wifi, &slower.loss(1.3)]).unwrap_err();
 /// assert_eq!(error.to_string(), "`loss` is 130 %; allowed is 0 % to 100 %");
 /// ```
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
+///
+/// Written, it has its fields by name, times in nanoseconds, and leaves out what it says nothing about. What is read is
+/// not checked: [`mistakes`](Self::mistakes) does that.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Condition {
     /// Whether packets pass at all.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub passage: Option<Passage>,
     /// How long a packet travels after it has left the sender's line.
+    #[serde(default, skip_serializing_if = "Option::is_none", with = "nanos::option")]
     pub delay: Option<Duration>,
     /// How much that varies. Packets stay in order: one that would overtake arrives together with the one before it, so
     /// that dense traffic arrives a little later than the mean. (netem reorders by jitter, unless a rate is set.)
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub jitter: Option<Jitter>,
     /// Which packets are lost.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub loss: Option<Loss>,
     /// The share of packets that arrive twice, 0 to 1. A second copy takes its part of the rate, and has jitter and
     /// corruption of its own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub duplicate: Option<f64>,
     /// Which packets arrive behind later ones.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reorder: Option<Reorder>,
     /// The share of packets with one bit flipped, 0 to 1.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub corrupt: Option<f64>,
     /// How fast the sender's line is. Lost packets take their part of it, as on a wire. (In netem they do not.)
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rate_bits_per_s: Option<u64>,
     /// How many bytes may wait for the line, the packet on it not counted; what exceeds them is dropped as it comes (tail
     /// drop). Without it: what the line sends in 100 ms, at least 64 KiB. Without a rate nothing waits.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub queue_bytes: Option<u64>,
     /// How many bytes more than its length each packet takes on the line: 38 for IP packets on Ethernet. A negative number
     /// stands for a line that compresses headers.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub overhead_bytes: Option<i32>,
     /// The longest packet that passes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mtu_bytes: Option<u32>,
     /// How many bytes may wait while the link holds. Without it: 16 MiB.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub hold_bytes: Option<u64>,
 }
 
 /// Whether packets pass a link.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Passage {
     /// They do.
     #[default]
@@ -74,7 +92,8 @@ pub enum Passage {
 }
 
 /// Which packets are lost. All shares are of 0 to 1.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub enum Loss {
     /// Each with this probability, whatever happened to others.
     Independent(f64),
@@ -104,11 +123,13 @@ pub enum Loss {
 ///
 /// Each is held back on its way, and those behind it pass. (netem does it the other way round: the chosen ones skip the
 /// delay, so that a link without delay cannot reorder.)
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Reorder {
     /// The share of packets, 0 to 1.
     pub share: f64,
     /// How much later they arrive than they would.
+    #[serde(with = "nanos")]
     pub by: Duration,
 }
 
@@ -124,17 +145,18 @@ pub struct ConditionError {
     pub allowed: String,
 }
 
-/// The longest delay, jitter and reordering: longer than any path on earth or any timeout of TCP, and far from where
-/// sums of instants end.
-const DELAY_MAX: Duration = Duration::from_secs(3600);
-/// The longest run of lost packets that can be asked for, on average.
-const BURST_MAX: f64 = 1e6;
-/// What every link must carry whole (RFC 791), and the longest IP packet.
-const MTU: [u32; 2] = [68, 65_535];
 /// More than a packet of the usual MTU is no overhead.
 const OVERHEAD_MAX: i32 = 1500;
 
 impl Condition {
+    /// The longest delay, jitter and reordering: longer than any path on earth or any timeout of TCP, and far from
+    /// where sums of instants end.
+    pub(crate) const DELAY_MAX: Duration = Duration::from_secs(3600);
+    /// The longest run of lost packets that can be asked for, on average.
+    pub(crate) const BURST_MAX: f64 = 1e6;
+    /// What every link must carry whole (RFC 791), and the longest IP packet.
+    pub(crate) const MTU: [u32; 2] = [68, 65_535];
+
     /// A condition that says nothing.
     pub const fn new() -> Self {
         Self {
@@ -298,8 +320,8 @@ fn share_mistake(field: &'static str, share: f64) -> Option<ConditionError> {
 
 /// A run of n packets on average is followed by at least one that arrives: more than n/(n + 1) cannot be lost so.
 fn burst_mistake(share: f64, packets: f64) -> Option<ConditionError> {
-    if !(1.0..=BURST_MAX).contains(&packets) {
-        return Some(mistake("loss.packets", number(packets), format!("1 to {BURST_MAX}")));
+    if !(1.0..=Condition::BURST_MAX).contains(&packets) {
+        return Some(mistake("loss.packets", number(packets), format!("1 to {}", Condition::BURST_MAX)));
     }
     let most = packets / (packets + 1.0);
     if (0.0..=most).contains(&share) {
@@ -310,8 +332,8 @@ fn burst_mistake(share: f64, packets: f64) -> Option<ConditionError> {
 }
 
 fn time_mistake(field: &'static str, time: Duration) -> Option<ConditionError> {
-    let is_right = time <= DELAY_MAX;
-    (!is_right).then(|| mistake(field, format!("{time:?}"), format!("0s to {DELAY_MAX:?}")))
+    let is_right = time <= Condition::DELAY_MAX;
+    (!is_right).then(|| mistake(field, format!("{time:?}"), format!("0s to {:?}", Condition::DELAY_MAX)))
 }
 
 fn rate_mistake(rate: u64) -> Option<ConditionError> {
@@ -326,22 +348,13 @@ fn overhead_mistake(bytes: i32) -> Option<ConditionError> {
 }
 
 fn mtu_mistake(bytes: u32) -> Option<ConditionError> {
-    let [least, most] = MTU;
+    let [least, most] = Condition::MTU;
     let is_right = (least..=most).contains(&bytes);
     (!is_right).then(|| mistake("mtu", format!("{bytes} B"), format!("{least} B to {most} B")))
 }
 
 fn percent(share: f64) -> String {
     if share.is_nan() { number(share) } else { format!("{} %", number(share * 100.0)) }
-}
-
-/// A number with at most four decimals, and no zeros at its end.
-fn number(value: f64) -> String {
-    if value.is_nan() {
-        return "not a number".to_owned();
-    }
-    let text = format!("{value:.4}");
-    if text.contains('.') { text.trim_end_matches('0').trim_end_matches('.').to_owned() } else { text }
 }
 
 #[cfg(test)]
@@ -402,7 +415,7 @@ mod tests {
     #[test]
     fn what_links_can_have_is_no_mistake() {
         let edge = Condition::new().loss(1.0).duplicate(0.0).corrupt(1.0).rate(1).queue(0).mtu(68);
-        check(edge.delay(DELAY_MAX).reorder(1.0, DELAY_MAX).cut(), &[]);
+        check(edge.delay(Condition::DELAY_MAX).reorder(1.0, Condition::DELAY_MAX).cut(), &[]);
         check(Condition::new(), &[]);
     }
 
@@ -414,5 +427,32 @@ mod tests {
         let both = Condition::new().delay(ms(5)).corrupt(0.2).loss(0.0).cut();
         assert_eq!(newer.over(&older), both);
         assert_eq!(Condition::new().over(&older), older);
+    }
+
+    #[test]
+    fn written_it_has_units_of_its_own() {
+        let check = |condition: Condition, text: &str| {
+            assert_eq!(serde_json::to_string(&condition).unwrap(), text);
+            assert_eq!(serde_json::from_str::<Condition>(text).unwrap(), condition);
+        };
+        let ms = Duration::from_millis;
+        check(Condition::new(), "{}");
+        check(Condition::new().cut().delay(ms(50)), r#"{"passage":"cut","delay":50000000}"#);
+        let jitter = Jitter { spread: ms(5), distribution: crate::Distribution::ParetoNormal };
+        check(
+            Condition::new().jitter(jitter).loss(0.1),
+            r#"{"jitter":{"spread":5000000,"distribution":"pareto-normal"},"loss":{"independent":0.1}}"#,
+        );
+        check(
+            Condition::new().losing(Loss::Bursts { share: 0.1, packets: 4.0 }).reorder(0.5, ms(1)).mtu(1400),
+            r#"{"loss":{"bursts":{"share":0.1,"packets":4.0}},"reorder":{"share":0.5,"by":1000000},"mtu_bytes":1400}"#,
+        );
+        for wrong in
+            [r#"{"loos":1}"#, r#"{"delay":-1}"#, r#"{"jitter":{"spread":1}}"#, r#"{"passage":"shut"}"#]
+        {
+            assert!(serde_json::from_str::<Condition>(wrong).is_err(), "{wrong}");
+        }
+        let centuries = Condition::new().delay(Duration::MAX);
+        assert!(serde_json::to_string(&centuries).unwrap_err().to_string().contains("centuries"));
     }
 }

@@ -2,8 +2,11 @@
 
 use std::fmt;
 
+use serde::{Deserialize, Serialize};
+
 /// Why a packet did not arrive.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Cause {
     /// The link was cut when it was offered, when it would have left the queue, or when it would have arrived.
     Cut,
@@ -20,7 +23,8 @@ pub enum Cause {
 }
 
 /// Packets and their bytes.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Count {
     /// How many.
     pub packets: u64,
@@ -32,7 +36,8 @@ pub struct Count {
 ///
 /// Nothing is lost from sight: `offered + duplicated = delivered + dropped() + queued + under_way`, always, in packets
 /// and in bytes.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Counters {
     /// Handed to the link.
     pub offered: Count,
@@ -50,6 +55,7 @@ pub struct Counters {
     pub under_way: Count,
     /// The most bytes that were ever in the queue at once.
     pub queued_bytes_max: u64,
+    #[serde(with = "by_cause")]
     dropped: [Count; Cause::ALL.len()],
 }
 
@@ -107,6 +113,27 @@ impl Counters {
     }
 }
 
+/// Written as a map from causes to counts, without those that are zero.
+mod by_cause {
+    use std::collections::BTreeMap;
+
+    use serde::{Deserialize, Deserializer, Serializer};
+
+    use super::{Cause, Count};
+
+    type Counts = [Count; Cause::ALL.len()];
+
+    pub(super) fn serialize<S: Serializer>(counts: &Counts, serializer: S) -> Result<S::Ok, S::Error> {
+        let all = Cause::ALL.into_iter().zip(counts);
+        serializer.collect_map(all.filter(|(_, count)| **count != Count::default()))
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Counts, D::Error> {
+        let known = BTreeMap::<Cause, Count>::deserialize(deserializer)?;
+        Ok(Cause::ALL.map(|cause| known.get(&cause).copied().unwrap_or_default()))
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -123,6 +150,16 @@ mod tests {
             );
         }
         assert_eq!(counters.dropped(), Count { packets: 21, bytes: 210 });
+    }
+
+    #[test]
+    fn what_is_written_can_be_read() {
+        let mut counters = Counters::default();
+        counters.offered.add(100);
+        counters.drop(Cause::QueueFull, 100);
+        let text = serde_json::to_string(&counters).unwrap();
+        assert!(text.ends_with(r#""dropped":{"queue-full":{"packets":1,"bytes":100}}}"#), "{text}");
+        assert_eq!(serde_json::from_str::<Counters>(&text).unwrap(), counters);
     }
 
     #[test]

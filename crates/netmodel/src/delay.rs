@@ -5,10 +5,16 @@
 
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
+use crate::nanos;
+
 /// How much a link's delay varies.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Jitter {
     /// The unit of the distribution: half its width when uniform, else about its standard deviation.
+    #[serde(with = "nanos")]
     pub spread: Duration,
     /// Its shape.
     pub distribution: Distribution,
@@ -18,7 +24,8 @@ pub struct Jitter {
 ///
 /// Each has its mean at the link's delay, but for what is cut off: no value lies more than four spreads from the delay,
 /// where netem's tables end too, nor below zero.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Distribution {
     /// Between delay − spread and delay + spread, each as likely. What the kernel's netem does when no distribution is named,
     /// though its manual says normal.
@@ -55,6 +62,9 @@ impl Jitter {
 }
 
 impl Distribution {
+    /// Every shape.
+    pub const ALL: [Self; 4] = [Self::Uniform, Self::Normal, Self::Pareto, Self::ParetoNormal];
+
     /// The value in spreads below which a share `unit` of all values lies.
     fn quantile(self, unit: f64) -> f64 {
         let value = match self {
@@ -155,9 +165,6 @@ fn polynomial(coefficients: &[f64], x: f64) -> f64 {
 mod tests {
     use super::*;
 
-    const ALL: [Distribution; 4] =
-        [Distribution::Uniform, Distribution::Normal, Distribution::Pareto, Distribution::ParetoNormal];
-
     fn near(left: f64, right: f64, error: f64) {
         assert!((left - right).abs() <= error, "{left} is not {right} ± {error}");
     }
@@ -194,7 +201,7 @@ mod tests {
 
     #[test]
     fn values_grow_and_end() {
-        for distribution in ALL {
+        for distribution in Distribution::ALL {
             let values: Vec<_> =
                 (0..=1000).map(|step| distribution.quantile(f64::from(step) / 1001.0)).collect();
             assert!(values.is_sorted(), "{distribution:?}");

@@ -3,28 +3,37 @@
 //! packet's number.
 //!
 //! Start at [`Link`]: a packet that is offered to it is sent, dropped or queued. [`Condition`] is what one fault wants
-//! of a link; [`Behaviour`] is what a link does with several of them in force. [`Topology`] turns the faults' words
-//! (partition, ring, bridge) into sets of links. [`PRESETS`] and [`regions`] are figures of real networks, and
-//! [`Flapping`] tells when a fault that comes and goes does so.
+//! of a link, and [`ConditionWords`] reads one; [`Behaviour`] is what a link does with several of them in force. [`Faults`]
+//! is the table of those: it tells which links change when. [`Scope`] and [`Topology`] turn the faults' words (partition,
+//! ring, bridge) into sets of links. [`PRESETS`] and [`regions`] are figures of real networks, and [`Flapping`] tells when
+//! a fault that comes and goes does so.
 
 mod behaviour;
 mod condition;
 mod counters;
 mod delay;
 mod draws;
+mod faults;
 mod flapping;
 mod link;
+mod nanos;
 mod presets;
 pub mod regions;
+mod scope;
+mod shown;
 mod topology;
+mod words;
 
 pub use crate::{
     behaviour::Behaviour,
     condition::{Condition, ConditionError, Loss, Passage, Reorder},
     counters::{Cause, Count, Counters},
     delay::{Distribution, Jitter},
+    faults::{Advance, Fault, FaultError, FaultState, FaultTurn, Faults, Flap, Schedule},
     flapping::{Flapping, FlappingError, Turn},
     link::{Delivery, Fate, Link},
     presets::{PRESETS, Preset, preset},
+    scope::Scope,
     topology::{Ends, Group, LinkId, Links, Topology, TopologyError},
+    words::{ConditionWords, WordError},
 };

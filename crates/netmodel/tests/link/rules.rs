@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use netsplit_netmodel::{Cause, Condition, Distribution, Jitter, Loss, Passage, Reorder};
+use netsplit_netmodel::{Behaviour, Cause, Condition, Distribution, Jitter, Loss, Passage, Reorder};
 use proptest::prelude::*;
 
 use crate::driver::Driver;
@@ -106,6 +106,16 @@ fn run(name: &str, condition: Condition, traffic: &[Step]) -> Driver {
 }
 
 proptest! {
+    #[test]
+    fn conditions_and_behaviours_can_be_written_and_read(condition in condition()) {
+        let again = |condition: &Condition| -> Condition {
+            serde_json::from_str(&serde_json::to_string(condition).unwrap()).unwrap()
+        };
+        prop_assert_eq!(again(&condition), condition);
+        let behaviour = Behaviour::of([&condition]).unwrap();
+        prop_assert_eq!(Behaviour::of([&again(&behaviour.condition())]), Ok(behaviour));
+    }
+
     #[test]
     fn nothing_is_lost_from_sight(steps in steps(), late in time(5000)) {
         let mut driver = Driver::new(7, "a>b");
