@@ -381,12 +381,15 @@ impl Segment {
         now: Duration,
         [from, to]: [usize; 2],
         cause: Cause,
-        frame: &[u8],
+        frame: &mut [u8],
         out: &mut impl Outlet,
     ) {
-        if cause == Cause::Reject
-            && let Some(answer) = reject::answer(frame)
-        {
+        if cause != Cause::Reject {
+            return;
+        }
+        // An answer quotes it as it would have been on a wire.
+        frame::finish_checksum(frame);
+        if let Some(answer) = reject::answer(frame) {
             self.give(now, [to, from], Remark::Answer, &answer, out);
         }
     }
