@@ -1,5 +1,5 @@
 //! Captures: what the segment shows of frames becomes packets of a file for Wireshark. Here is which frame stands in which
-//! capture, where and with what words; no I/O: a [writer](writer) of its own thread has that.
+//! capture, where and with what words; no I/O: a [`writer`] of its own thread has that.
 //!
 //! | filter | a packet that was sent | that was given to its receiver | that was dropped |
 //! | --- | --- | --- | --- |
