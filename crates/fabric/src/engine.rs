@@ -4,7 +4,7 @@ use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use netsplit_netmodel::{Behaviour, Count};
 use rustix::event::epoll::{self, EventData, EventFlags};
@@ -13,6 +13,9 @@ use rustix::time::{
     Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags, Timespec, timerfd_create, timerfd_settime,
 };
 
+use crate::capture::sight::Sight;
+use crate::capture::writer::Queue;
+use crate::capture::{CaptureFilter, Captures, View};
 use crate::fabric::{Change, FabricError, LinkReport, PortReport, Report};
 use crate::frame::{FRAME_MAX, PAYLOAD};
 use crate::segment::{Outlet, Segment};
@@ -24,6 +27,8 @@ pub(crate) enum Command {
     Attach(Port, Answer<Result<(), FabricError>>),
     Detach(String, Answer<Result<(), FabricError>>),
     Set(Vec<Change>, Answer<Result<(), FabricError>>),
+    Capture(CaptureFilter, Queue, Answer<Result<u64, FabricError>>),
+    EndCapture(u64, Answer<()>),
     Report(Answer<Report>),
     Stop(Answer<Report>),
 }
@@ -54,9 +59,12 @@ pub(crate) struct Engine {
     scheduling: Scheduling,
 }
 
-/// Ports by number, and what passed them.
-#[derive(Debug, Default)]
-struct Ports(Vec<Slot>);
+/// Ports by number, what passed them, and who watches it.
+#[derive(Debug)]
+struct Ports {
+    slots: Vec<Slot>,
+    captures: Captures,
+}
 
 #[derive(Debug, Default)]
 struct Slot {
@@ -80,8 +88,8 @@ impl Engine {
         epoll::add(&epoll, &timer, EventData::new_u64(TIMER), EventFlags::IN)?;
         epoll::add(&epoll, &wake, EventData::new_u64(COMMANDS), EventFlags::IN)?;
         let scratch = vec![0; FRAME_MAX];
-        let ports = Ports::default();
         let begun = Instant::now();
+        let ports = Ports { slots: Vec::new(), captures: Captures::new(SystemTime::now()) };
         Ok(Self { begun, segment, ports, commands, wake, epoll, timer, timer_at: None, scratch, scheduling })
     }
 
@@ -137,7 +145,7 @@ impl Engine {
 
     fn receive(&mut self, number: usize) {
         for _frame in 0..BATCH_FRAMES {
-            let slot = &mut self.ports.0[number];
+            let slot = &mut self.ports.slots[number];
             let Some(port) = &slot.port else { return };
             let length = match port.receive(&mut self.scratch) {
                 Ok(length) => length,
@@ -161,7 +169,7 @@ impl Engine {
 
     fn remove(&mut self, number: usize) {
         self.segment.leave(number);
-        if let Some(port) = self.ports.0[number].port.take() {
+        if let Some(port) = self.ports.slots[number].port.take() {
             // Closing it does so, too, unless somebody else has it open.
             let _gone_already = epoll::delete(&self.epoll, &port);
         }
@@ -176,6 +184,13 @@ impl Engine {
                 Ok(Command::Attach(port, answer)) => drop(answer.send(self.attach(port))),
                 Ok(Command::Detach(name, answer)) => drop(answer.send(self.detach(&name))),
                 Ok(Command::Set(changes, answer)) => drop(answer.send(self.set(&changes))),
+                Ok(Command::Capture(filter, queue, answer)) => {
+                    drop(answer.send(self.capture(&filter, queue)))
+                }
+                Ok(Command::EndCapture(id, answer)) => {
+                    self.ports.captures.end(id);
+                    let _nobody_asks = answer.send(());
+                }
                 Ok(Command::Report(answer)) => drop(answer.send(self.report())),
                 Ok(Command::Stop(answer)) => {
                     drop(answer.send(self.report()));
@@ -193,15 +208,15 @@ impl Engine {
             self.remove(number);
         }
         let number = self.segment.join(&name, port.mac());
-        if self.ports.0.len() <= number {
-            self.ports.0.resize_with(number + 1, Slot::default);
+        if self.ports.slots.len() <= number {
+            self.ports.slots.resize_with(number + 1, Slot::default);
         }
         let watched = epoll::add(&self.epoll, &port, EventData::new_u64(number as u64), EventFlags::IN);
         if let Err(error) = watched {
             self.segment.leave(number);
             return Err(FabricError::Port { name, step: "watching it", error: error.into() });
         }
-        self.ports.0[number].port = Some(port);
+        self.ports.slots[number].port = Some(port);
         self.switch_offload(number)
     }
 
@@ -215,11 +230,7 @@ impl Engine {
     fn set(&mut self, changes: &[Change]) -> Result<(), FabricError> {
         let mut found = Vec::with_capacity(changes.len());
         for Change { from, to, behaviour } in changes {
-            let pair = [self.find(from)?, self.find(to)?];
-            if pair[0] == pair[1] {
-                return Err(FabricError::Loop { name: from.clone() });
-            }
-            found.push((pair, *behaviour));
+            found.push((self.find_pair(from, to)?, *behaviour));
         }
         let now = self.begun.elapsed();
         for (pair, behaviour) in &found {
@@ -232,7 +243,7 @@ impl Engine {
 
     fn switch_offload(&mut self, number: usize) -> Result<(), FabricError> {
         let pass = self.segment.passes_super_frames(number);
-        let Some(port) = &mut self.ports.0[number].port else { return Ok(()) };
+        let Some(port) = &mut self.ports.slots[number].port else { return Ok(()) };
         port.pass_super_frames(pass).map_err(|error| FabricError::Port {
             name: port.name().to_owned(),
             step: "switching its offload",
@@ -245,6 +256,26 @@ impl Engine {
             name: name.to_owned(),
             known: self.segment.names().join(", "),
         })
+    }
+
+    fn find_pair(&self, from: &str, to: &str) -> Result<[usize; 2], FabricError> {
+        let pair = [self.find(from)?, self.find(to)?];
+        if pair[0] == pair[1] {
+            return Err(FabricError::Loop { name: from.to_owned() });
+        }
+        Ok(pair)
+    }
+
+    fn capture(&mut self, filter: &CaptureFilter, queue: Queue) -> Result<u64, FabricError> {
+        let view = match filter {
+            CaptureFilter::All => View::All,
+            CaptureFilter::Port(name) => View::Port(self.find(name)?),
+            CaptureFilter::Link { from, to, both_ways } => {
+                let [from, to] = self.find_pair(from, to)?;
+                View::Link { from, to, both_ways: *both_ways }
+            }
+        };
+        Ok(self.ports.captures.begin(view, queue, self.segment.names()))
     }
 
     fn report(&self) -> Report {
@@ -263,7 +294,7 @@ impl Engine {
         };
         Report {
             links: self.segment.links().map(link).collect(),
-            ports: self.segment.names().iter().zip(&self.ports.0).map(port).collect(),
+            ports: self.segment.names().iter().zip(&self.ports.slots).map(port).collect(),
             strays: self.segment.strays(),
             held: self.segment.held(),
             lateness: self.segment.lateness().clone(),
@@ -273,10 +304,19 @@ impl Engine {
 }
 
 impl Outlet for Ports {
-    fn send(&mut self, port: usize, frame: &[u8]) {
-        let slot = &mut self.0[port];
+    fn send(&mut self, port: usize, frame: &[u8]) -> bool {
+        let slot = &mut self.slots[port];
         let is_taken = slot.port.as_ref().is_some_and(|port| port.send(frame).is_ok());
         count(if is_taken { &mut slot.sent } else { &mut slot.refused }, frame);
+        is_taken
+    }
+
+    fn is_watched(&self) -> bool {
+        !self.captures.is_empty()
+    }
+
+    fn see(&mut self, sight: &Sight<'_>) {
+        self.captures.see(sight);
     }
 }
 

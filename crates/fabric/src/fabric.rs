@@ -1,18 +1,20 @@
 //! The handle: asks the fabric's thread, and waits for what it says.
 
+use std::collections::BTreeMap;
 use std::io;
 use std::os::fd::OwnedFd;
-use std::sync::Arc;
 use std::sync::mpsc::{SyncSender, sync_channel};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 
 use netsplit_netmodel::{Behaviour, Count, Counters};
 use rustix::event::{EventfdFlags, eventfd};
 use thiserror::Error;
 
+use crate::capture::writer;
 use crate::engine::{Answer, Command, Engine, wake};
 use crate::segment::Segment;
-use crate::{Lateness, Port, PortKind, Scheduling, Strays, schedule};
+use crate::{CaptureReport, CaptureSpec, Lateness, Port, PortKind, Scheduling, Strays, schedule};
 
 /// A running network. Dropping it ends it; so does [`stop`](Self::stop), which tells what happened.
 #[derive(Debug)]
@@ -20,6 +22,8 @@ pub struct Fabric {
     commands: SyncSender<Command>,
     wake: Arc<OwnedFd>,
     thread: Option<JoinHandle<io::Result<()>>>,
+    /// Those who write the captures that run.
+    writers: Mutex<BTreeMap<u64, JoinHandle<CaptureReport>>>,
     scheduling: Scheduling,
 }
 
@@ -125,6 +129,15 @@ pub enum FabricError {
         #[source]
         error: io::Error,
     },
+    /// The machine has no threads left.
+    #[error("the capture cannot start: starting a thread failed")]
+    Capture(#[source] io::Error),
+    /// No capture that runs has this number.
+    #[error("there is no capture {id}\nfix: end each capture once")]
+    UnknownCapture {
+        /// The number.
+        id: u64,
+    },
     /// The thread is gone.
     #[error("the fabric has ended\ntry: look above for a panic of thread `fabric`")]
     Ended,
@@ -165,7 +178,9 @@ impl Fabric {
             .spawn(run)
             .map_err(failed("starting a thread"))?;
         match is_ready.recv() {
-            Ok(scheduling) => Ok(Self { commands, wake, thread: Some(thread), scheduling }),
+            Ok(scheduling) => {
+                Ok(Self { commands, wake, thread: Some(thread), writers: Mutex::default(), scheduling })
+            }
             Err(_ended) => {
                 let error = thread.join().map_or_else(
                     |_panic| io::ErrorKind::Other.into(),
@@ -216,7 +231,46 @@ impl Fabric {
         self.ask(Command::Report)
     }
 
-    /// Ends the network, and tells what happened in it. What was under way is lost.
+    /// Writes packets to a file from now on, until [`end_capture`](Self::end_capture) of the number that this gives, or until
+    /// the network ends. The network does not wait for the file: what comes quicker than it is written is counted, there and
+    /// in the report. What is older than a tenth of a second is in the file even when this process is killed.
+    ///
+    /// # Errors
+    /// An unknown name or a loop; [`FabricError::Capture`], [`FabricError::Ended`].
+    pub fn capture(&self, spec: CaptureSpec) -> Result<u64, FabricError> {
+        let CaptureSpec { file, ports, snap_bytes } = spec;
+        let (queue, inlet) = writer::queue(writer::QUEUE_BYTES_MAX);
+        // Made here: a thread of the network's thread would have its turn before all others.
+        let thread = std::thread::Builder::new()
+            .name("capture".to_owned())
+            .spawn(move || writer::run(file, snap_bytes, &inlet))
+            .map_err(FabricError::Capture)?;
+        let id = self.ask(|answer| Command::Capture(ports, queue, answer))??;
+        self.writers().insert(id, thread);
+        Ok(id)
+    }
+
+    /// Ends a capture. When this returns its file is complete: a slow one is waited for.
+    ///
+    /// # Errors
+    /// [`FabricError::UnknownCapture`].
+    ///
+    /// # Panics
+    /// When the thread that writes the file did.
+    pub fn end_capture(&self, id: u64) -> Result<CaptureReport, FabricError> {
+        let thread = self.writers().remove(&id).ok_or(FabricError::UnknownCapture { id })?;
+        // A network that has ended has ended its captures.
+        let _ended = self.ask(|answer| Command::EndCapture(id, answer));
+        Ok(thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
+    }
+
+    fn writers(&self) -> MutexGuard<'_, BTreeMap<u64, JoinHandle<CaptureReport>>> {
+        // What is locked is never left half done.
+        self.writers.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Ends the network, and tells what happened in it. What was under way is lost. Captures end with it, and their files
+    /// are complete.
     ///
     /// # Errors
     /// [`FabricError::Ended`].
@@ -238,6 +292,9 @@ impl Drop for Fabric {
         let _ended = self.ask(Command::Stop);
         if let Some(thread) = self.thread.take() {
             let _panicked = thread.join();
+        }
+        for writer in std::mem::take(&mut *self.writers()).into_values() {
+            let _panicked = writer.join();
         }
     }
 }

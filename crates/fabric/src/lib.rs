@@ -5,12 +5,17 @@
 //! thread. What it does to each frame is decided in `segment`, which does no I/O.
 
 mod buffers;
+mod capture;
 mod engine;
 mod fabric;
 mod frame;
 mod lateness;
 mod membership;
 mod netlink;
+#[cfg(test)]
+#[path = "../tests/fabric/parse.rs"]
+mod parse;
+mod pcapng;
 mod port;
 mod reject;
 mod schedule;
@@ -18,6 +23,7 @@ mod segment;
 mod sys;
 
 pub use crate::{
+    capture::{CaptureFilter, CaptureReport, CaptureSpec},
     fabric::{Change, Fabric, FabricError, Limits, LinkReport, PortReport, Report},
     lateness::Lateness,
     port::{Mac, Port, PortError, PortKind},

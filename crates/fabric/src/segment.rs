@@ -16,6 +16,7 @@ use std::time::Duration;
 use netsplit_netmodel::{Behaviour, Cause, Count, Counters, Delivery, Fate, Link, Passage};
 
 use crate::buffers::{Buffer, Pool};
+use crate::capture::sight::{Point, Remark, Sight};
 use crate::frame::{self, PAYLOAD, Segments};
 use crate::lateness::Lateness;
 use crate::membership::Membership;
@@ -23,8 +24,14 @@ use crate::{Limits, Mac, reject};
 
 /// Where frames go out.
 pub(crate) trait Outlet {
-    /// Hands a frame to port number `port`, for good.
-    fn send(&mut self, port: usize, frame: &[u8]);
+    /// Hands a frame to port number `port`, for good. Whether its host took it.
+    fn send(&mut self, port: usize, frame: &[u8]) -> bool;
+
+    /// Whether anybody wants to [`see`](Self::see) anything. Asked for each frame.
+    fn is_watched(&self) -> bool;
+
+    /// Shows a frame, at each point of its way while somebody watches.
+    fn see(&mut self, sight: &Sight<'_>);
 }
 
 /// What became of frames that no link counts.
@@ -39,6 +46,12 @@ pub struct Strays {
     /// Reports about multicast groups, which go only to ports that asked for some.
     pub reports: Count,
 }
+
+/// Why frames are dropped that no link dropped, in the words of captures.
+const UNADDRESSED: &str = "no port has its address";
+const MALFORMED: &str = "malformed";
+const OVERFLOW: &str = "the fabric was full";
+const REFUSED: &str = "its host did not take it";
 
 /// The state of the network.
 #[derive(Debug)]
@@ -194,7 +207,7 @@ impl Segment {
                 self.lateness.add(now - at);
                 self.held.packets -= 1;
                 self.held.bytes -= buffer.len() as u64;
-                self.arrive(from, to, delivery, &mut buffer, out);
+                self.arrive(now, from, to, delivery, &mut buffer, out);
                 self.pool.give_back(buffer);
             }
         }
@@ -205,12 +218,15 @@ impl Segment {
     pub(crate) fn receive(&mut self, now: Duration, from: usize, frame: &mut [u8], out: &mut impl Outlet) {
         let Some(destination) = frame::destination(frame) else {
             add(&mut self.strays.malformed, frame);
-            return;
+            return self.see_sent(now, from, Point::Sent, Remark::Stray(MALFORMED), frame, out);
         };
         if !destination.is_group() {
             match self.stations.get(&destination) {
-                Some(to) if *to != from => self.pass(now, from, *to, frame, out),
-                _ => add(&mut self.strays.unaddressed, frame),
+                Some(to) if *to != from => self.pass(now, [from, *to], Point::Sent, frame, out),
+                _ => {
+                    add(&mut self.strays.unaddressed, frame);
+                    self.see_sent(now, from, Point::Sent, Remark::Stray(UNADDRESSED), frame, out);
+                }
             }
             return;
         }
@@ -228,37 +244,60 @@ impl Segment {
         for to in others {
             copy.clear();
             copy.extend_from_slice(frame);
-            self.pass(now, from, to, &mut copy, out);
+            self.pass(now, [from, to], Point::SentToOne, &mut copy, out);
         }
         self.pool.give_back(copy);
+        self.see_sent(now, from, Point::SentToAll, Remark::Plain, frame, out);
     }
 
     /// Offers a frame, or its segments, to the link of its pair.
-    fn pass(&mut self, now: Duration, from: usize, to: usize, frame: &mut [u8], out: &mut impl Outlet) {
+    fn pass(
+        &mut self,
+        now: Duration,
+        [from, to]: [usize; 2],
+        point: Point,
+        frame: &mut [u8],
+        out: &mut impl Outlet,
+    ) {
         let wire = self.wire(from, to);
         let is_rejected = wire.link.behaviour().passage() == Passage::Reject;
         if is_rejected && reject::is_neighbour_discovery(frame) {
-            out.send(to, frame);
+            self.see(now, [from, to], point, Remark::Plain, frame, out);
+            self.give(now, [from, to], Remark::Plain, frame, out);
         } else if !frame::is_super(frame) || wire.takes_whole() {
-            self.offer(now, from, to, frame, out);
+            self.offer(now, [from, to], point, frame, out);
         } else if let Some(mut segments) = Segments::of(frame) {
             let mut scratch = std::mem::take(&mut self.scratch);
             while segments.next_into(&mut scratch) {
-                self.offer(now, from, to, &mut scratch, out);
+                self.offer(now, [from, to], point, &mut scratch, out);
             }
             self.scratch = scratch;
         } else {
             add(&mut self.strays.malformed, frame);
+            self.see(now, [from, to], point, Remark::Stray(MALFORMED), frame, out);
         }
     }
 
-    fn offer(&mut self, now: Duration, from: usize, to: usize, frame: &mut [u8], out: &mut impl Outlet) {
+    fn offer(
+        &mut self,
+        now: Duration,
+        [from, to]: [usize; 2],
+        point: Point,
+        frame: &mut [u8],
+        out: &mut impl Outlet,
+    ) {
         let bytes = frame.len() as u64;
         if self.held.packets >= self.limits.packets || self.held.bytes + bytes > self.limits.bytes {
             add(&mut self.strays.overflow, frame);
+            self.see(now, [from, to], point, Remark::Stray(OVERFLOW), frame, out);
             return;
         }
-        let fate = self.wire(from, to).link.offer(now, packet_bytes(frame));
+        let link = &mut self.wire(from, to).link;
+        let fate = link.offer(now, packet_bytes(frame));
+        if out.is_watched() {
+            let is_held = link.behaviour().passage() == Passage::Hold;
+            self.see(now, [from, to], point, Remark::of_fate(&fate, is_held), frame, out);
+        }
         match fate {
             Fate::Queued => {
                 let buffer = self.hold(frame);
@@ -276,6 +315,9 @@ impl Segment {
                 self.wire(from, to).queue.pop_front().expect("a link releases no more than it queued");
             self.held.packets -= 1;
             self.held.bytes -= buffer.len() as u64;
+            if let Fate::Dropped(cause) = fate {
+                self.see(now, [from, to], Point::Missed, Remark::Dropped(cause), &buffer, out);
+            }
             self.carry_out(now, from, to, fate, &mut buffer, out);
             self.pool.give_back(buffer);
         }
@@ -293,7 +335,7 @@ impl Segment {
     ) {
         match fate {
             Fate::Queued => unreachable!("what is queued stays where it is"),
-            Fate::Dropped(cause) => refuse(cause, from, frame, out),
+            Fate::Dropped(cause) => self.refuse(now, [from, to], cause, frame, out),
             Fate::Sent { first, duplicate } => {
                 // The second first: the copy that goes out at once may have its bit flipped.
                 let second = duplicate.map(|delivery| (delivery, self.hold(frame)));
@@ -317,7 +359,7 @@ impl Segment {
     ) {
         let is_next = delivery.at <= now && self.deadline().is_none_or(|at| at > delivery.at);
         if is_next {
-            self.arrive(from, to, delivery, frame, out);
+            self.arrive(now, from, to, delivery, frame, out);
         } else {
             let buffer = self.hold(frame);
             self.push(delivery.at, from, to, What::Arrive(delivery, buffer));
@@ -326,21 +368,90 @@ impl Segment {
 
     fn arrive(
         &mut self,
+        now: Duration,
         from: usize,
         to: usize,
         delivery: Delivery,
         frame: &mut [u8],
         out: &mut impl Outlet,
     ) {
-        let flipped_bit = delivery.flipped_bit;
+        let (flipped_bit, remark) = (delivery.flipped_bit, Remark::of_delivery(&delivery));
         match self.wire(from, to).link.arrive(delivery) {
             Ok(()) => {
                 if let Some(bit) = flipped_bit {
                     frame::flip(frame, bit);
                 }
-                out.send(to, frame);
+                self.give(now, [from, to], remark, frame, out);
             }
-            Err(cause) => refuse(cause, from, frame, out),
+            Err(cause) => {
+                self.see(now, [from, to], Point::Missed, Remark::Dropped(cause), frame, out);
+                self.refuse(now, [from, to], cause, frame, out);
+            }
+        }
+    }
+
+    /// Answers the sender of a frame that its link rejects. The answer comes from nowhere: no link delays or counts it.
+    fn refuse(
+        &self,
+        now: Duration,
+        [from, to]: [usize; 2],
+        cause: Cause,
+        frame: &mut [u8],
+        out: &mut impl Outlet,
+    ) {
+        if cause != Cause::Reject {
+            return;
+        }
+        // An answer quotes it as it would have been on a wire.
+        frame::finish_checksum(frame);
+        if let Some(answer) = reject::answer(frame) {
+            self.give(now, [to, from], Remark::Answer, &answer, out);
+        }
+    }
+
+    fn give(
+        &self,
+        now: Duration,
+        [from, to]: [usize; 2],
+        remark: Remark,
+        frame: &[u8],
+        out: &mut impl Outlet,
+    ) {
+        if out.send(to, frame) {
+            self.see(now, [from, to], Point::Given, remark, frame, out);
+        } else {
+            self.see(now, [from, to], Point::Missed, Remark::Stray(REFUSED), frame, out);
+        }
+    }
+
+    /// Shows a frame between two ports to who watches.
+    #[inline]
+    fn see(
+        &self,
+        at: Duration,
+        [from, to]: [usize; 2],
+        point: Point,
+        remark: Remark,
+        frame: &[u8],
+        out: &mut impl Outlet,
+    ) {
+        if out.is_watched() {
+            out.see(&Sight { at, from, to: Some(to), point, remark, frame, names: &self.names });
+        }
+    }
+
+    /// Shows a frame that goes to no port, or to all others.
+    fn see_sent(
+        &self,
+        at: Duration,
+        from: usize,
+        point: Point,
+        remark: Remark,
+        frame: &[u8],
+        out: &mut impl Outlet,
+    ) {
+        if out.is_watched() {
+            out.see(&Sight { at, from, to: None, point, remark, frame, names: &self.names });
         }
     }
 
@@ -383,15 +494,6 @@ impl Wire {
     fn takes_whole(&self) -> bool {
         let behaviour = self.link.behaviour();
         behaviour.is_plain() && behaviour.passage() != Passage::Hold && self.queue.is_empty()
-    }
-}
-
-/// Answers the sender of a frame that its link rejects. The answer comes from nowhere: no link delays or counts it.
-fn refuse(cause: Cause, from: usize, frame: &[u8], out: &mut impl Outlet) {
-    if cause == Cause::Reject
-        && let Some(answer) = reject::answer(frame)
-    {
-        out.send(from, &answer);
     }
 }
 
@@ -441,9 +543,16 @@ mod tests {
     struct Out(Vec<(usize, u8)>);
 
     impl Outlet for Out {
-        fn send(&mut self, port: usize, frame: &[u8]) {
+        fn send(&mut self, port: usize, frame: &[u8]) -> bool {
             self.0.push((port, *frame.last().unwrap()));
+            true
         }
+
+        fn is_watched(&self) -> bool {
+            false
+        }
+
+        fn see(&mut self, _sight: &Sight<'_>) {}
     }
 
     fn mac(number: u8) -> Mac {
