@@ -1,6 +1,7 @@
 //! The lines of a run's event log. Everything that happens is one; wall clock, pids and paths never are, so that one
 //! seed gives one log.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -132,6 +133,54 @@ pub enum Event {
         host: HostName,
         /// Why, as far as is known.
         reason: String,
+    },
+    /// The test began a fault of the network.
+    #[serde(rename = "fault.began")]
+    FaultBegan {
+        /// Its number: `f1`.
+        fault: String,
+        /// What it is called.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        name: Option<String>,
+        /// Itself in words: `isolate a`.
+        what: String,
+        /// The hosts that it names.
+        on: Vec<HostName>,
+        /// Whether the test's own way to these hosts is cut, too.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        control: bool,
+    },
+    /// A fault came into force by itself, or was lifted for a while.
+    #[serde(rename = "fault.turned")]
+    FaultTurned {
+        /// Which.
+        fault: String,
+        /// Whether links do now what it says.
+        in_force: bool,
+    },
+    /// A fault ended.
+    #[serde(rename = "fault.ended")]
+    FaultEnded {
+        /// Which.
+        fault: String,
+        /// `healed`, `time` or `refused`: it never was in force.
+        why: String,
+    },
+    /// What happened on a directed link on which packets were lost or a fault was in force; links.json has all.
+    #[serde(rename = "link.counted")]
+    LinkCounted {
+        /// The sender.
+        from: String,
+        /// The receiver.
+        to: String,
+        /// Packets handed to it.
+        offered: u64,
+        /// Packets handed over.
+        delivered: u64,
+        /// Packets lost, by cause.
+        dropped: BTreeMap<String, u64>,
+        /// The most bytes that ever waited for the line.
+        queued_bytes_max: u64,
     },
     /// A process was asked for.
     #[serde(rename = "process.started")]

@@ -96,6 +96,10 @@ reasons! {
     DiskFull "disk-full" Infra,
     /// Another provider was asked for than there is.
     UnknownProvider "unknown-provider" Infra,
+    /// The network between hosts was later than the test allows.
+    FabricLate "fabric-late" Infra,
+    /// The network did not do what it was asked.
+    FaultRefused "fault-refused" Infra,
 
     // Neither.
     /// The run was interrupted.
@@ -140,6 +144,8 @@ reasons! {
     LongTest "long-test" Failed,
     /// Includes or procedures that lead back to themselves.
     Circle "circle" Failed,
+    /// A fault of the network that cannot be.
+    BadFault "bad-fault" Failed,
     /// A word of the language that this version does not speak yet.
     NotYet "not-yet" Failed,
     /// No run, host or scenario is called that.

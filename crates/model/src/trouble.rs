@@ -33,6 +33,9 @@ pub struct Trouble {
     /// What was seen, the likelier cause first; lines that stand under one another.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub saw: Vec<String>,
+    /// Faults of the network that were in force: `isolate a since 2.104s`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub in_force: Vec<String>,
     /// Ways out, the surest first.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub help: Vec<Help>,
@@ -78,6 +81,7 @@ impl Trouble {
             wanted: None,
             said: None,
             saw: Vec::new(),
+            in_force: Vec::new(),
             help: Vec::new(),
         }
     }
@@ -107,6 +111,15 @@ impl Trouble {
     #[must_use]
     pub fn saw(mut self, line: impl Into<String>) -> Self {
         self.saw.push(line.into());
+        self
+    }
+
+    /// Says which faults were in force, unless it is known already.
+    #[must_use]
+    pub fn in_force(mut self, faults: Vec<String>) -> Self {
+        if self.in_force.is_empty() {
+            self.in_force = faults;
+        }
         self
     }
 
@@ -182,6 +195,9 @@ impl fmt::Display for Trouble {
         for (index, line) in self.saw.iter().enumerate() {
             let label = if index == 0 { "saw" } else { "" };
             write!(f, "\n{label:<8} {}", indented(line))?;
+        }
+        for fault in &self.in_force {
+            write!(f, "\nin force {fault}")?;
         }
         for help in &self.help {
             write!(f, "\n{help}")?;

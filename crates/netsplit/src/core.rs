@@ -8,14 +8,20 @@ use std::time::Duration;
 use netsplit_link::{Config, Link, SessionId};
 use netsplit_model::{
     Capabilities, Capability, Event, HostName, Place, ProcessName, Reason, Scope, Scopes, Template, Trouble,
-    excerpt, nearest, units::Wanted,
+    excerpt, nearest,
+    units::{At, Wanted},
 };
-use netsplit_provider::{Bed, BedEvent, MadeHost};
+use netsplit_netmodel::FaultState;
+use netsplit_provider::{Bed, BedEvent, FaultTurned, MadeHost};
 use tokio::runtime::Handle;
 use tokio::sync::watch;
+use tokio::task::JoinHandle;
 
 use crate::ends::Ends;
 use crate::error::{Error, Result};
+use crate::gate::{Gate, Gated};
+use crate::host::HEARTBEAT;
+use crate::network::{self, InForce};
 use crate::recorder::{Recorder, Scope as WaitScope};
 use crate::settings::Settings;
 
@@ -47,6 +53,11 @@ struct State {
     /// The last failure that the API returned, unless something succeeded after it.
     failure: Option<Trouble>,
     warnings: Vec<Trouble>,
+    /// Faults of the network, in the order in which they began.
+    faults: Vec<InForce>,
+    faults_ever: u32,
+    /// Faults whose guards were dropped.
+    healing: Vec<JoinHandle<()>>,
     /// Where fetched files were put in the evidence.
     fetched: HashSet<PathBuf>,
     /// Whether the verdict is given: what ends from now on is not lost.
@@ -70,6 +81,7 @@ pub(crate) struct HostState {
     pub(crate) generation: u32,
     pub(crate) power: Power,
     pub(crate) link: Option<Link>,
+    gate: Gate,
     scope: Scope,
     /// How many processes of each name were started here.
     processes: HashMap<String, u32>,
@@ -113,6 +125,9 @@ impl Core {
             scopes: vec![scope],
             failure: None,
             warnings: Vec::new(),
+            faults: Vec::new(),
+            faults_ever: 0,
+            healing: Vec::new(),
             fetched: HashSet::new(),
             over: false,
         };
@@ -164,7 +179,7 @@ impl Core {
 
     /// Notes what an operation returned: a test that ends right after a failure ended because of it.
     pub(crate) fn noted<T>(&self, result: Result<T>, place: Option<Place>) -> Result<T> {
-        let result = result.map_err(|error| error.at(place));
+        let result = result.map_err(|error| error.at(place).in_force(self.in_force()));
         self.lock().failure = result.as_ref().err().map(|error| error.trouble().clone());
         result
     }
@@ -181,6 +196,78 @@ impl Core {
 
     pub(crate) fn warnings(&self) -> Vec<Trouble> {
         self.lock().warnings.clone()
+    }
+
+    // ── faults of the network ──
+
+    /// A number for a new fault.
+    pub(crate) fn next_fault(&self) -> u32 {
+        let mut state = self.lock();
+        state.faults_ever += 1;
+        state.faults_ever
+    }
+
+    pub(crate) fn add_fault(&self, fault: InForce) {
+        self.lock().faults.push(fault);
+    }
+
+    pub(crate) fn take_fault(&self, number: u32) -> Option<InForce> {
+        let faults = &mut self.lock().faults;
+        let at = faults.iter().position(|fault| fault.number == number)?;
+        Some(faults.remove(at))
+    }
+
+    pub(crate) fn faults(&self) -> Vec<InForce> {
+        self.lock().faults.clone()
+    }
+
+    /// The faults in force, for messages.
+    pub(crate) fn in_force(&self) -> Vec<String> {
+        let state = self.lock();
+        state.faults.iter().map(|fault| format!("{} since {}", fault.what, At(fault.since))).collect()
+    }
+
+    pub(crate) fn is_healing(&self, task: JoinHandle<()>) {
+        self.lock().healing.push(task);
+    }
+
+    pub(crate) fn healing(&self) -> Vec<JoinHandle<()>> {
+        std::mem::take(&mut self.lock().healing)
+    }
+
+    /// A fault did something by itself.
+    fn on_fault_turned(&self, turned: FaultTurned) {
+        let Some(fault) = self.faults().into_iter().find(|fault| fault.id == turned.id) else { return };
+        let label = InForce::label(fault.number);
+        let (event, what) = match turned.state {
+            FaultState::Ended => {
+                self.take_fault(fault.number);
+                self.set_reached(&fault.unreached, true);
+                (Event::FaultEnded { fault: label, why: "time".into() }, "was over")
+            }
+            FaultState::InForce => (Event::FaultTurned { fault: label, in_force: true }, "came into force"),
+            FaultState::Lifted | FaultState::Waiting => {
+                (Event::FaultTurned { fault: label, in_force: false }, "was lifted")
+            }
+        };
+        self.recorder.disturbance(event, format!("`{}` {what}", fault.what));
+    }
+
+    /// Closes or opens our own way to hosts.
+    pub(crate) fn set_reached(&self, hosts: &[HostName], reached: bool) {
+        for host in hosts {
+            let (gate, link) = self.with_host(host, |host| (host.gate.clone(), host.link.clone()));
+            let (is_open, is_new) = gate.set(reached);
+            if let (true, Some(link)) = (is_new, link) {
+                // Silence is what was asked for; it is no death.
+                link.set_heartbeat(is_open.then_some(HEARTBEAT));
+            }
+        }
+    }
+
+    /// A new file for packets; its name is made of `name`.
+    pub(crate) fn capture_file(&self, name: &str) -> std::io::Result<(PathBuf, std::fs::File)> {
+        network::new_file(&self.recorder.dir().captures(), name)
     }
 
     // ── hosts ──
@@ -301,6 +388,7 @@ impl Core {
             generation: 0,
             power: Power::Killed,
             link: None,
+            gate: Gate::default(),
             scope: Scope::new(format!("host {}", info.name)),
             processes: HashMap::new(),
             piped: HashSet::new(),
@@ -311,7 +399,9 @@ impl Core {
     /// Connects to a host that was made, and waits until its agent has answered. Must run on the engine.
     pub(crate) async fn connect(self: &Arc<Self>, info: Arc<Info>, made: MadeHost) -> Result {
         let config = Config { name: format!("run {}", self.run), ..Config::default() };
-        let link = Link::dial(config, random_session(), None, made.transport);
+        let gate = self.with_host(&info.name, |host| host.gate.clone());
+        let way = Gated { gate: gate.clone(), inner: made.transport };
+        let link = Link::dial(config, random_session(), None, way);
         let limit = self.settings.deadlines.host;
         match tokio::time::timeout(limit, link.connected()).await {
             Ok(Ok(_)) => {}
@@ -345,7 +435,7 @@ impl Core {
             loop {
                 match self.bed.event().await {
                     BedEvent::HostDied(host, reason) if host == *name && !reason.is_empty() => return reason,
-                    BedEvent::HostDied(..) => {}
+                    BedEvent::HostDied(..) | BedEvent::FaultTurned(_) => {}
                     BedEvent::Ended(reason) => return reason,
                 }
             }
@@ -571,6 +661,7 @@ pub(crate) async fn watch_bed(core: Arc<Core>) {
                     core.on_lost(&host, generation, &reason);
                 }
             }
+            BedEvent::FaultTurned(turned) => core.on_fault_turned(turned),
             BedEvent::Ended(reason) => {
                 for host in core.names() {
                     let generation = core.with_host(&host, |host| host.generation);

@@ -51,6 +51,11 @@ impl Error {
         self
     }
 
+    pub(crate) fn in_force(mut self, faults: Vec<String>) -> Self {
+        self.inner.trouble = self.inner.trouble.in_force(faults);
+        self
+    }
+
     pub(crate) fn at(mut self, place: Option<Place>) -> Self {
         self.inner.trouble = self.inner.trouble.at(place);
         self

@@ -17,12 +17,13 @@ use crate::core::{Core, Info, Power, lost};
 use crate::engine::run_on;
 use crate::error::{Error, Result};
 use crate::files::{CopyTo, Get, Put, Write};
+use crate::network::{self, Capture};
 use crate::place;
 use crate::process::{Run, Start};
 use crate::wait::{Never, Wait};
 
 /// How often the agent of a host that is not paused is asked whether it lives.
-const HEARTBEAT: Duration = Duration::from_secs(1);
+pub(crate) const HEARTBEAT: Duration = Duration::from_secs(1);
 
 /// A host of the testbed. Clones are the same host.
 #[derive(Clone)]
@@ -231,6 +232,13 @@ impl Host {
 
     fn noted<T>(&self, result: Result<T>, at: Option<Place>) -> Result<T> {
         self.core.noted(result, at)
+    }
+
+    /// Writes the packets of this host into the evidence, for Wireshark: what it sends and gets, and what was lost on its
+    /// way to it.
+    #[track_caller]
+    pub fn capture(&self) -> impl Future<Output = Result<Capture>> + Send + 'static {
+        network::capture(&self.core, Ok(network::of_host(self)), place::of(Location::caller()))
     }
 
     async fn do_kill(&self) -> Result {

@@ -29,8 +29,10 @@ mod engine;
 mod entropy;
 mod error;
 mod files;
+mod gate;
 pub mod here;
 mod host;
+mod network;
 mod panics;
 mod place;
 mod process;
@@ -45,6 +47,10 @@ mod wait;
 pub use netsplit_macros::{program, test};
 pub use netsplit_model as model;
 pub use netsplit_model::{Capability, HostName, Outcome, Reason, Stream, Verdict};
+pub use netsplit_netmodel as netmodel;
+pub use netsplit_provider::{
+    CaptureReport, FaultReport, LatenessReport, LinkReport, NetworkReport, PortReport,
+};
 
 pub use crate::{
     command::{IntoWords, Words, local, sh},
@@ -52,6 +58,7 @@ pub use crate::{
     error::{Error, Result},
     files::{CopyTo, Fetched, Get, Put, Write},
     host::{Host, Hosts},
+    network::{Between, Capture, Change, Fault, IntoLinks, Links, Network},
     process::{Exit, IntoSignal, Output, Process, Run, Start, WaitForEnd, wait_all, wait_any},
     program::{Machine, machine},
     test::TestFailure,
@@ -64,8 +71,8 @@ pub mod prelude {
     pub use std::time::Duration;
 
     pub use crate::{
-        Capability, Exit, Host, Line, Machine, Outcome, Process, Testbed, eventually, local, millis, secs,
-        sh, wait_all, wait_any,
+        Between as _, Capability, Exit, Host, Line, Machine, Outcome, Process, Testbed, eventually, local,
+        millis, secs, sh, wait_all, wait_any,
     };
 }
 

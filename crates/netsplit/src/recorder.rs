@@ -96,8 +96,8 @@ impl Recorder {
         Duration::from_nanos(now)
     }
 
-    /// Writes an event after which the world is another: waits on hosts look from here on.
-    pub(crate) fn disturbance(&self, event: Event, what: String) {
+    /// Writes an event after which the world is another: waits on hosts look from here on. Gives when that was.
+    pub(crate) fn disturbance(&self, event: Event, what: String) -> Duration {
         let mut inner = self.lock();
         let now = inner.now();
         inner.disturbance = (now, what);
@@ -105,6 +105,7 @@ impl Recorder {
             stream.mark_next();
         }
         inner.write(event, now);
+        Duration::from_nanos(now)
     }
 
     /// When the world was last disturbed, and by what.

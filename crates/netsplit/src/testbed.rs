@@ -10,6 +10,7 @@ use netsplit_model::{Capability, Event, Scope, Selector};
 use crate::core::Core;
 use crate::error::{Error, Result};
 use crate::host::Host;
+use crate::network::Network;
 use crate::place;
 use crate::wait::{Find, Never, Wait};
 use netsplit_model::{Reason, Trouble};
@@ -127,6 +128,11 @@ impl Testbed {
     /// What `%{name}` means in commands.
     pub fn var(&self, name: &str) -> Option<String> {
         self.core.variable(name)
+    }
+
+    /// The network between the hosts: faults, what is in force, captures.
+    pub fn network(&self) -> Network {
+        Network::new(&self.core)
     }
 
     /// Writes something down in the run's log.

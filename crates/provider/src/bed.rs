@@ -8,9 +8,10 @@ use std::pin::Pin;
 use std::sync::Arc;
 
 use netsplit_link::Transport;
-use netsplit_model::{Capabilities, HostName, Teardown, Trouble};
+use netsplit_model::{Capabilities, HostName, Reason, Teardown, Trouble};
 
 use crate::namespace::Namespace;
+use crate::network::{CaptureReport, CaptureSpec, FaultSpec, FaultTurned, NetworkReport};
 
 /// A future that a trait object can return.
 pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
@@ -112,6 +113,8 @@ pub enum Power {
 pub enum BedEvent {
     /// A host has gone, and nobody asked for it here; why, as far as it could say.
     HostDied(HostName, String),
+    /// A fault of the network came into force, was lifted or ended, and nobody asked for it just now.
+    FaultTurned(FaultTurned),
     /// The testbed has gone.
     Ended(String),
 }
@@ -141,6 +144,35 @@ pub trait Bed: Send + Sync + fmt::Debug {
     /// Starts a killed host again, with the disk it had.
     fn start<'a>(&'a self, host: &'a HostName) -> BoxFuture<'a, Result<MadeHost, Trouble>>;
 
+    /// Begins a fault of the network; its number. When this returns, the links that it is about were read back.
+    fn begin_fault<'a>(&'a self, fault: FaultSpec) -> BoxFuture<'a, Result<u32, Trouble>> {
+        drop(fault);
+        Box::pin(async { Err(no_network()) })
+    }
+
+    /// Ends a fault. When this returns, its links were read back.
+    fn heal(&self, fault: u32) -> BoxFuture<'_, Result<(), Trouble>> {
+        let _nobody_has_it = fault;
+        Box::pin(async { Err(no_network()) })
+    }
+
+    /// Reads what is in force, and what has happened to packets.
+    fn network(&self) -> BoxFuture<'_, Result<NetworkReport, Trouble>> {
+        Box::pin(async { Err(no_network()) })
+    }
+
+    /// Writes packets down; the number of the capture.
+    fn capture(&self, capture: CaptureSpec) -> BoxFuture<'_, Result<u32, Trouble>> {
+        drop(capture);
+        Box::pin(async { Err(no_network()) })
+    }
+
+    /// Ends a capture. When this returns, its file is complete.
+    fn end_capture(&self, capture: u32) -> BoxFuture<'_, Result<CaptureReport, Trouble>> {
+        let _nobody_has_it = capture;
+        Box::pin(async { Err(no_network()) })
+    }
+
     /// The next thing the testbed has to say; never ends before the testbed does.
     fn event(&self) -> BoxFuture<'_, BedEvent>;
 
@@ -149,6 +181,13 @@ pub trait Bed: Send + Sync + fmt::Debug {
 
     /// Ends the testbed and waits until nothing of it is left.
     fn end(&self) -> BoxFuture<'_, Teardown>;
+}
+
+/// The network of these hosts is not ours.
+pub(crate) fn no_network() -> Trouble {
+    Trouble::new(Reason::MissingCapability, "needs `network`, which these hosts do not have")
+        .because("what joins them is not netsplit's own network")
+        .fix("network.model = \"fabric\"")
 }
 
 /// The providers of this version.

@@ -6,12 +6,17 @@
 
 mod bed;
 pub mod namespace;
+mod network;
 pub mod program;
 
 pub use crate::{
     bed::{
         Bed, BedEvent, BedSpec, BoxFuture, BoxTransport, HostSpec, MadeHost, NetworkModel, NetworkSpec,
         Power, Provider, by_name, names,
+    },
+    network::{
+        CaptureFilter, CaptureReport, CaptureSpec, FaultReport, FaultSpec, FaultTurned, LatenessReport,
+        LinkReport, NetworkReport, PortReport,
     },
     program::Program,
 };

@@ -19,6 +19,7 @@ mod hook;
 mod host;
 mod keeper;
 mod net;
+mod network;
 mod root;
 mod socket;
 mod stage;
@@ -42,10 +43,10 @@ impl Provider for Namespace {
     }
 
     fn capabilities(&self) -> Capabilities {
-        use Capability::{Connect, Kill, Pause, Programs, Pty, Users};
+        use Capability::{Connect, Kill, Network, Pause, Programs, Pty, Users};
         // Another user than root exists only where we are root of the machine.
         let users = rustix::process::geteuid().is_root().then_some(Users);
-        [Kill, Pause, Pty, Connect, Programs].into_iter().chain(users).collect()
+        [Kill, Pause, Pty, Connect, Programs, Network].into_iter().chain(users).collect()
     }
 
     fn begin(&self, spec: BedSpec) -> BoxFuture<'_, Result<Arc<dyn Bed>, Trouble>> {

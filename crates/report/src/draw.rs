@@ -101,6 +101,9 @@ fn rest(trouble: &Trouble, paint: Paint, out: &mut String) {
         let label = if index == 0 { "saw" } else { "" };
         let _ = writeln!(out, "{label:<8} {}", indented(line));
     }
+    for fault in &trouble.in_force {
+        let _ = writeln!(out, "in force {fault}");
+    }
     for help in &trouble.help {
         let text = help.to_string();
         match text.split_once(' ') {

@@ -83,6 +83,16 @@ impl RunDir {
         self.path.join("junit.xml")
     }
 
+    /// Captured packets.
+    pub fn captures(&self) -> PathBuf {
+        self.path.join("captures")
+    }
+
+    /// What happened on every link.
+    pub fn links_json(&self) -> PathBuf {
+        self.path.join("links.json")
+    }
+
     /// The socket of its testbed, while that lives.
     pub fn bed_sock(&self) -> PathBuf {
         self.path.join("bed.sock")

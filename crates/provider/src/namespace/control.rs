@@ -23,7 +23,7 @@ pub(super) struct Request {
     /// Repeated in every answer.
     #[prost(uint64, tag = "1")]
     pub(super) id: u64,
-    #[prost(oneof = "Ask", tags = "2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12")]
+    #[prost(oneof = "Ask", tags = "2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18")]
     pub(super) ask: Option<Ask>,
 }
 
@@ -67,6 +67,34 @@ pub(super) enum Ask {
     /// A host has gone (network's process only).
     #[prost(string, tag = "12")]
     Detach(String),
+    /// Begin a fault.
+    #[prost(message, tag = "13")]
+    Fault(Fault),
+    /// End the fault of this number.
+    #[prost(uint32, tag = "14")]
+    Heal(u32),
+    /// Write what is in force and what has happened, as JSON, into the file that comes with this packet.
+    #[prost(bool, tag = "15")]
+    Report(bool),
+    /// A client has gone, and with it its faults (network's process only).
+    #[prost(uint64, tag = "16")]
+    Gone(u64),
+    /// Write the packets that this JSON names into the file that comes with this packet.
+    #[prost(string, tag = "17")]
+    Capture(String),
+    /// End the capture of this number, and write what it came to, as JSON, into the file that comes with this packet.
+    #[prost(uint32, tag = "18")]
+    EndCapture(u32),
+}
+
+#[derive(Clone, PartialEq, Eq, Message)]
+pub(super) struct Fault {
+    /// Who asked for it; the stage says so.
+    #[prost(uint64, tag = "1")]
+    pub(super) client: u64,
+    /// A `FaultSpec` as JSON.
+    #[prost(string, tag = "2")]
+    pub(super) spec: String,
 }
 
 /// What joins the hosts.
@@ -124,7 +152,7 @@ pub(super) struct Reply {
     /// The request's; 0 when nobody asked.
     #[prost(uint64, tag = "1")]
     pub(super) id: u64,
-    #[prost(oneof = "Say", tags = "2, 3, 4, 5")]
+    #[prost(oneof = "Say", tags = "2, 3, 4, 5, 6")]
     pub(super) say: Option<Say>,
 }
 
@@ -142,6 +170,26 @@ pub(super) enum Say {
     /// The stage stands: the connection to it travels with this packet (keeper only).
     #[prost(bool, tag = "5")]
     Stands(bool),
+    /// A fault did something by itself.
+    #[prost(message, tag = "6")]
+    Turned(Turned),
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Message)]
+pub(super) struct Turned {
+    /// The fault's number.
+    #[prost(uint32, tag = "1")]
+    pub(super) id: u32,
+    #[prost(enumeration = "State", tag = "2")]
+    pub(super) state: i32,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, prost::Enumeration)]
+#[repr(i32)]
+pub(super) enum State {
+    Ended = 0,
+    InForce = 1,
+    Lifted = 2,
 }
 
 /// What went wrong, for a message with the remedy.

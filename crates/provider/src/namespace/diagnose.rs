@@ -8,6 +8,7 @@ use rustix::io::Errno;
 
 use super::control::Failure;
 use super::hook::BECOME;
+use super::stage::NO_FABRIC;
 
 /// The hook did not run in this process.
 pub(super) fn no_hook() -> Trouble {
@@ -41,6 +42,9 @@ pub(super) fn keeper_silent() -> Trouble {
 
 /// A failure of keeper, stage or host as a message with the remedy.
 pub(super) fn explain(failure: &Failure, what: &str) -> Trouble {
+    if failure.step == NO_FABRIC {
+        return crate::bed::no_network();
+    }
     // Not every failure is the kernel's: then it is none that has a rule or a limit behind it.
     let errno = if failure.errno == 0 { None } else { Some(Errno::from_raw_os_error(failure.errno)) };
     let rootless_steps = ["clone", "write uid_map", "write gid_map", "make mounts private", "mount tmpfs"];

@@ -25,6 +25,8 @@ use super::sys::{
     CLONE_NEWCGROUP, CLONE_NEWIPC, CLONE_NEWNET, CLONE_NEWNS, CLONE_NEWPID, CLONE_NEWUTS, Forked, fork,
 };
 
+/// The step of what only the fabric can do.
+pub(super) const NO_FABRIC: &str = "ask the network";
 const HOST_NAMESPACES: i32 =
     CLONE_NEWNET | CLONE_NEWNS | CLONE_NEWPID | CLONE_NEWUTS | CLONE_NEWIPC | CLONE_NEWCGROUP;
 /// Where the stage's own file system lies, in its own mount namespace. /tmp exists on every machine.
@@ -94,7 +96,9 @@ enum Joint {
 enum Ready {
     Keeper,
     /// The network's process ended.
-    Fabric,
+    FabricEnded,
+    /// It has something to say.
+    FabricNews,
     Client(usize),
     /// A host ended, or has something to say.
     Host(String),
@@ -145,7 +149,8 @@ impl Stage<'_> {
                             return Ok(());
                         }
                     }
-                    Ready::Fabric => return Err(io::Error::other("the network's process ended")),
+                    Ready::FabricEnded => return Err(io::Error::other("the network's process ended")),
+                    Ready::FabricNews => self.on_news(),
                     Ready::Host(name) => self.on_host(&name),
                 }
             }
@@ -154,12 +159,13 @@ impl Stage<'_> {
 
     fn wait(&self) -> io::Result<Vec<Ready>> {
         let running = || self.hosts.iter().filter_map(|(name, host)| Some((name, host.running.as_ref()?)));
-        let fabric = match &self.joint {
-            Joint::Fabric(fabric) => Some(&fabric.alive),
-            Joint::Bridge(..) => None,
-        };
+        let fabric = self.joint.fabric();
+        if fabric.is_some_and(fabric::Process::has_news) {
+            return Ok(vec![Ready::FabricNews]);
+        }
         let mut fds = vec![PollFd::new(&self.keeper, PollFlags::IN)];
-        fds.extend(fabric.map(|alive| PollFd::new(alive, PollFlags::IN)));
+        fds.extend(fabric.map(|fabric| PollFd::new(&fabric.alive, PollFlags::IN)));
+        fds.extend(fabric.map(|fabric| PollFd::new(&fabric.control, PollFlags::IN)));
         fds.extend(self.clients.iter().map(|client| PollFd::new(&client.socket, PollFlags::IN)));
         fds.extend(running().map(|(_, running)| PollFd::new(&running.alive, PollFlags::IN)));
         loop {
@@ -171,7 +177,8 @@ impl Stage<'_> {
         }
         let is_ready: Vec<bool> = fds.iter().map(|fd| !fd.revents().is_empty()).collect();
         let who = std::iter::once(Ready::Keeper)
-            .chain(fabric.map(|_| Ready::Fabric))
+            .chain(fabric.map(|_| Ready::FabricEnded))
+            .chain(fabric.map(|_| Ready::FabricNews))
             .chain(self.clients.iter().map(|client| Ready::Client(client.id)))
             .chain(running().map(|(name, _)| Ready::Host(name.clone())));
         Ok(who.zip(is_ready).filter_map(|(who, ready)| ready.then_some(who)).collect())
@@ -195,29 +202,54 @@ impl Stage<'_> {
         let Some(at) = self.clients.iter().position(|client| client.id == id) else { return Ok(true) };
         // A packet that cannot be read is a client that is not ours.
         let request = control::receive::<Request>(&self.clients[at].socket, RecvFlags::empty(), REQUEST_MAX);
-        let Ok(Some((request, fd))) = request else {
-            self.clients.remove(at);
-            return Ok(id != 0 || self.kept);
-        };
+        let Ok(Some((request, fd))) = request else { return Ok(self.on_gone(id)) };
         let Request { id: number, ask: Some(ask) } = request else { return Ok(true) };
         if ask == Ask::Fate(Fate::End.into()) {
             return Ok(false);
         }
-        let answer = self.obey(ask, fd);
+        let answer = self.obey(id, ask, fd);
         let (say, fd) = match answer {
             Ok((generation, fd)) => (Say::Done(generation), fd),
             Err(error) => (Say::Failed(error.failure()), None),
         };
         let reply = Reply { id: number, say: Some(say) };
         if control::send(&self.clients[at].socket, &reply, fd.as_ref().map(AsFd::as_fd)).is_err() {
-            self.clients.remove(at);
-            return Ok(id != 0 || self.kept);
+            return Ok(self.on_gone(id));
         }
         Ok(true)
     }
 
+    /// A client has gone, and its faults with it. `false`: the end.
+    fn on_gone(&mut self, id: usize) -> bool {
+        self.clients.retain(|client| client.id != id);
+        // With the network gone, too, the next poll says so.
+        let _network_gone = self.joint.ask(Ask::Gone(id as u64), None);
+        id != 0 || self.kept
+    }
+
+    /// Passes on what the network says by itself.
+    fn on_news(&mut self) {
+        while let Joint::Fabric(fabric) = &mut self.joint
+            && let Some(news) = fabric.news()
+        {
+            self.announce(&Reply { id: 0, say: Some(news) });
+        }
+    }
+
+    /// Tells every client. Of one that has gone the end of file comes next.
+    fn announce(&self, reply: &Reply) {
+        for client in &self.clients {
+            let _gone = control::send(&client.socket, reply, None);
+        }
+    }
+
     /// Returns the host's generation or the number of a pipe, and the connection that was asked for.
-    fn obey(&mut self, ask: Ask, fd: Option<OwnedFd>) -> Result<(u32, Option<OwnedFd>), StepError> {
+    fn obey(
+        &mut self,
+        client: usize,
+        ask: Ask,
+        fd: Option<OwnedFd>,
+    ) -> Result<(u32, Option<OwnedFd>), StepError> {
         match ask {
             Ask::Add(add) => self.add(add),
             Ask::Connect(name) => self.connect(&name),
@@ -226,7 +258,14 @@ impl Stage<'_> {
             Ask::Start(name) => self.start(&name),
             Ask::Pause(name) => self.pause(&name, true).map(|()| (0, None)),
             Ask::Resume(name) => self.pause(&name, false).map(|()| (0, None)),
-            Ask::Begin(_) | Ask::Attach(_) | Ask::Detach(_) => {
+            Ask::Fault(fault) => {
+                let fault = control::Fault { client: client as u64, ..fault };
+                self.joint.ask(Ask::Fault(fault), None).map(|id| (id, None))
+            }
+            Ask::Heal(_) | Ask::Report(_) | Ask::Capture(_) | Ask::EndCapture(_) => {
+                self.joint.ask(ask, fd.as_ref().map(AsFd::as_fd)).map(|number| (number, None))
+            }
+            Ask::Begin(_) | Ask::Attach(_) | Ask::Detach(_) | Ask::Gone(_) => {
                 Err(io::Error::other("not asked of the stage")).step("read a request")
             }
             Ask::Fate(_) => {
@@ -337,11 +376,7 @@ impl Stage<'_> {
         let reason =
             self.bury(name).map_or_else(String::new, |error| format!("{}: {}", error.step, error.error));
         let died = Reply { id: 0, say: Some(Say::Died(format!("{name}\n{reason}"))) };
-        self.clients.retain(|client| client.id == 0 || control::send(&client.socket, &died, None).is_ok());
-        if let Some(test) = self.clients.iter().find(|client| client.id == 0) {
-            // When it has gone its end of file comes next.
-            let _gone = control::send(&test.socket, &died, None);
-        }
+        self.announce(&died);
     }
 
     fn pause(&mut self, name: &str, pause: bool) -> Result<(), StepError> {
@@ -360,8 +395,23 @@ impl Stage<'_> {
 }
 
 impl Joint {
+    fn fabric(&self) -> Option<&fabric::Process> {
+        match self {
+            Self::Fabric(fabric) => Some(fabric),
+            Self::Bridge(..) => None,
+        }
+    }
+
+    /// Asks the network's process.
+    fn ask(&mut self, ask: Ask, fd: Option<BorrowedFd<'_>>) -> Result<u32, StepError> {
+        match self {
+            Self::Fabric(fabric) => fabric.ask(ask, fd),
+            Self::Bridge(..) => Err(io::Error::other("the kernel joins the hosts")).step(NO_FABRIC),
+        }
+    }
+
     /// Gives a host its `eth0`; the number of the device here that belongs to it, if one does.
-    fn join(&self, name: &str, host: &Host, pid: Pid, alive: &OwnedFd) -> Result<u32, StepError> {
+    fn join(&mut self, name: &str, host: &Host, pid: Pid, alive: &OwnedFd) -> Result<u32, StepError> {
         // Made from its address: a host that comes up again is whom its neighbours remember.
         let IpAddr::V4(address) = host.addresses[0] else {
             unreachable!("the first address is made of four bytes")
@@ -382,7 +432,7 @@ impl Joint {
     }
 
     /// A host has gone.
-    fn part(&self, name: &str, port: u32) {
+    fn part(&mut self, name: &str, port: u32) {
         // Gone already, as it may be.
         match self {
             Self::Bridge(netlink, _) if port != 0 => drop(netlink.delete(port)),

@@ -1,7 +1,7 @@
 //! The test's side: starts the keeper, asks the stage, learns of deaths.
 
 use std::collections::HashMap;
-use std::io;
+use std::io::{self, Seek};
 use std::net::{Ipv4Addr, Ipv6Addr};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::{UnixDatagram as StdDatagram, UnixStream as StdStream};
@@ -11,17 +11,21 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use netsplit_model::{HostName, Reason, Teardown, Trouble};
+use netsplit_netmodel::FaultState;
+use rustix::fs::{MemfdFlags, memfd_create};
 use rustix::net::RecvFlags;
+use serde::de::DeserializeOwned;
 use tokio::io::Interest;
 use tokio::net::{UnixDatagram, UnixStream};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout;
 
-use super::control::{self, Add, Ask, Failure, Fate, Network, REPLY_MAX, Reply, Request, Say};
+use super::control::{self, Add, Ask, Failure, Fate, Fault, Network, REPLY_MAX, Reply, Request, Say, State};
 use super::{diagnose, hook, socket};
 use crate::bed::{
     Bed, BedEvent, BedSpec, BoxFuture, BoxTransport, HostSpec, MadeHost, NetworkModel, NetworkSpec, Power,
 };
+use crate::network::{CaptureReport, CaptureSpec, FaultSpec, FaultTurned, NetworkReport};
 
 /// How long a keeper may take to say that its stage stands.
 const KEEPER_MAX: Duration = Duration::from_secs(20);
@@ -130,6 +134,18 @@ impl Testbed {
         self.answer(answer, what).await
     }
 
+    /// Asks for something long, which comes in a file rather than a packet.
+    async fn read<T: DeserializeOwned>(&self, ask: Ask, what: &'static str) -> Result<T, Trouble> {
+        let failed = |error: io::Error| broken(&error);
+        let file = memfd_create(c"netsplit", MemfdFlags::CLOEXEC).map_err(|error| failed(error.into()))?;
+        let theirs = file.try_clone().map_err(failed)?;
+        let answer = self.ask(ask, Some(theirs)).await?;
+        self.answer(answer, what).await?;
+        let mut file = std::fs::File::from(file);
+        file.rewind().map_err(failed)?;
+        serde_json::from_reader(io::BufReader::new(file)).map_err(|error| failed(error.into()))
+    }
+
     fn made(&self, name: &HostName, generation: u32, link: Option<OwnedFd>) -> Result<MadeHost, Trouble> {
         let hosts = lock(&self.hosts);
         let known = hosts.hosts.iter().find(|(known, ..)| known == name);
@@ -200,6 +216,35 @@ impl Bed for Testbed {
                 self.do_it(Ask::Start(host.to_string()), &format!("start host {host}")).await?;
             self.made(host, generation, link)
         })
+    }
+
+    fn begin_fault<'a>(&'a self, fault: FaultSpec) -> BoxFuture<'a, Result<u32, Trouble>> {
+        Box::pin(async move {
+            let what = format!("begin `{}`", fault.what);
+            let spec = serde_json::to_string(&fault).map_err(|error| broken(&error.into()))?;
+            let answer = self.ask(Ask::Fault(Fault { client: 0, spec }), None).await?;
+            Ok(self.answer(answer, &what).await?.0)
+        })
+    }
+
+    fn heal(&self, fault: u32) -> BoxFuture<'_, Result<(), Trouble>> {
+        Box::pin(async move { self.do_it(Ask::Heal(fault), "heal a fault").await.map(drop) })
+    }
+
+    fn network(&self) -> BoxFuture<'_, Result<NetworkReport, Trouble>> {
+        Box::pin(self.read(Ask::Report(true), "read the network"))
+    }
+
+    fn capture(&self, capture: CaptureSpec) -> BoxFuture<'_, Result<u32, Trouble>> {
+        Box::pin(async move {
+            let filter = serde_json::to_string(&capture.filter).map_err(|error| broken(&error.into()))?;
+            let answer = self.ask(Ask::Capture(filter), Some(capture.file.into())).await?;
+            Ok(self.answer(answer, "begin a capture").await?.0)
+        })
+    }
+
+    fn end_capture(&self, capture: u32) -> BoxFuture<'_, Result<CaptureReport, Trouble>> {
+        Box::pin(self.read(Ask::EndCapture(capture), "end a capture"))
     }
 
     fn event(&self) -> BoxFuture<'_, BedEvent> {
@@ -368,6 +413,15 @@ async fn listen(socket: Arc<UnixDatagram>, pending: Pending, tell: mpsc::Unbound
                     // Nobody listens any more when the test is over.
                     let _over = tell.send(BedEvent::HostDied(host, reason.to_owned()));
                 }
+                continue;
+            }
+            Some(Say::Turned(turned)) => {
+                let state = match turned.state() {
+                    State::Ended => FaultState::Ended,
+                    State::InForce => FaultState::InForce,
+                    State::Lifted => FaultState::Lifted,
+                };
+                let _over = tell.send(BedEvent::FaultTurned(FaultTurned { id: turned.id, state }));
                 continue;
             }
             _ => continue,

@@ -1,0 +1,384 @@
+//! The network's process: the fabric, the table of faults, and who asked for what. Conditions, links and times are
+//! decided in `netmodel`; packets pass in the fabric's own thread.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::time::{Duration, Instant};
+
+use netsplit_fabric::{
+    CaptureFilter as FabricFilter, CaptureSpec, Change, Fabric, Limits, LinkReport as FabricLink, Mac, Port,
+    PortError, PortKind, Report, Scheduling,
+};
+use netsplit_netmodel::{Behaviour, FaultState, Faults, LinkId, Topology};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::net::RecvFlags;
+use rustix::process::Pid;
+use serde::Serialize;
+
+use super::control::{
+    self, Ask, Attach, Fault, REQUEST_MAX, Reply, Request, Say, State, Step, StepError, Turned,
+};
+use super::net::Netlink;
+use super::sys;
+use crate::network::{
+    CaptureFilter, CaptureReport, FaultReport, FaultSpec, LatenessReport, LinkReport, NetworkReport,
+    PortReport,
+};
+
+/// A host's device, in its own namespace.
+const DEVICE: &str = "eth0";
+/// Links of one report: a report of all 250,000 between 500 hosts would hold a hundred megabytes.
+const LINKS_MAX: usize = 10_000;
+/// Faults at once: a test that forgets to heal is told so before it fills the memory.
+const FAULTS_MAX: usize = 1000;
+
+/// Runs the network until the stage, which is pid 1 of our namespace, has gone.
+pub(super) fn run(control: OwnedFd, seed: u64) -> ! {
+    sys::close_all_but(&[control.as_raw_fd()]);
+    let _only_for_ps = rustix::thread::set_name(c"netsplit-net");
+    let done = Network::new(seed).and_then(|network| network.serve(&control));
+    sys::exit_now(done.is_err().into())
+}
+
+struct Network {
+    begun: Instant,
+    fabric: Fabric,
+    netlink: Netlink,
+    /// Outer ends of hosts whose port is a packet socket, by name.
+    veths: BTreeMap<String, u32>,
+    /// The table's indexes are places in here.
+    hosts: Vec<String>,
+    table: Faults,
+    faults: BTreeMap<u32, Asked>,
+    faults_ever: u32,
+}
+
+/// A fault, and who asked for it.
+struct Asked {
+    client: u64,
+    at: Duration,
+    spec: FaultSpec,
+}
+
+impl Network {
+    fn new(seed: u64) -> io::Result<Self> {
+        Ok(Self {
+            begun: Instant::now(),
+            fabric: Fabric::start(seed, Limits::default()).map_err(whole)?,
+            netlink: Netlink::open()?,
+            veths: BTreeMap::new(),
+            hosts: Vec::new(),
+            table: Faults::new(seed),
+            faults: BTreeMap::new(),
+            faults_ever: 0,
+        })
+    }
+
+    fn serve(mut self, control: &OwnedFd) -> io::Result<()> {
+        loop {
+            if !self.wait(control)? {
+                self.tell(control)?;
+                continue;
+            }
+            let next = control::receive::<Request>(control, RecvFlags::empty(), REQUEST_MAX)?;
+            let Some((request, fd)) = next else { return Ok(()) };
+            let Request { id, ask: Some(ask) } = request else { continue };
+            let say = match self.obey(ask, fd) {
+                Ok(number) => Say::Done(number),
+                Err(error) => Say::Failed(error.failure()),
+            };
+            control::send(control, &Reply { id, say: Some(say) }, None)?;
+        }
+    }
+
+    /// `false`: nobody asked, and a fault's time has come.
+    fn wait(&self, control: &OwnedFd) -> io::Result<bool> {
+        let timeout = self.table.deadline().map(|at| at.saturating_sub(self.begun.elapsed()));
+        let timeout = timeout.map(Timespec::try_from).transpose().map_err(io::Error::other)?;
+        match poll(&mut [PollFd::new(control, PollFlags::IN)], timeout.as_ref()) {
+            Ok(ready) => Ok(ready > 0),
+            Err(rustix::io::Errno::INTR) => Ok(false),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Does what faults do by themselves, and says so.
+    fn tell(&mut self, control: &OwnedFd) -> io::Result<()> {
+        for (id, state) in self.advance().map_err(|error| error.error)? {
+            let turned = Turned { id, state: state.into() };
+            control::send(control, &Reply { id: 0, say: Some(Say::Turned(turned)) }, None)?;
+        }
+        Ok(())
+    }
+
+    fn obey(&mut self, ask: Ask, fd: Option<OwnedFd>) -> Result<u32, StepError> {
+        match (ask, fd) {
+            (Ask::Attach(attach), Some(agent)) => self.attach(&attach, agent.as_fd()).map(|()| 0),
+            (Ask::Detach(name), _) => self.detach(&name).map(|()| 0),
+            (Ask::Fault(Fault { client, spec }), _) => self.begin(client, &spec),
+            (Ask::Heal(id), _) => self.heal(id).map(|()| 0),
+            (Ask::Gone(client), _) => self.heal_all_of(client).map(|()| 0),
+            (Ask::Report(_), Some(file)) => write(file, &self.report()?).map(|()| 0),
+            (Ask::Capture(filter), Some(file)) => self.capture(&filter, file.into()),
+            (Ask::EndCapture(id), Some(file)) => self.end_capture(id, file).map(|()| 0),
+            _ => Err(io::Error::other("no such question")).step("ask the network's process"),
+        }
+    }
+
+    // ── hosts ──
+
+    /// A pidfd stands for its process's namespaces (Linux 5.8).
+    fn attach(&mut self, attach: &Attach, agent: BorrowedFd<'_>) -> Result<(), StepError> {
+        let mac = attach.hardware.as_slice().try_into().map(Mac).map_err(whole);
+        let mac = mac.step("read a hardware address")?;
+        let port = match Port::tap(&attach.name, DEVICE, mac, Some(agent)) {
+            Err(PortError::NoTun { .. }) => self.veth(attach, mac)?,
+            port => port.map_err(whole).step("make a network port")?,
+        };
+        self.fabric.attach(port).map_err(whole).step("attach a network port")?;
+        if !self.hosts.contains(&attach.name) {
+            self.hosts.push(attach.name.clone());
+            self.table.add_host();
+            // Who is isolated is isolated from the new one, too.
+            self.advance()?;
+        }
+        Ok(())
+    }
+
+    /// Where no TAP device can be had.
+    fn veth(&mut self, attach: &Attach, mac: Mac) -> Result<Port, StepError> {
+        const STEP: &str = "make a network port";
+        let outer = &attach.outer;
+        let pid = Pid::from_raw(attach.pid).ok_or(io::ErrorKind::InvalidInput).step(STEP)?;
+        let index = self.netlink.veth(outer, 0, pid, mac.0).step(STEP)?;
+        self.veths.insert(attach.name.clone(), index);
+        // Our own stack would speak on it unasked. A kernel without IPv6 has no such file.
+        let _no_ipv6 = std::fs::write(format!("/proc/sys/net/ipv6/conf/{outer}/disable_ipv6"), "1");
+        Port::packet(&attach.name, outer, mac).map_err(whole).step(STEP)
+    }
+
+    /// At once, rather than when the kernel gets round to it: an open TAP device would keep its namespace.
+    fn detach(&mut self, name: &str) -> Result<(), StepError> {
+        self.fabric.detach(name).map_err(whole).step("detach a network port")?;
+        if let Some(index) = self.veths.remove(name) {
+            // It went with its host's namespace.
+            let _gone_already = self.netlink.delete(index);
+        }
+        Ok(())
+    }
+
+    // ── faults ──
+
+    fn begin(&mut self, client: u64, spec: &str) -> Result<u32, StepError> {
+        const STEP: &str = "begin a fault";
+        let spec: FaultSpec = serde_json::from_str(spec).map_err(whole).step(STEP)?;
+        if self.faults.len() >= FAULTS_MAX {
+            return refuse(format!("{FAULTS_MAX} faults are in force; heal some")).step(STEP);
+        }
+        if let (Some(name), Some(other)) = (&spec.name, self.called(spec.name.as_deref())) {
+            return refuse(format!("`{name}` is in force already: {}", other.what)).step(STEP);
+        }
+        let index = |name: String| {
+            let known = self.hosts.iter().position(|host| *host == name);
+            known.ok_or_else(|| io::Error::other(format!("no host `{name}` has come up")))
+        };
+        let scope = spec.fault.scope.clone().try_map(index).step(STEP)?;
+        let fault = netsplit_netmodel::Fault {
+            scope,
+            condition: spec.fault.condition,
+            schedule: spec.fault.schedule,
+        };
+        let id = self.faults_ever + 1;
+        let at = self.begun.elapsed();
+        self.table.begin(at, id.into(), fault).map_err(whole).step(STEP)?;
+        self.faults_ever = id;
+        self.faults.insert(id, Asked { client, at, spec });
+        self.advance()?;
+        Ok(id)
+    }
+
+    fn called(&self, name: Option<&str>) -> Option<&FaultSpec> {
+        let named = |spec: &&FaultSpec| name.is_some() && spec.name.as_deref() == name;
+        self.faults.values().map(|asked| &asked.spec).find(named)
+    }
+
+    fn heal(&mut self, id: u32) -> Result<(), StepError> {
+        const STEP: &str = "heal a fault";
+        if self.faults.remove(&id).is_none() {
+            return refuse(format!("no fault {id} is in force")).step(STEP);
+        }
+        // One whose time was over at this very moment is healed, too.
+        let _ended_already = self.table.heal(self.begun.elapsed(), id.into());
+        self.advance().map(drop)
+    }
+
+    fn heal_all_of(&mut self, client: u64) -> Result<(), StepError> {
+        let theirs = |asked: &Asked| asked.client == client && !asked.spec.outlives_asker;
+        let ids: Vec<u32> =
+            self.faults.iter().filter(|(_, asked)| theirs(asked)).map(|(id, _)| *id).collect();
+        ids.into_iter().try_for_each(|id| self.heal(id))
+    }
+
+    /// Brings the fabric to what the table wants by now, reads that back, and gives what faults did by themselves.
+    fn advance(&mut self) -> Result<Vec<(u32, State)>, StepError> {
+        const STEP: &str = "change the network";
+        let advance = self.table.advance(self.begun.elapsed());
+        if !advance.links.is_empty() {
+            let change = |(link, behaviour): &(LinkId, Behaviour)| Change {
+                from: self.hosts[link.from].clone(),
+                to: self.hosts[link.to].clone(),
+                behaviour: *behaviour,
+            };
+            self.fabric.set(advance.links.iter().map(change).collect()).map_err(whole).step(STEP)?;
+            let report = self.fabric.report().map_err(whole).step(STEP)?;
+            let done = behaviours(&report);
+            let is_done = |(link, wanted): &&(LinkId, Behaviour)| self.does(&done, *link, wanted);
+            if let Some((link, _)) = advance.links.iter().find(|change| !is_done(change)) {
+                let (from, to) = (&self.hosts[link.from], &self.hosts[link.to]);
+                return Err(io::Error::other(format!("the link {from} to {to} did not change"))).step(STEP);
+            }
+        }
+        let mut turns = Vec::new();
+        for turn in advance.turns {
+            let id = u32::try_from(turn.id).map_err(io::Error::other).step(STEP)?;
+            let state = match turn.state {
+                FaultState::InForce => State::InForce,
+                FaultState::Lifted | FaultState::Waiting => State::Lifted,
+                FaultState::Ended => State::Ended,
+            };
+            turns.push((id, state));
+            if state == State::Ended {
+                self.faults.remove(&id);
+            }
+        }
+        Ok(turns)
+    }
+
+    /// Whether the fabric was seen to do `wanted` on this link.
+    fn does(&self, done: &BTreeMap<(&str, &str), Behaviour>, link: LinkId, wanted: &Behaviour) -> bool {
+        let seen = done.get(&(self.hosts[link.from].as_str(), self.hosts[link.to].as_str()));
+        seen.copied().unwrap_or_default() == *wanted
+    }
+
+    // ── reports ──
+
+    fn report(&self) -> Result<NetworkReport, StepError> {
+        let report = self.fabric.report().map_err(whole).step("read the network")?;
+        let mut links: Vec<_> = report.links.iter().map(link).collect();
+        // What was lost is what a reader looks for.
+        links.sort_by_key(|link| {
+            std::cmp::Reverse((link.counters.dropped().packets, link.counters.offered.packets))
+        });
+        let links_left_out = links.len().saturating_sub(LINKS_MAX);
+        links.truncate(LINKS_MAX);
+        links.sort_by(|one, other| (&one.from, &one.to).cmp(&(&other.from, &other.to)));
+        let lateness = &report.lateness;
+        let strays = report.strays;
+        Ok(NetworkReport {
+            faults: self.fault_reports(&report),
+            links,
+            links_left_out,
+            ports: report.ports.iter().map(port).collect(),
+            lateness: LatenessReport {
+                count: lateness.count(),
+                p50_ns: nanos(lateness.quantile(0.5)),
+                p99_ns: nanos(lateness.quantile(0.99)),
+                max_ns: nanos(lateness.max()),
+            },
+            scheduling: match report.scheduling {
+                Scheduling::Fifo => "fifo",
+                Scheduling::ShortSlice => "short-slice",
+                Scheduling::Ordinary => "ordinary",
+            }
+            .to_owned(),
+            strays: strays.unaddressed.packets + strays.malformed.packets + strays.overflow.packets,
+        })
+    }
+
+    fn fault_reports(&self, report: &Report) -> Vec<FaultReport> {
+        let done = behaviours(report);
+        let topology = Topology::new(self.hosts.len());
+        let now = self.begun.elapsed();
+        let mut reports = Vec::new();
+        for (id, fault, state) in self.table.list() {
+            let Ok(id) = u32::try_from(id) else { continue };
+            let Some(Asked { at, spec, .. }) = self.faults.get(&id) else { continue };
+            // It was checked when it began.
+            let links = fault.scope.links(&topology).unwrap_or_default();
+            let does = |link: &&LinkId| self.does(&done, **link, &self.table.behaviour(**link));
+            reports.push(FaultReport {
+                id,
+                name: spec.name.clone(),
+                what: spec.what.clone(),
+                state,
+                age_ns: nanos(now.saturating_sub(*at)),
+                verified: links.iter().filter(does).count(),
+                links: links.len(),
+            });
+        }
+        reports
+    }
+
+    fn capture(&mut self, filter: &str, file: File) -> Result<u32, StepError> {
+        const STEP: &str = "begin a capture";
+        let ports = match serde_json::from_str(filter).map_err(whole).step(STEP)? {
+            CaptureFilter::All => FabricFilter::All,
+            CaptureFilter::Host(name) => FabricFilter::Port(name),
+            CaptureFilter::Link { from, to, both_ways } => FabricFilter::Link { from, to, both_ways },
+        };
+        let id = self.fabric.capture(CaptureSpec { file, ports, snap_bytes: 0 }).map_err(whole).step(STEP)?;
+        u32::try_from(id).map_err(io::Error::other).step(STEP)
+    }
+
+    fn end_capture(&mut self, id: u32, file: OwnedFd) -> Result<(), StepError> {
+        let report = self.fabric.end_capture(id.into()).map_err(whole).step("end a capture")?;
+        let error = report.error.map(|error| error.to_string());
+        write(file, &CaptureReport { packets: report.packets, lost: report.lost, bytes: report.bytes, error })
+    }
+}
+
+fn behaviours(report: &Report) -> BTreeMap<(&str, &str), Behaviour> {
+    report.links.iter().map(|link| ((link.from.as_str(), link.to.as_str()), link.behaviour)).collect()
+}
+
+fn link(link: &FabricLink) -> LinkReport {
+    LinkReport {
+        from: link.from.clone(),
+        to: link.to.clone(),
+        condition: link.behaviour.condition(),
+        counters: link.counters,
+    }
+}
+
+fn port(port: &netsplit_fabric::PortReport) -> PortReport {
+    let kind = port.kind.map(|kind| match kind {
+        PortKind::Tap => "tap".to_owned(),
+        PortKind::Packet => "packet".to_owned(),
+    });
+    PortReport { name: port.name.clone(), kind, refused: port.refused.packets }
+}
+
+fn write(file: OwnedFd, what: &impl Serialize) -> Result<(), StepError> {
+    serde_json::to_writer(io::BufWriter::new(File::from(file)), what).map_err(whole).step("write a report")
+}
+
+fn nanos(time: Duration) -> u64 {
+    u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
+}
+
+fn refuse<T>(text: String) -> io::Result<T> {
+    Err(io::Error::other(text))
+}
+
+/// An error with its causes, as text that travels.
+fn whole(error: impl std::error::Error) -> io::Error {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text = format!("{text}: {error}");
+        cause = error.source();
+    }
+    io::Error::other(text)
+}
