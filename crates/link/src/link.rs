@@ -5,10 +5,12 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Waker;
 use std::time::Duration;
 
-use bytes::BytesMut;
+use bytes::{Bytes, BytesMut};
 use netsplit_wire::{
-    ChannelId, Config, Event, Hello, Mux, Priority, ProtocolError, SessionId, limits, read_hello,
+    ChannelId, Config, Event, Hello, Mux, Priority, ProtocolError, SessionId, limits, message::tag,
+    read_hello,
 };
+use prost::Message;
 use thiserror::Error;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
 use tokio::sync::Notify;
@@ -224,6 +226,27 @@ impl Link {
         let open = |state: &mut State| {
             let id = state.mux.open(priority).ok();
             state.is_full = id.is_none();
+            id
+        };
+        let id = self.wait(open).await?;
+        self.shared.pump.notify_one();
+        Ok(Channel::new(Arc::clone(&self.shared), id))
+    }
+
+    /// Opens a channel for [`Priority::Control`] whose answers may be much, and queues its first message: all of it goes
+    /// out in one write. Waits while too many are open.
+    ///
+    /// # Errors
+    /// When the link has ended.
+    pub async fn request(&self, message: &impl Message) -> Result<Channel, LinkError> {
+        let payload = Bytes::from(message.encode_to_vec());
+        let open = |state: &mut State| {
+            let id = state.mux.open(Priority::Control).ok();
+            state.is_full = id.is_none();
+            if let Some(id) = id {
+                state.mux.widen(id, limits::WINDOW_BULK);
+                let _room = state.mux.send(id, tag::MESSAGE, payload.clone());
+            }
             id
         };
         let id = self.wait(open).await?;

@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytes::Bytes;
-use netsplit_link::{Channel, Priority};
+use netsplit_link::Channel;
 use netsplit_model::{
     Event, HostName, NotStarted, NotStartedKind, Outcome, Reason, Stream, Trouble, excerpt, units::Wanted,
 };
@@ -281,9 +281,8 @@ impl Start {
             pty: spec.pty.is_some(),
         });
         let why = |error: netsplit_link::LinkError| lost(&host, &core.why_lost(&host, &error.to_string()));
-        let Channel { sender, receiver } = link.open(Priority::Control).await.map_err(why)?;
-        receiver.widen();
-        sender.send_message(&Request::from(Body::Start(message))).await.map_err(why)?;
+        let request = Request::from(Body::Start(message));
+        let Channel { sender, receiver } = link.request(&request).await.map_err(why)?;
         let (progress, watch) = watch::channel(Progress::Starting);
         let (taken, has_taken) = watch::channel(0);
         let deadline = spec.within.map(|time| core.scaled(time));
@@ -305,7 +304,9 @@ impl Start {
         core.engine.spawn(driver.run());
         let stdin = Stdin::new(sender.clone(), has_taken);
         let is_open = matches!(spec.input, Input::Open);
-        core.engine.spawn(stdin.clone().feed(spec.input));
+        if !matches!(spec.input, Input::None | Input::Open) {
+            core.engine.spawn(stdin.clone().feed(spec.input));
+        }
         let cursor = Mutex::new(BTreeMap::new());
         let has_pty = spec.pty.is_some();
         Ok(Process {
