@@ -70,6 +70,12 @@ impl Sender {
     /// # Errors
     /// When the channel or the link is closed.
     pub async fn send(&self, tag: u8, payload: Bytes) -> Result<(), LinkError> {
+        self.queue(tag, payload).await?;
+        self.held.link.pump.notify_one();
+        Ok(())
+    }
+
+    async fn queue(&self, tag: u8, payload: Bytes) -> Result<(), LinkError> {
         poll_fn(|context| {
             let mut state = self.held.link.lock();
             if let Some(error) = &state.ended {
@@ -84,9 +90,7 @@ impl Sender {
                 }
             }
         })
-        .await?;
-        self.held.link.pump.notify_one();
-        Ok(())
+        .await
     }
 
     /// Queues a message; waits while the queue is full.
@@ -95,6 +99,14 @@ impl Sender {
     /// When the channel or the link is closed.
     pub async fn send_message(&self, message: &impl Message) -> Result<(), LinkError> {
         self.send(tag::MESSAGE, message.encode_to_vec().into()).await
+    }
+
+    /// Queues a message that nobody waits for: it goes out with whatever is sent next, be it the answer to a heartbeat.
+    ///
+    /// # Errors
+    /// As [`Self::send_message`].
+    pub async fn send_message_later(&self, message: &impl Message) -> Result<(), LinkError> {
+        self.queue(tag::MESSAGE, message.encode_to_vec().into()).await
     }
 
     /// Waits until the peer has given the channel up, or the link is over. What it sent before may still be unread. Once

@@ -241,7 +241,7 @@ impl Start {
     }
 
     async fn started(self) -> Result<Process> {
-        let process = self.launch().await?;
+        let process = self.launch(true).await?;
         // The agent's word that it runs, or why not.
         let mut progress = process.shared.progress.clone();
         let started = progress.wait_for(|progress| *progress != Progress::Starting);
@@ -262,8 +262,8 @@ impl Start {
         Ok(process)
     }
 
-    /// Asks the agent; returns before it has answered.
-    async fn launch(self) -> Result<Process> {
+    /// Asks the agent; returns before it has answered. With `tells_start`, progress wakes when the process runs.
+    async fn launch(self, tells_start: bool) -> Result<Process> {
         let Self { core, host, spec, .. } = self;
         check_needs(&core, &spec)?;
         check_environment(&core, &host, &spec)?;
@@ -273,7 +273,10 @@ impl Start {
         let shown = spec.shown();
         check_input(&spec.input)?;
         let name = core.new_process(&host, &resolved.name);
-        let message = message(&core, &host, &spec, &resolved, argv, name.to_string());
+        let message = StartMessage {
+            until_end: !tells_start,
+            ..message(&core, &host, &spec, &resolved, argv, name.to_string())
+        };
         check_length(&message, &shown, &host)?;
         core.recorder.event(Event::ProcessStarted {
             process: name.clone(),
@@ -292,6 +295,7 @@ impl Start {
             name: name.clone(),
             receiver,
             progress,
+            tells_start,
             deadline,
             grace: core.settings.deadlines.grace,
             cancelled: Arc::clone(&cancelled),
@@ -415,6 +419,7 @@ fn message(
         deadline_ms: spec.within.map_or(0, |time| millis(core.scaled(time)).max(1)),
         grace_ms: millis(core.settings.deadlines.grace),
         program: resolved.program.clone(),
+        until_end: false,
     }
 }
 
@@ -507,7 +512,7 @@ impl Run {
         // Its own deadline is scaled when it is sent; the setting is scaled already.
         let unscaled = default.div_f64(self.start.core.settings.patience);
         let within = *self.start.spec.within.get_or_insert(unscaled);
-        let process = self.start.launch().await?;
+        let process = self.start.launch(false).await?;
         let mut guard = Cancel(Some(process.clone()));
         let ended = ended_in_time(&process, within).await;
         guard.0 = None;
