@@ -379,12 +379,17 @@ impl Shared {
         self.pump.notify_one();
     }
 
-    pub(crate) fn release(&self, id: ChannelId) {
+    pub(crate) fn release(&self, id: ChannelId, is_urgent: bool) {
         let mut state = self.lock();
         state.mux.release(id);
         state.wakers.remove(&id);
+        let is_awaited = std::mem::take(&mut state.is_full);
         drop(state);
-        self.pump.notify_one();
-        self.changed.notify_waiters();
+        if is_urgent {
+            self.pump.notify_one();
+        }
+        if is_awaited {
+            self.changed.notify_waiters();
+        }
     }
 }

@@ -53,6 +53,7 @@ impl Driver {
         self.ended(outcome);
         // Children may hold its streams: what they write is still evidence.
         while self.receive().await.is_some() {}
+        self.receiver.release_later();
     }
 
     /// `None`: the run is over.
