@@ -42,7 +42,12 @@ pub(crate) async fn serve(session: Session, start: Start, channel: Channel) {
             return sender.finish();
         }
     };
-    tell(&sender, Happened::Started(child.pid.as_raw_nonzero().get().unsigned_abs())).await;
+    let started = Happened::Started(child.pid.as_raw_nonzero().get().unsigned_abs());
+    if start.until_end {
+        let _gone = sender.send_message_later(&ProcessEvent::from(started)).await;
+    } else {
+        tell(&sender, started).await;
+    }
     let Ok(process) = Running::new(&session, start, child, &sender) else {
         return; // the channel is given up: no descriptor could be registered, the host is out of memory
     };

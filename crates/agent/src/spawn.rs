@@ -56,7 +56,7 @@ pub(crate) fn spawn(agent: &Shared, start: &Start) -> Result<Child, Ended> {
         _ => agent.settings.own_program.clone(),
     };
     let cwd = if start.cwd.is_empty() { "/" } else { &start.cwd };
-    if !Path::new(cwd).is_dir() {
+    if cwd != "/" && !Path::new(cwd).is_dir() {
         return Err(not(How::NotStarted, format!("the working directory `{cwd}` is not a directory")));
     }
     let mut command = Command::new(&program);

@@ -2,6 +2,7 @@
 
 use std::future::poll_fn;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::Poll;
 
 use bytes::{Bytes, BytesMut};
@@ -37,6 +38,8 @@ pub struct Receiver {
 struct Held {
     link: Arc<Shared>,
     id: ChannelId,
+    /// Whether the peer waits to hear of the release.
+    is_urgent: AtomicBool,
 }
 
 /// What came on a channel.
@@ -56,7 +59,7 @@ pub enum Received {
 
 impl Channel {
     pub(crate) fn new(link: Arc<Shared>, id: ChannelId) -> Self {
-        let held = Arc::new(Held { link, id });
+        let held = Arc::new(Held { link, id, is_urgent: AtomicBool::new(true) });
         Self {
             sender: Sender { held: Arc::clone(&held) },
             receiver: Receiver { held, partial: BytesMut::new() },
@@ -70,6 +73,12 @@ impl Sender {
     /// # Errors
     /// When the channel or the link is closed.
     pub async fn send(&self, tag: u8, payload: Bytes) -> Result<(), LinkError> {
+        self.queue(tag, payload).await?;
+        self.held.link.pump.notify_one();
+        Ok(())
+    }
+
+    async fn queue(&self, tag: u8, payload: Bytes) -> Result<(), LinkError> {
         poll_fn(|context| {
             let mut state = self.held.link.lock();
             if let Some(error) = &state.ended {
@@ -84,9 +93,7 @@ impl Sender {
                 }
             }
         })
-        .await?;
-        self.held.link.pump.notify_one();
-        Ok(())
+        .await
     }
 
     /// Queues a message; waits while the queue is full.
@@ -95,6 +102,14 @@ impl Sender {
     /// When the channel or the link is closed.
     pub async fn send_message(&self, message: &impl Message) -> Result<(), LinkError> {
         self.send(tag::MESSAGE, message.encode_to_vec().into()).await
+    }
+
+    /// Queues a message that nobody waits for: it goes out with whatever is sent next, be it the answer to a heartbeat.
+    ///
+    /// # Errors
+    /// As [`Self::send_message`].
+    pub async fn send_message_later(&self, message: &impl Message) -> Result<(), LinkError> {
+        self.queue(tag::MESSAGE, message.encode_to_vec().into()).await
     }
 
     /// Waits until the peer has given the channel up, or the link is over. What it sent before may still be unread. Once
@@ -168,6 +183,12 @@ impl Receiver {
         .await
     }
 
+    /// Lets the peer learn along with whatever is sent next that the channel was given up, be it an answer to a heartbeat:
+    /// it has finished, and does not wait for us.
+    pub fn release_later(&self) {
+        self.held.is_urgent.store(false, Ordering::Relaxed);
+    }
+
     /// Lets the peer have more under way: for output and bulk, see [`limits::WINDOW_BULK`].
     pub fn widen(&self) {
         self.held.link.lock().mux.widen(self.held.id, limits::WINDOW_BULK);
@@ -177,6 +198,6 @@ impl Receiver {
 
 impl Drop for Held {
     fn drop(&mut self) {
-        self.link.release(self.id);
+        self.link.release(self.id, self.is_urgent.load(Ordering::Relaxed));
     }
 }

@@ -5,10 +5,12 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Waker;
 use std::time::Duration;
 
-use bytes::BytesMut;
+use bytes::{Bytes, BytesMut};
 use netsplit_wire::{
-    ChannelId, Config, Event, Hello, Mux, Priority, ProtocolError, SessionId, limits, read_hello,
+    ChannelId, Config, Event, Hello, Mux, Priority, ProtocolError, SessionId, limits, message::tag,
+    read_hello,
 };
+use prost::Message;
 use thiserror::Error;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
 use tokio::sync::Notify;
@@ -231,6 +233,27 @@ impl Link {
         Ok(Channel::new(Arc::clone(&self.shared), id))
     }
 
+    /// Opens a channel for [`Priority::Control`] whose answers may be much, and queues its first message: all of it goes
+    /// out in one write. Waits while too many are open.
+    ///
+    /// # Errors
+    /// When the link has ended.
+    pub async fn request(&self, message: &impl Message) -> Result<Channel, LinkError> {
+        let payload = Bytes::from(message.encode_to_vec());
+        let open = |state: &mut State| {
+            let id = state.mux.open(Priority::Control).ok();
+            state.is_full = id.is_none();
+            if let Some(id) = id {
+                state.mux.widen(id, limits::WINDOW_BULK);
+                let _room = state.mux.send(id, tag::MESSAGE, payload.clone());
+            }
+            id
+        };
+        let id = self.wait(open).await?;
+        self.shared.pump.notify_one();
+        Ok(Channel::new(Arc::clone(&self.shared), id))
+    }
+
     /// The next channel that the peer opened; `None` when the link has ended.
     pub async fn accept(&self) -> Option<Channel> {
         let id = std::future::poll_fn(|context| {
@@ -356,12 +379,17 @@ impl Shared {
         self.pump.notify_one();
     }
 
-    pub(crate) fn release(&self, id: ChannelId) {
+    pub(crate) fn release(&self, id: ChannelId, is_urgent: bool) {
         let mut state = self.lock();
         state.mux.release(id);
         state.wakers.remove(&id);
+        let is_awaited = std::mem::take(&mut state.is_full);
         drop(state);
-        self.pump.notify_one();
-        self.changed.notify_waiters();
+        if is_urgent {
+            self.pump.notify_one();
+        }
+        if is_awaited {
+            self.changed.notify_waiters();
+        }
     }
 }

@@ -89,6 +89,9 @@ pub struct Start {
     /// The agent's own executable is to run as this program; argv\[0\] is only its name.
     #[prost(string, tag = "10")]
     pub program: String,
+    /// Whether the client waits for its end only: that it has started is then told along with what comes next.
+    #[prost(bool, tag = "11")]
+    pub until_end: bool,
 }
 
 /// One variable.

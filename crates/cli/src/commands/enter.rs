@@ -10,7 +10,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use netsplit::HostName;
 use netsplit::settings::Settings;
-use netsplit_link::{Channel, Config, Link, Priority, Received, SessionId};
+use netsplit_link::{Channel, Config, Link, Received, SessionId};
 use netsplit_model::{Outcome, Reason, Trouble};
 use netsplit_provider::{Bed, namespace};
 use netsplit_report::{Run, RunDir, State};
@@ -166,10 +166,7 @@ async fn start(
         grace_ms: GRACE_MS,
         ..Start::default()
     };
-    let channel = link.open(Priority::Control).await?;
-    channel.receiver.widen();
-    channel.sender.send_message(&Request::from(Body::Start(start))).await?;
-    Ok(channel)
+    Ok(link.request(&Request::from(Body::Start(start))).await?)
 }
 
 fn size() -> Pty {

@@ -24,6 +24,8 @@ pub(super) struct Driver {
     pub(super) name: ProcessName,
     pub(super) receiver: Receiver,
     pub(super) progress: watch::Sender<Progress>,
+    /// Whether somebody waits until it runs; else only its end wakes whoever waits.
+    pub(super) tells_start: bool,
     /// What the command may take; the agent ends it then.
     pub(super) deadline: Option<Duration>,
     /// Between TERM and KILL.
@@ -51,6 +53,7 @@ impl Driver {
         self.ended(outcome);
         // Children may hold its streams: what they write is still evidence.
         while self.receive().await.is_some() {}
+        self.receiver.release_later();
     }
 
     /// `None`: the run is over.
@@ -58,7 +61,10 @@ impl Driver {
         loop {
             match self.receive().await {
                 Some(Ok(Happened::Started(_))) => {
-                    self.progress.send_replace(Progress::Running);
+                    self.progress.send_if_modified(|progress| {
+                        *progress = Progress::Running;
+                        self.tells_start
+                    });
                 }
                 // `receive` keeps these to itself.
                 Some(Ok(Happened::Taken(_))) => {}

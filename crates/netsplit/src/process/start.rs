@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytes::Bytes;
-use netsplit_link::{Channel, Priority};
+use netsplit_link::Channel;
 use netsplit_model::{
     Event, HostName, NotStarted, NotStartedKind, Outcome, Reason, Stream, Trouble, excerpt, units::Wanted,
 };
@@ -241,7 +241,7 @@ impl Start {
     }
 
     async fn started(self) -> Result<Process> {
-        let process = self.launch().await?;
+        let process = self.launch(true).await?;
         // The agent's word that it runs, or why not.
         let mut progress = process.shared.progress.clone();
         let started = progress.wait_for(|progress| *progress != Progress::Starting);
@@ -262,8 +262,8 @@ impl Start {
         Ok(process)
     }
 
-    /// Asks the agent; returns before it has answered.
-    async fn launch(self) -> Result<Process> {
+    /// Asks the agent; returns before it has answered. With `tells_start`, progress wakes when the process runs.
+    async fn launch(self, tells_start: bool) -> Result<Process> {
         let Self { core, host, spec, .. } = self;
         check_needs(&core, &spec)?;
         check_environment(&core, &host, &spec)?;
@@ -273,7 +273,10 @@ impl Start {
         let shown = spec.shown();
         check_input(&spec.input)?;
         let name = core.new_process(&host, &resolved.name);
-        let message = message(&core, &host, &spec, &resolved, argv, name.to_string());
+        let message = StartMessage {
+            until_end: !tells_start,
+            ..message(&core, &host, &spec, &resolved, argv, name.to_string())
+        };
         check_length(&message, &shown, &host)?;
         core.recorder.event(Event::ProcessStarted {
             process: name.clone(),
@@ -281,9 +284,8 @@ impl Start {
             pty: spec.pty.is_some(),
         });
         let why = |error: netsplit_link::LinkError| lost(&host, &core.why_lost(&host, &error.to_string()));
-        let Channel { sender, receiver } = link.open(Priority::Control).await.map_err(why)?;
-        receiver.widen();
-        sender.send_message(&Request::from(Body::Start(message))).await.map_err(why)?;
+        let request = Request::from(Body::Start(message));
+        let Channel { sender, receiver } = link.request(&request).await.map_err(why)?;
         let (progress, watch) = watch::channel(Progress::Starting);
         let (taken, has_taken) = watch::channel(0);
         let deadline = spec.within.map(|time| core.scaled(time));
@@ -293,6 +295,7 @@ impl Start {
             name: name.clone(),
             receiver,
             progress,
+            tells_start,
             deadline,
             grace: core.settings.deadlines.grace,
             cancelled: Arc::clone(&cancelled),
@@ -305,7 +308,9 @@ impl Start {
         core.engine.spawn(driver.run());
         let stdin = Stdin::new(sender.clone(), has_taken);
         let is_open = matches!(spec.input, Input::Open);
-        core.engine.spawn(stdin.clone().feed(spec.input));
+        if !matches!(spec.input, Input::None | Input::Open) {
+            core.engine.spawn(stdin.clone().feed(spec.input));
+        }
         let cursor = Mutex::new(BTreeMap::new());
         let has_pty = spec.pty.is_some();
         Ok(Process {
@@ -414,6 +419,7 @@ fn message(
         deadline_ms: spec.within.map_or(0, |time| millis(core.scaled(time)).max(1)),
         grace_ms: millis(core.settings.deadlines.grace),
         program: resolved.program.clone(),
+        until_end: false,
     }
 }
 
@@ -506,7 +512,7 @@ impl Run {
         // Its own deadline is scaled when it is sent; the setting is scaled already.
         let unscaled = default.div_f64(self.start.core.settings.patience);
         let within = *self.start.spec.within.get_or_insert(unscaled);
-        let process = self.start.launch().await?;
+        let process = self.start.launch(false).await?;
         let mut guard = Cancel(Some(process.clone()));
         let ended = ended_in_time(&process, within).await;
         guard.0 = None;
