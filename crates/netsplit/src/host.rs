@@ -389,3 +389,9 @@ impl<const N: usize> Hosts for [&Host; N] {
         self.iter().map(|host| host.name().clone()).collect()
     }
 }
+
+impl<const N: usize> Hosts for &[&Host; N] {
+    fn hosts(self) -> Vec<HostName> {
+        (*self).hosts()
+    }
+}

@@ -68,19 +68,26 @@ impl IntoLinks for &str {
 }
 
 /// Names the links between hosts.
-pub trait Between: Hosts + Sized {
+pub trait Between {
     /// From each of these to each of `others`, one way.
-    fn to(self, others: impl Hosts) -> Links {
+    fn to(&self, others: impl Hosts) -> Links;
+
+    /// Between each of these and each of `others`, both ways.
+    fn and(&self, others: impl Hosts) -> Links;
+}
+
+impl<H: ?Sized> Between for H
+where
+    for<'h> &'h H: Hosts,
+{
+    fn to(&self, others: impl Hosts) -> Links {
         Links(Scope::OneWay { from: self.hosts(), to: others.hosts() })
     }
 
-    /// Between each of these and each of `others`, both ways.
-    fn and(self, others: impl Hosts) -> Links {
+    fn and(&self, others: impl Hosts) -> Links {
         Links(Scope::BothWays { left: self.hosts(), right: others.hosts() })
     }
 }
-
-impl<H: Hosts + Sized> Between for H {}
 
 impl Network {
     pub(crate) fn new(core: &Arc<Core>) -> Self {
@@ -443,12 +450,17 @@ impl Fault {
 
 impl Drop for Fault {
     fn drop(&mut self) {
-        if self.is_left || !self.core.faults().iter().any(|fault| fault.number == self.number) {
+        if self.is_left {
             return;
         }
-        let (core, number) = (Arc::clone(&self.core), self.number);
-        // What comes next in the test waits for it: see `settle`.
-        let task = self.core.engine.spawn(async move { drop(heal_now(&core, number).await) });
+        let Some(fault) = lift(&self.core, self.number) else { return };
+        let core = Arc::clone(&self.core);
+        // What the test asks of the network next waits for it: see `settle`.
+        let task = self.core.engine.spawn(async move {
+            if let Err(trouble) = core.bed.heal(fault.id).await {
+                core.warn(trouble);
+            }
+        });
         self.core.is_healing(task);
     }
 }
@@ -574,16 +586,19 @@ fn in_names(error: &TopologyError, names: &[HostName]) -> String {
 /// Heals a fault once those that were dropped before it are healed.
 async fn heal(core: &Arc<Core>, number: u32) -> Result {
     settle(core).await;
+    // One whose time was over is healed.
+    let Some(fault) = lift(core, number) else { return Ok(()) };
     let task = Arc::clone(core);
-    run_on(&core.engine, async move { heal_now(&task, number).await }).await.and_then(|healed| healed)
+    run_on(&core.engine, async move { task.bed.heal(fault.id).await.map_err(Error::from) }).await?
 }
 
-async fn heal_now(core: &Arc<Core>, number: u32) -> Result {
-    let Some(fault) = core.take_fault(number) else { return Ok(()) };
+/// Takes a fault from the run's list: from now on it is none, though the network has not healed yet.
+fn lift(core: &Core, number: u32) -> Option<InForce> {
+    let fault = core.take_fault(number)?;
     let event = Event::FaultEnded { fault: InForce::label(number), why: "healed".into() };
     core.recorder.disturbance(event, format!("`{}` was healed", fault.what));
     core.set_reached(&fault.unreached, true);
-    core.bed.heal(fault.id).await.map_err(Error::from)
+    Some(fault)
 }
 
 /// Waits until faults whose guards were dropped are healed.
