@@ -31,5 +31,5 @@ pub use crate::{
     selector::{Selector, SelectorError, Term},
     template::{Template, TemplateError, Unset},
     trouble::{Help, Place, Trouble},
-    verdict::{Teardown, TestReport, Verdict, VerdictFile},
+    verdict::{LateSummary, NetworkSummary, Teardown, TestReport, Verdict, VerdictFile},
 };

@@ -1,5 +1,6 @@
 //! How a test ended, and the file that says so.
 
+use std::collections::BTreeMap;
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
@@ -87,12 +88,48 @@ pub struct VerdictFile {
     pub provider: String,
     /// The command that repeats it.
     pub repeat: String,
+    /// What happened on the network between hosts, if it is netsplit's own; links.json has it by link.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub network: Option<NetworkSummary>,
     /// What was noticed and did not decide.
     #[serde(default)]
     pub warnings: Vec<Trouble>,
     /// How the testbed was taken down; absent until it is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub teardown: Option<Teardown>,
+}
+
+/// All links of a run together.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct NetworkSummary {
+    /// How many faults were begun.
+    pub faults: u32,
+    /// Packets that hosts sent one another.
+    pub offered: u64,
+    /// Packets that arrived.
+    pub delivered: u64,
+    /// Packets that did not, by cause.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub dropped: BTreeMap<String, u64>,
+    /// How hosts are joined: `tap` or `packet`.
+    pub ports: String,
+    /// How late packets were that a link delayed.
+    pub late: LateSummary,
+}
+
+/// How late a network was.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct LateSummary {
+    /// How many deliveries were measured.
+    pub deliveries: u64,
+    /// Half of them were not later, in nanoseconds.
+    pub p50_ns: u64,
+    /// 99 of 100 were not later.
+    pub p99_ns: u64,
+    /// The latest.
+    pub max_ns: u64,
 }
 
 /// One nested test.

@@ -207,6 +207,11 @@ impl Core {
         state.faults_ever
     }
 
+    /// How many faults were asked for.
+    pub(crate) fn faults_ever(&self) -> u32 {
+        self.lock().faults_ever
+    }
+
     pub(crate) fn add_fault(&self, fault: InForce) {
         self.lock().faults.push(fault);
     }

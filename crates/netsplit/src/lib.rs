@@ -24,6 +24,7 @@
 mod command;
 mod connect;
 mod core;
+mod counted;
 mod ends;
 mod engine;
 mod entropy;

@@ -9,18 +9,21 @@ use std::time::{Duration, SystemTime};
 
 use netsplit_link::{Priority, Received};
 use netsplit_model::{
-    Event, FORMAT, HostName, Reason, Record, RunId, Teardown, TestReport, Trouble, Verdict, VerdictFile,
+    Event, FORMAT, HostName, NetworkSummary, Reason, Record, RunId, Teardown, TestReport, Trouble, Verdict,
+    VerdictFile,
 };
 use netsplit_provider::{BedSpec, HostSpec, NetworkSpec, Provider};
 use netsplit_report::{RunDir, RunFile, Runs, junit};
 use netsplit_wire::message::{Body, Keep as KeepMessage, Request};
 
 use crate::core::{Core, Info, watch_bed};
+use crate::counted;
 use crate::engine::{Engine, WhileWanted};
 use crate::error::{Error, Result};
 use crate::here::{self, HereOutput, HereSpec};
+use crate::network::InForce;
 use crate::recorder::{QUIET, Recorder};
-use crate::settings::{Keep, Settings};
+use crate::settings::{Keep, NetworkSettings, Settings};
 use crate::testbed::Testbed;
 
 /// Attempts at a name for a run's directory: ids are short, and two runs may begin in one second.
@@ -278,7 +281,9 @@ impl Run {
         if let Some(core) = &self.core {
             core.warn_of_failures();
         }
-        let mut file = self.verdict(&ending);
+        let network = self.end_network().await;
+        let ending = self.unless_late(ending, network.as_ref());
+        let mut file = VerdictFile { network, ..self.verdict(&ending) };
         let mut warnings = Vec::new();
         // Before teardown: a teardown that fails must not take the verdict along.
         if let Err(error) = write_json(&self.dir.verdict_json(), &file) {
@@ -313,8 +318,44 @@ impl Run {
             seed: self.seed,
             provider: self.spec.provider.name().to_owned(),
             repeat: self.spec.repeat.replace("%{seed}", &self.seed.to_string()),
+            network: None,
             warnings: self.core.as_ref().map(|core| core.warnings()).unwrap_or_default(),
             teardown: None,
+        }
+    }
+
+    /// Heals what is still in force, and tells what happened to packets.
+    async fn end_network(&self) -> Option<NetworkSummary> {
+        let core = Arc::clone(self.core.as_ref()?);
+        let read = Arc::clone(&core);
+        let report = self.engine.run(async move { counted::read(&read).await }).await.ok()??;
+        for fault in core.faults() {
+            // The network ends, or heals itself once this process has gone.
+            core.take_fault(fault.number);
+            core.set_reached(&fault.unreached, true);
+            let fault = InForce::label(fault.number);
+            core.recorder.event(Event::FaultEnded { fault, why: "the run ended".into() });
+        }
+        Some(counted::tell(&core, &report))
+    }
+
+    /// A verdict that rests on a network that was too late is none, where that was asked for.
+    fn unless_late(&self, ending: Ending, network: Option<&NetworkSummary>) -> Ending {
+        let NetworkSettings { late, late_is_infra, .. } = self.settings.network;
+        let Some(trouble) = network.and_then(|network| counted::too_late(network, late)) else {
+            return ending;
+        };
+        match (&self.core, ending.verdict) {
+            (_, Verdict::Passed | Verdict::Failed) if late_is_infra => {
+                let then = ending.reason.map(|reason| format!("then: {}", reason.text));
+                let trouble = then.into_iter().fold(trouble, Trouble::saw);
+                Ending { verdict: trouble.verdict(), reason: Some(trouble), ..ending }
+            }
+            (Some(core), _) => {
+                core.warn(trouble);
+                ending
+            }
+            (None, _) => ending,
         }
     }
 

@@ -273,6 +273,7 @@ mod tests {
                 seed: 1,
                 provider: "namespace".into(),
                 repeat: String::new(),
+                network: None,
                 warnings: Vec::new(),
                 teardown: None,
             };

@@ -107,6 +107,7 @@ fn unfinished(run: &Run) -> Option<VerdictFile> {
         seed: facts.seed,
         provider: facts.provider,
         repeat: facts.repeat,
+        network: None,
         warnings: Vec::new(),
         teardown: None,
     })

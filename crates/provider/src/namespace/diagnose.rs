@@ -10,6 +10,11 @@ use super::control::Failure;
 use super::hook::BECOME;
 use super::stage::NO_FABRIC;
 
+/// Steps of the network's process at which a failure is not a host's.
+pub(super) const BEGIN_FAULT: &str = "begin a fault";
+pub(super) const HEAL_FAULT: &str = "heal a fault";
+pub(super) const CHANGE_NETWORK: &str = "change the network";
+
 /// The hook did not run in this process.
 pub(super) fn no_hook() -> Trouble {
     Trouble::new(
@@ -42,8 +47,15 @@ pub(super) fn keeper_silent() -> Trouble {
 
 /// A failure of keeper, stage or host as a message with the remedy.
 pub(super) fn explain(failure: &Failure, what: &str) -> Trouble {
-    if failure.step == NO_FABRIC {
-        return crate::bed::no_network();
+    match failure.step.as_str() {
+        NO_FABRIC => return crate::bed::no_network(),
+        BEGIN_FAULT | HEAL_FAULT => {
+            return Trouble::new(Reason::BadFault, format!("{what}: {}", failure.text));
+        }
+        CHANGE_NETWORK => {
+            return Trouble::new(Reason::FaultRefused, format!("{what}: {}", failure.text));
+        }
+        _ => {}
     }
     // Not every failure is the kernel's: then it is none that has a rule or a limit behind it.
     let errno = if failure.errno == 0 { None } else { Some(Errno::from_raw_os_error(failure.errno)) };

@@ -172,7 +172,7 @@ impl Network {
     // ── faults ──
 
     fn begin(&mut self, client: u64, spec: &str) -> Result<u32, StepError> {
-        const STEP: &str = "begin a fault";
+        const STEP: &str = super::diagnose::BEGIN_FAULT;
         let spec: FaultSpec = serde_json::from_str(spec).map_err(whole).step(STEP)?;
         if self.faults.len() >= FAULTS_MAX {
             return refuse(format!("{FAULTS_MAX} faults are in force; heal some")).step(STEP);
@@ -205,7 +205,7 @@ impl Network {
     }
 
     fn heal(&mut self, id: u32) -> Result<(), StepError> {
-        const STEP: &str = "heal a fault";
+        const STEP: &str = super::diagnose::HEAL_FAULT;
         if self.faults.remove(&id).is_none() {
             return refuse(format!("no fault {id} is in force")).step(STEP);
         }
@@ -223,7 +223,7 @@ impl Network {
 
     /// Brings the fabric to what the table wants by now, reads that back, and gives what faults did by themselves.
     fn advance(&mut self) -> Result<Vec<(u32, State)>, StepError> {
-        const STEP: &str = "change the network";
+        const STEP: &str = super::diagnose::CHANGE_NETWORK;
         let advance = self.table.advance(self.begun.elapsed());
         if !advance.links.is_empty() {
             let change = |(link, behaviour): &(LinkId, Behaviour)| Change {
