@@ -42,6 +42,8 @@ pub(crate) enum Command {
     Logs(LogsArgs),
     /// Open a shell in a host of a kept or running testbed
     Enter(EnterArgs),
+    /// Change the network of a kept or running testbed, from outside
+    Bed(BedArgs),
     /// Try what can run here, and say what is missing
     Doctor(DoctorArgs),
     /// End kept testbeds and remove runs beyond the limits
@@ -204,6 +206,79 @@ pub(crate) struct EnterArgs {
     /// What to run there instead of a shell
     #[arg(last = true, value_name = "COMMAND")]
     pub(crate) command: Vec<String>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct BedArgs {
+    /// The begin of a run's id, last, or its folder
+    #[arg(long, value_name = "RUN", default_value = "last")]
+    pub(crate) run: String,
+    /// Prints one object
+    #[arg(long, global = true)]
+    pub(crate) json: bool,
+    #[command(subcommand)]
+    pub(crate) verb: BedVerb,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum BedVerb {
+    /// Drop every packet on links, silently: cut a to b
+    Cut(FaultArgs),
+    /// Refuse every packet on links: reject a and b
+    Reject(FaultArgs),
+    /// Keep packets back until it is healed: hold a to b
+    Hold(FaultArgs),
+    /// Shape links: link a to b delay=50ms loss=10%
+    Link(FaultArgs),
+    /// Cut hosts off from all others: isolate a
+    Isolate(FaultArgs),
+    /// Cut groups off from one another: partition a,b c
+    Partition(FaultArgs),
+    /// Let each hear a majority, no two the same: ring members
+    Ring(FaultArgs),
+    /// Halve hosts but for a middle that hears both: bridge members c
+    Bridge(FaultArgs),
+    /// End faults by name or number, or all
+    Heal {
+        /// Names or numbers, or all
+        #[arg(required = true, value_name = "FAULT")]
+        faults: Vec<String>,
+    },
+    /// List the faults in force, read back from the network
+    Faults,
+    /// Show what happened to packets, by link
+    Links,
+    /// Write packets into a file for Wireshark until ctrl-C: capture a, capture a to b, capture all
+    Capture {
+        /// A host, two with to or and between them, or all
+        #[arg(required = true, value_name = "WHAT")]
+        what: Vec<String>,
+        /// The file
+        #[arg(long, value_name = "FILE")]
+        to: PathBuf,
+        /// Ends by itself after this
+        #[arg(long = "for", value_name = "TIME")]
+        lasts: Option<String>,
+    },
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct FaultArgs {
+    /// Hosts, roles, all; `to` one way, `and` both ways; KEY=VALUE of a link
+    #[arg(required = true, value_name = "WORDS")]
+    pub(crate) words: Vec<String>,
+    /// What it is called
+    #[arg(long = "as", value_name = "NAME")]
+    pub(crate) name: Option<String>,
+    /// It heals by itself after this
+    #[arg(long = "for", value_name = "TIME")]
+    pub(crate) lasts: Option<String>,
+    /// It begins so much later
+    #[arg(long, value_name = "TIME")]
+    pub(crate) after: Option<String>,
+    /// It comes and goes: in force for DOWN, lifted for UP
+    #[arg(long, value_name = "DOWN/UP")]
+    pub(crate) flap: Option<String>,
 }
 
 #[derive(Debug, Args)]

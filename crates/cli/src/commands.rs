@@ -1,5 +1,6 @@
 //! A file a verb.
 
+pub(crate) mod bed;
 pub(crate) mod clean;
 pub(crate) mod doctor;
 pub(crate) mod enter;

@@ -43,6 +43,7 @@ fn dispatch(command: &Command, output: Output) -> anyhow::Result<ExitCode> {
         Command::Lint(args) => commands::lint::run(args, output),
         Command::Runs(args) => commands::runs::run(args, output),
         Command::Logs(args) => commands::logs::run(args, output),
+        Command::Bed(args) => commands::bed::run(args, output),
         Command::Enter(args) => commands::enter::run(args, output),
         Command::Doctor(args) => commands::doctor::run(args, output),
         Command::Clean(args) => commands::clean::run(args, output),

@@ -241,8 +241,13 @@ impl Core {
     }
 
     /// A fault did something by itself.
-    fn on_fault_turned(&self, turned: FaultTurned) {
-        let Some(fault) = self.faults().into_iter().find(|fault| fault.id == turned.id) else { return };
+    fn on_fault_turned(self: &Arc<Self>, turned: FaultTurned) {
+        let Some(fault) = self.faults().into_iter().find(|fault| fault.id == turned.id) else {
+            if turned.state == FaultState::InForce {
+                self.engine.spawn(network::note_foreign(Arc::clone(self), turned.id));
+            }
+            return;
+        };
         let label = InForce::label(fault.number);
         let (event, what) = match turned.state {
             FaultState::Ended => {

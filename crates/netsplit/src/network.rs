@@ -386,16 +386,6 @@ impl Change {
         self
     }
 
-    /// The fault in words: `isolate a`, `link a to b delay 50ms`.
-    fn words(&self, scope: &Scope<HostName>) -> String {
-        let cut = Condition::new().cut();
-        match self.verb {
-            "" if self.condition == cut => scope.to_string(),
-            "link" | "" => format!("{} {scope} {}", self.verb, self.condition).trim_start().to_owned(),
-            verb => format!("{verb} {scope}"),
-        }
-    }
-
     async fn begin(self) -> Result<Fault> {
         let (core, at) = (Arc::clone(&self.core), self.at.clone());
         core.noted(begin(self).await, at)
@@ -492,9 +482,9 @@ async fn begin(change: Change) -> Result<Fault> {
     if let Some(mistake) = change.mistakes.first() {
         return Err(mistake.clone().into());
     }
-    let what = change.words(change.scope.as_ref().map_err(Clone::clone)?);
     let scope = change.scope?;
-    check(&core, &what, &scope, &change.condition, change.schedule)?;
+    let what = fault_words(change.verb, &scope, &change.condition);
+    check_fault(&core.names(), &what, &scope, &change.condition, change.schedule)?;
     settle(&core).await;
     let hosts: BTreeSet<HostName> = scope.hosts().cloned().collect();
     let on: Vec<HostName> = hosts.into_iter().collect();
@@ -536,39 +526,49 @@ async fn begin(change: Change) -> Result<Fault> {
     }
 }
 
-/// Says what is wrong before anything is asked of the network.
-fn check(
-    core: &Core,
+/// A fault in words: `isolate a`, `link a to b delay 50ms`. `verb` is that of a fault of links, else empty.
+pub fn fault_words(verb: &str, scope: &Scope<HostName>, condition: &Condition) -> String {
+    match verb {
+        "" if *condition == Condition::new().cut() => scope.to_string(),
+        "link" | "" => format!("{verb} {scope} {condition}").trim_start().to_owned(),
+        verb => format!("{verb} {scope}"),
+    }
+}
+
+/// Says what is wrong with a fault between hosts called `names`, before anything is asked of their network.
+///
+/// # Errors
+/// [`Reason::BadFault`], or [`Reason::UnknownHost`].
+pub fn check_fault(
+    names: &[HostName],
     what: &str,
     scope: &Scope<HostName>,
     condition: &Condition,
     schedule: Schedule,
-) -> Result {
+) -> Result<(), Trouble> {
     let bad = |text: String| Trouble::new(Reason::BadFault, format!("`{what}` cannot be: {text}"));
     let mistakes: Vec<_> = condition.mistakes().iter().map(ToString::to_string).collect();
     if !mistakes.is_empty() {
-        return Err(bad(mistakes.join("; ")).into());
+        return Err(bad(mistakes.join("; ")));
     }
     if *condition == Condition::new() {
-        return Err(bad("it does nothing".into()).fix("say what: delay, loss, rate, …").into());
+        return Err(bad("it does nothing".into()).fix("say what: delay, loss, rate, …"));
     }
-    let names = core.names();
     let index = |host: HostName| {
         let known = names.iter().position(|name| *name == host);
-        known.ok_or_else(|| core.unknown_host(host.as_str()))
+        known.ok_or_else(|| Trouble::new(Reason::UnknownHost, format!("no host `{host}`")))
     };
     let scope = scope.clone().try_map(index)?;
     let mut table = Faults::new(0);
-    for _host in &names {
+    for _host in names {
         table.add_host();
     }
     let fault = netsplit_netmodel::Fault { scope, condition: *condition, schedule };
     table.begin(Duration::ZERO, 1, fault).map_err(|error| {
-        let text = match error {
-            FaultError::Scope(error) => in_names(&error, &names),
+        bad(match error {
+            FaultError::Scope(error) => in_names(&error, names),
             other => other.to_string(),
-        };
-        bad(text).into()
+        })
     })
 }
 
@@ -606,6 +606,23 @@ pub(crate) async fn settle(core: &Core) {
     for task in core.healing() {
         let _healed_or_said_so = task.await;
     }
+}
+
+/// Notes a fault that somebody else began, as with `netsplit bed`.
+pub(crate) async fn note_foreign(core: Arc<Core>, id: u32) {
+    let report = core.bed.network().await.unwrap_or_default();
+    let Some(fault) = report.faults.into_iter().find(|fault| fault.id == id) else { return };
+    let number = core.next_fault();
+    let (name, what) = (fault.name, fault.what);
+    let event = Event::FaultBegan {
+        fault: InForce::label(number),
+        name: name.clone(),
+        what: format!("{what}, from outside"),
+        on: Vec::new(),
+        control: false,
+    };
+    let since = core.recorder.disturbance(event, format!("`{what}` began, from outside"));
+    core.add_fault(InForce { number, id, name, what, since, unreached: Vec::new() });
 }
 
 /// Packets that are being written into the evidence. It ends with the run, or by [`end`](Self::end).

@@ -51,7 +51,7 @@ pub(crate) fn run(args: &EnterArgs, output: Output) -> anyhow::Result<ExitCode> 
     Ok(ExitCode::from(code))
 }
 
-fn check_alive(run: &Run) -> anyhow::Result<()> {
+pub(super) fn check_alive(run: &Run) -> anyhow::Result<()> {
     if run.state != State::Over {
         return Ok(());
     }

@@ -218,3 +218,65 @@ fn doctor_explain_and_what_is_generated() {
     project.run(&["man", "man"]).expect(0);
     assert!(project.path().join("man/netsplit-run.1").is_file());
 }
+
+/// What is begun from outside stays until it is healed, is read back, and is told of in the run's log.
+#[test]
+fn the_network_of_a_kept_testbed_is_changed_from_outside() {
+    let project = Project::new();
+    let steps = "steps = [{ run = \"true\", on = \"members\" }]\n";
+    project.write(
+        "x.toml",
+        &format!("hosts.members = [\"a\", \"b\", \"c\"]\n[[test]]\nname = \"one\"\n{steps}"),
+    );
+    project.run(&["run", "x.toml", "--keep", "always"]).expect(0);
+    let pings = |from: &str, to: &str| {
+        project.run(&["enter", from, "--", "ping", "-c1", "-W1", to]).code() == 0
+    };
+    assert!(pings("a", "b"));
+    assert_eq!(project.run(&["bed", "isolate", "a"]).expect(0).out(), "1\n");
+    assert_eq!(
+        project.run(&["bed", "link", "b", "to", "c", "delay=20ms", "--as", "slow"]).expect(0).out(),
+        "slow\n"
+    );
+    assert!(!pings("a", "b") && pings("b", "c"));
+    let listed = project.run(&["bed", "faults"]).expect(0).out();
+    assert!(listed.contains("isolate a\t4 of 4 links read back"), "{listed}");
+    assert!(listed.contains("slow\tin force") && listed.contains("link b to c delay 20ms"), "{listed}");
+    let links = project.run(&["bed", "links", "--json"]).expect(0).out();
+    let links: serde_json::Value = serde_json::from_str(&links).unwrap();
+    assert!(
+        links["links"].as_array().unwrap().iter().any(|link| link["condition"]["passage"] == "cut"),
+        "{links}"
+    );
+    project.run(&["bed", "heal", "all"]).expect(0);
+    assert!(pings("a", "b") && project.run(&["bed", "faults"]).expect(0).out().is_empty());
+    project.run(&["clean"]).expect(0);
+}
+
+#[test]
+fn a_fault_from_outside_that_cannot_be_changes_nothing() {
+    let project = Project::new();
+    let text = "hosts.members = [\"a\", \"b\"]\n[[test]]\nname = \"one\"\nsteps = [{ run = \"true\", on = \"a\" }]\n";
+    project.write("x.toml", text);
+    project.run(&["run", "x.toml", "--keep", "always"]).expect(0);
+    for (words, wanted) in [
+        ("cut a b", "`a b` names no links"),
+        ("cut a to d", "no host or role `d`"),
+        ("cut a to a", "a host has no link to itself"),
+        ("partition members b", "b is in group 1 and in group 2"),
+        ("link a to b loss=130%", "loss = 130%: a share between 0 and 1"),
+        ("link a to b delay=-5ms", "delay = -5ms: a time with its unit"),
+        ("link a to b lss=5% queue=64KiB", "did you mean `loss`?; queue = 64KiB: conflicting rules"),
+        ("link a to b", "it does nothing"),
+        ("link a to b delay=1ms delay=2ms", "given twice"),
+        ("cut a to b --for soon", "--for takes a time such as 5s"),
+        ("cut a to b delay=5ms", "`cut` takes no figures"),
+        ("heal x", "no fault `x` is in force"),
+    ] {
+        let words: Vec<_> = std::iter::once("bed").chain(words.split(' ')).collect();
+        let said = project.run(&words).expect(2).err();
+        assert!(said.contains(wanted), "{words:?}: {said}");
+    }
+    assert!(project.run(&["bed", "faults"]).expect(0).out().is_empty());
+    project.run(&["clean"]).expect(0);
+}

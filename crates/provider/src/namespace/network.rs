@@ -27,6 +27,8 @@ use crate::network::{
     PortReport,
 };
 
+/// The client that is the test itself.
+const TEST: u64 = 0;
 /// A host's device, in its own namespace.
 const DEVICE: &str = "eth0";
 /// Links of one report: a report of all 250,000 between 500 hosts would hold a hundred megabytes.
@@ -53,6 +55,8 @@ struct Network {
     table: Faults,
     faults: BTreeMap<u32, Asked>,
     faults_ever: u32,
+    /// What others than the test did to faults, which it is to hear of.
+    news: Vec<(u32, State)>,
 }
 
 /// A fault, and who asked for it.
@@ -73,6 +77,7 @@ impl Network {
             table: Faults::new(seed),
             faults: BTreeMap::new(),
             faults_ever: 0,
+            news: Vec::new(),
         })
     }
 
@@ -90,6 +95,7 @@ impl Network {
                 Err(error) => Say::Failed(error.failure()),
             };
             control::send(control, &Reply { id, say: Some(say) }, None)?;
+            self.tell(control)?;
         }
     }
 
@@ -106,7 +112,9 @@ impl Network {
 
     /// Does what faults do by themselves, and says so.
     fn tell(&mut self, control: &OwnedFd) -> io::Result<()> {
-        for (id, state) in self.advance().map_err(|error| error.error)? {
+        let turns = self.advance().map_err(|error| error.error)?;
+        self.news.extend(turns);
+        for (id, state) in std::mem::take(&mut self.news) {
             let turned = Turned { id, state: state.into() };
             control::send(control, &Reply { id: 0, say: Some(Say::Turned(turned)) }, None)?;
         }
@@ -195,6 +203,9 @@ impl Network {
         self.table.begin(at, id.into(), fault).map_err(whole).step(STEP)?;
         self.faults_ever = id;
         self.faults.insert(id, Asked { client, at, spec });
+        if client != TEST {
+            self.news.push((id, State::InForce));
+        }
         self.advance()?;
         Ok(id)
     }
@@ -209,6 +220,7 @@ impl Network {
         if self.faults.remove(&id).is_none() {
             return refuse(format!("no fault {id} is in force")).step(STEP);
         }
+        self.news.push((id, State::Ended));
         // One whose time was over at this very moment is healed, too.
         let _ended_already = self.table.heal(self.begun.elapsed(), id.into());
         self.advance().map(drop)
