@@ -14,13 +14,20 @@ const ALLOWED: [(&str, &[&str]); 16] = [
     ("netsplit-macros", &[]),
     ("netsplit-link", &["netsplit-wire"]),
     ("netsplit-agent", &["netsplit-link", "netsplit-wire"]),
-    ("netsplit-provider", &["netsplit-agent", "netsplit-link"]),
+    ("netsplit-provider", &["netsplit-agent", "netsplit-link", "netsplit-fabric", "netsplit-netmodel"]),
     ("netsplit-report", &[]),
     // Its grammar draws its trees and paints its excerpts as reports do.
     ("netsplit-scenario", &["netsplit-report"]),
     (
         "netsplit",
-        &["netsplit-macros", "netsplit-provider", "netsplit-report", "netsplit-link", "netsplit-wire"],
+        &[
+            "netsplit-macros",
+            "netsplit-provider",
+            "netsplit-report",
+            "netsplit-link",
+            "netsplit-wire",
+            "netsplit-netmodel",
+        ],
     ),
     (
         "netsplit-cli",
@@ -32,6 +39,7 @@ const ALLOWED: [(&str, &[&str]); 16] = [
             "netsplit-agent",
             "netsplit-link",
             "netsplit-wire",
+            "netsplit-netmodel",
         ],
     ),
     ("conformance", &["netsplit", "netsplit-provider"]),
