@@ -207,7 +207,7 @@ impl Engine {
         if let Some(number) = self.segment.number(&name) {
             self.remove(number);
         }
-        let number = self.segment.join(&name, port.mac());
+        let number = self.segment.join(&name, port.network(), port.mac());
         if self.ports.slots.len() <= number {
             self.ports.slots.resize_with(number + 1, Slot::default);
         }
@@ -263,6 +263,14 @@ impl Engine {
         if pair[0] == pair[1] {
             return Err(FabricError::Loop { name: from.to_owned() });
         }
+        let networks = pair.map(|number| self.segment.network(number));
+        if networks[0] != networks[1] {
+            return Err(FabricError::Apart {
+                from: from.to_owned(),
+                to: to.to_owned(),
+                networks: networks.map(str::to_owned),
+            });
+        }
         Ok(pair)
     }
 
@@ -285,8 +293,9 @@ impl Engine {
             behaviour: *behaviour,
             counters: *counters,
         };
-        let port = |(name, slot): (&String, &Slot)| PortReport {
-            name: name.clone(),
+        let port = |(number, slot): (usize, &Slot)| PortReport {
+            name: self.segment.names()[number].clone(),
+            network: self.segment.network(number).to_owned(),
             kind: slot.port.as_ref().map(Port::kind),
             received: slot.received,
             sent: slot.sent,
@@ -294,7 +303,7 @@ impl Engine {
         };
         Report {
             links: self.segment.links().map(link).collect(),
-            ports: self.segment.names().iter().zip(&self.ports.slots).map(port).collect(),
+            ports: self.ports.slots.iter().enumerate().map(port).collect(),
             strays: self.segment.strays(),
             held: self.segment.held(),
             lateness: self.segment.lateness().clone(),

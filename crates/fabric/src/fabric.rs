@@ -82,6 +82,8 @@ pub struct LinkReport {
 pub struct PortReport {
     /// Its name.
     pub name: String,
+    /// The network that it is on, or was.
+    pub network: String,
     /// How it reaches its host. `None` when it is detached, or its TAP device was deleted.
     pub kind: Option<PortKind>,
     /// Frames that its host sent. A super-frame is one.
@@ -117,6 +119,19 @@ pub enum FabricError {
     Loop {
         /// The port.
         name: String,
+    },
+    /// Ports on two networks have no link between them.
+    #[error(
+        "there is no link between `{from}` and `{to}`: they are on two networks, `{}` and `{}`\nfix: name two ports of one network",
+        networks[0], networks[1]
+    )]
+    Apart {
+        /// The sender's port.
+        from: String,
+        /// The receiver's port.
+        to: String,
+        /// The network of each.
+        networks: [String; 2],
     },
     /// A port did not do as it was told.
     #[error("port `{name}`: {step} failed\ntry: attach it again")]
@@ -217,7 +232,7 @@ impl Fabric {
     /// of one link the later counts.
     ///
     /// # Errors
-    /// An unknown name or a loop: nothing was changed. [`FabricError::Port`]: all was changed, but a sender may go on
+    /// An unknown name, a loop or ports that are apart: nothing was changed. [`FabricError::Port`]: all was changed, but a sender may go on
     /// to send super-frames, which are then segmented here.
     pub fn set(&self, changes: Vec<Change>) -> Result<(), FabricError> {
         self.ask(|answer| Command::Set(changes, answer))?
@@ -236,7 +251,7 @@ impl Fabric {
     /// in the report. What is older than a tenth of a second is in the file even when this process is killed.
     ///
     /// # Errors
-    /// An unknown name or a loop; [`FabricError::Capture`], [`FabricError::Ended`].
+    /// An unknown name, a loop or ports that are apart; [`FabricError::Capture`], [`FabricError::Ended`].
     pub fn capture(&self, spec: CaptureSpec) -> Result<u64, FabricError> {
         let CaptureSpec { file, ports, snap_bytes } = spec;
         let (queue, inlet) = writer::queue(writer::QUEUE_BYTES_MAX);

@@ -1,7 +1,7 @@
-//! An Ethernet segment whose every directed pair of ports is joined by a link. Frames and time go in, frames and a
+//! Ethernet segments, one a network, on which every directed pair of ports is joined by a link. Frames and time go in, frames and a
 //! deadline come out: no I/O, no clock.
 //!
-//! Frames to one address go to its port, broadcast and multicast to all others, each through the link of its own pair;
+//! A frame stays on its network. Those to one address go to its port, broadcast and multicast to all others, each through the link of its own pair;
 //! links are made when they are first used. What waits lies in the queue of its link; what is under way lies in one heap,
 //! the order of which is time, then coming. Neighbour discovery passes a link that rejects and is not counted by it.
 //!
@@ -37,7 +37,7 @@ pub(crate) trait Outlet {
 /// What became of frames that no link counts.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Strays {
-    /// Sent to an address that no port has.
+    /// Sent to an address that no port of its network has, or to a port that is on another network by now.
     pub unaddressed: Count,
     /// With headers that contradict each other.
     pub malformed: Count,
@@ -61,7 +61,11 @@ pub(crate) struct Segment {
     /// By port number; a name keeps its number.
     names: Vec<String>,
     numbers: BTreeMap<String, usize>,
-    stations: HashMap<Mac, usize>,
+    /// The network of each port, by number: an index into these names. They are as few as testbeds have networks.
+    networks: Vec<usize>,
+    network_names: Vec<String>,
+    /// By network and address.
+    stations: HashMap<(usize, Mac), usize>,
     /// Ports that asked who is in multicast groups.
     queriers: BTreeSet<usize>,
     /// By sender, then receiver.
@@ -107,6 +111,8 @@ impl Segment {
             limits,
             names: Vec::new(),
             numbers: BTreeMap::new(),
+            networks: Vec::new(),
+            network_names: Vec::new(),
             stations: HashMap::new(),
             queriers: BTreeSet::new(),
             wires: Vec::new(),
@@ -120,18 +126,29 @@ impl Segment {
         }
     }
 
-    /// Makes `name` a port with address `mac`, and gives its number. A port that left comes back as the one it was: its
-    /// links are those of before.
-    pub(crate) fn join(&mut self, name: &str, mac: Mac) -> usize {
+    /// Makes `name` a port of `network` with address `mac`, and gives its number. A port that left comes back as the one
+    /// it was: its links are those of before.
+    pub(crate) fn join(&mut self, name: &str, network: &str, mac: Mac) -> usize {
         let number = self.number(name).unwrap_or(self.names.len());
         if number == self.names.len() {
             self.names.push(name.to_owned());
             self.numbers.insert(name.to_owned(), number);
             self.wires.push(Vec::new());
+            self.networks.push(0);
         }
         self.leave(number);
-        self.stations.insert(mac, number);
+        let known = self.network_names.iter().position(|known| known == network);
+        self.networks[number] = known.unwrap_or_else(|| {
+            self.network_names.push(network.to_owned());
+            self.network_names.len() - 1
+        });
+        self.stations.insert((self.networks[number], mac), number);
         number
+    }
+
+    /// The network of a port.
+    pub(crate) fn network(&self, number: usize) -> &str {
+        &self.network_names[self.networks[number]]
     }
 
     /// Takes a port's address away.
@@ -221,7 +238,7 @@ impl Segment {
             return self.see_sent(now, from, Point::Sent, Remark::Stray(MALFORMED), frame, out);
         };
         if !destination.is_group() {
-            match self.stations.get(&destination) {
+            match self.stations.get(&(self.networks[from], destination)) {
                 Some(to) if *to != from => self.pass(now, [from, *to], Point::Sent, frame, out),
                 _ => {
                     add(&mut self.strays.unaddressed, frame);
@@ -230,7 +247,8 @@ impl Segment {
             }
             return;
         }
-        let mut others: BTreeSet<usize> = self.stations.values().copied().filter(|to| *to != from).collect();
+        let is_other = |to: &usize| *to != from && self.networks[*to] == self.networks[from];
+        let mut others: BTreeSet<usize> = self.stations.values().copied().filter(is_other).collect();
         match Membership::of(frame) {
             Some(Membership::Query) => drop(self.queriers.insert(from)),
             Some(Membership::Report) => {
@@ -392,7 +410,7 @@ impl Segment {
 
     /// Answers the sender of a frame that its link rejects. The answer comes from nowhere: no link delays or counts it.
     fn refuse(
-        &self,
+        &mut self,
         now: Duration,
         [from, to]: [usize; 2],
         cause: Cause,
@@ -410,14 +428,17 @@ impl Segment {
     }
 
     fn give(
-        &self,
+        &mut self,
         now: Duration,
         [from, to]: [usize; 2],
         remark: Remark,
         frame: &[u8],
         out: &mut impl Outlet,
     ) {
-        if out.send(to, frame) {
+        if self.networks[from] != self.networks[to] {
+            add(&mut self.strays.unaddressed, frame);
+            self.see(now, [from, to], Point::Missed, Remark::Stray(UNADDRESSED), frame, out);
+        } else if out.send(to, frame) {
             self.see(now, [from, to], Point::Given, remark, frame, out);
         } else {
             self.see(now, [from, to], Point::Missed, Remark::Stray(REFUSED), frame, out);
@@ -561,7 +582,7 @@ mod tests {
 
     fn three() -> Segment {
         let mut segment = Segment::new(1, LIMITS);
-        assert_eq!(["a", "b", "c"].map(|name| segment.join(name, mac(name.as_bytes()[0]))), [0, 1, 2]);
+        assert_eq!(["a", "b", "c"].map(|name| segment.join(name, "", mac(name.as_bytes()[0]))), [0, 1, 2]);
         segment
     }
 
@@ -603,11 +624,38 @@ mod tests {
         segment.leave(1);
         offer(&mut segment, mac(b'b'), &[(MS, 1)], &mut out);
         assert_eq!(segment.strays().unaddressed.packets, 1);
-        assert_eq!(segment.join("b", mac(b'n')), 1);
+        assert_eq!(segment.join("b", "", mac(b'n')), 1);
         offer(&mut segment, mac(b'n'), &[(MS, 2)], &mut out);
         segment.change(MS, [0, 1], Behaviour::default(), &mut out);
         offer(&mut segment, mac(b'n'), &[(MS, 3)], &mut out);
         assert_eq!(out.0, [(1, 3)]);
+    }
+
+    #[test]
+    fn frames_stay_on_their_network() {
+        let (mut segment, mut out) = (three(), Out::default());
+        // The same address on another network is another station.
+        assert_eq!(segment.join("d", "lan", mac(b'b')), 3);
+        assert_eq!(segment.join("a@lan", "lan", mac(b'a')), 4);
+        assert_eq!((segment.network(0), segment.network(3)), ("", "lan"));
+        offer(&mut segment, Mac([0xff; 6]), &[(MS, 1)], &mut out);
+        offer(&mut segment, mac(b'b'), &[(MS, 2)], &mut out);
+        segment.receive(MS, 4, &mut frame(mac(b'b'), 3), &mut out);
+        segment.receive(MS, 4, &mut frame(Mac([0xff; 6]), 4), &mut out);
+        segment.receive(MS, 4, &mut frame(mac(b'c'), 5), &mut out);
+        assert_eq!(out.0, [(1, 1), (2, 1), (1, 2), (3, 3), (3, 4)]);
+        assert_eq!(segment.strays().unaddressed.packets, 1);
+    }
+
+    #[test]
+    fn what_is_under_way_to_a_port_that_moves_is_lost() {
+        let (mut segment, mut out) = (three(), Out::default());
+        segment.change(MS, [0, 1], behaviour(Condition::new().delay(10 * MS)), &mut out);
+        offer(&mut segment, mac(b'b'), &[(MS, 1)], &mut out);
+        assert_eq!(segment.join("b", "lan", mac(b'b')), 1);
+        while segment.step(20 * MS, &mut out) {}
+        assert!(out.0.is_empty());
+        assert_eq!(segment.strays().unaddressed.packets, 1);
     }
 
     #[test]
