@@ -14,7 +14,9 @@ use thiserror::Error;
 use crate::capture::writer;
 use crate::engine::{Answer, Command, Engine, wake};
 use crate::segment::Segment;
-use crate::{CaptureReport, CaptureSpec, Lateness, Port, PortKind, Scheduling, Strays, schedule};
+use crate::{
+    BoxReport, BoxSpec, CaptureReport, CaptureSpec, Lateness, Port, PortKind, Scheduling, Strays, schedule,
+};
 
 /// A running network. Dropping it ends it; so does [`stop`](Self::stop), which tells what happened.
 #[derive(Debug)]
@@ -54,6 +56,8 @@ pub struct Report {
     pub links: Vec<LinkReport>,
     /// Every port, in the order in which they came.
     pub ports: Vec<PortReport>,
+    /// Every box.
+    pub boxes: Vec<BoxReport>,
     /// What no link counts.
     pub strays: Strays,
     /// What waits now, in all links.
@@ -132,6 +136,14 @@ pub enum FabricError {
         to: String,
         /// The network of each.
         networks: [String; 2],
+    },
+    /// A box cannot be as it was asked for.
+    #[error("box `{name}` cannot be: {mistake}")]
+    BadBox {
+        /// The box.
+        name: String,
+        /// What is wrong with it.
+        mistake: String,
     },
     /// A port did not do as it was told.
     #[error("port `{name}`: {step} failed\ntry: attach it again")]
@@ -219,7 +231,16 @@ impl Fabric {
         self.ask(|answer| Command::Attach(port, answer))?
     }
 
-    /// Takes a port away. What is under way to it is lost; its links stay what they are. Until then an attached TAP device
+    /// Has a box stand between two networks from now on: a router, which may translate addresses or filter. One of the same
+    /// name leaves for it with all mappings, as when a router is started again; its links stay what they are.
+    ///
+    /// # Errors
+    /// [`FabricError::BadBox`], [`FabricError::Ended`].
+    pub fn add_box(&self, spec: BoxSpec) -> Result<(), FabricError> {
+        self.ask(|answer| Command::AddBox(spec, answer))?
+    }
+
+    /// Takes a port away; with a side of a box, the box. What is under way to it is lost; its links stay what they are. Until then an attached TAP device
     /// keeps its namespace, even when no process of it is left.
     ///
     /// # Errors
@@ -318,6 +339,11 @@ impl Report {
     /// The link from one port to another, if it was used or changed.
     pub fn link(&self, from: &str, to: &str) -> Option<&LinkReport> {
         self.links.iter().find(|link| link.from == from && link.to == to)
+    }
+
+    /// The box of this name.
+    pub fn the_box(&self, name: &str) -> Option<&BoxReport> {
+        self.boxes.iter().find(|the_box| the_box.name == name)
     }
 
     /// The port of this name.

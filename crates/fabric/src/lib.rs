@@ -1,9 +1,11 @@
 //! The userspace network that joins virtual hosts: an Ethernet segment of TAP devices or packet sockets, with a
 //! [`netsplit_netmodel::Link`] between every directed pair of them. Linux, without root in a user namespace.
 //!
-//! Start at [`Fabric`]: it takes [`Port`]s, is told what links do by [`Change`]s, and gives [`Report`]s. Behind it is one
+//! Start at [`Fabric`]: it takes [`Port`]s, is told what links do by [`Change`]s, and gives [`Report`]s. Ports
+//! are on networks, and a [`BoxSpec`] is a router between two, which may translate addresses (NAT) or filter. Behind it is one
 //! thread. What it does to each frame is decided in `segment`, which does no I/O.
 
+mod boxes;
 mod buffers;
 mod capture;
 mod engine;
@@ -23,6 +25,7 @@ mod segment;
 mod sys;
 
 pub use crate::{
+    boxes::{BoxDrop, BoxReport, BoxRoute, BoxSide, BoxSpec},
     capture::{CaptureFilter, CaptureReport, CaptureSpec},
     fabric::{Change, Fabric, FabricError, Limits, LinkReport, PortReport, Report},
     lateness::Lateness,

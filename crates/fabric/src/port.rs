@@ -23,6 +23,8 @@ pub struct Mac(pub [u8; 6]);
 pub enum PortKind {
     /// A TAP device in the host's namespace. The quicker one, and the host's kernel can be told to send no super-frames.
     Tap,
+    /// A side of a box, which the fabric runs itself.
+    Box,
     /// A packet socket (`AF_PACKET`) on the outer end of a veth pair, where `/dev/net/tun` may not be opened.
     Packet,
 }

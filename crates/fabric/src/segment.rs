@@ -5,6 +5,9 @@
 //! links are made when they are first used. What waits lies in the queue of its link; what is under way lies in one heap,
 //! the order of which is time, then coming. Neighbour discovery passes a link that rejects and is not counted by it.
 //!
+//! A port may be a side of a **box**: what is given to it goes to the box at once, and what the box sends is taken as from
+//! a host, before anything else is done.
+//!
 //! **Super-frames** pass whole a link that is plain, open and has no queue, and count as one packet there. Any other link
 //! is offered their segments: made here, of whatever the sender's device still sends whole. What is under way as a
 //! super-frame when its link changes stays one packet and keeps its fate, as all packets under way do.
@@ -13,8 +16,10 @@ use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, BinaryHeap, HashMap, VecDeque};
 use std::time::Duration;
 
+use netsplit_netmodel::nat::Side;
 use netsplit_netmodel::{Behaviour, Cause, Count, Counters, Delivery, Fate, Link, Passage};
 
+use crate::boxes::{BoxReport, BoxSpec, Router};
 use crate::buffers::{Buffer, Pool};
 use crate::capture::sight::{Point, Remark, Sight};
 use crate::frame::{self, PAYLOAD, Segments};
@@ -70,6 +75,12 @@ pub(crate) struct Segment {
     queriers: BTreeSet<usize>,
     /// By sender, then receiver.
     wires: Vec<Vec<Option<Box<Wire>>>>,
+    /// By the number of the port outside.
+    boxes: BTreeMap<usize, BoxHere>,
+    /// Of which box a port is a side, by number of port.
+    box_sides: Vec<Option<(usize, Side)>>,
+    /// What boxes sent, and from which port.
+    emitted: VecDeque<(usize, Buffer)>,
     due: BinaryHeap<Reverse<Due>>,
     due_ever: u64,
     pool: Pool,
@@ -88,6 +99,17 @@ struct Wire {
     armed: Option<Duration>,
 }
 
+/// A box, its ports by side, and what passed them.
+#[derive(Debug)]
+struct BoxHere {
+    router: Router,
+    ports: [usize; 2],
+    received: [Count; 2],
+    sent: [Count; 2],
+    /// When the heap has it looked at next.
+    armed: Option<Duration>,
+}
+
 /// Something to do, in the order of time and then of coming.
 #[derive(Debug)]
 struct Due {
@@ -102,6 +124,8 @@ struct Due {
 enum What {
     Arrive(Delivery, Buffer),
     Release,
+    /// The box whose port outside `from` is.
+    Box,
 }
 
 impl Segment {
@@ -116,6 +140,9 @@ impl Segment {
             stations: HashMap::new(),
             queriers: BTreeSet::new(),
             wires: Vec::new(),
+            boxes: BTreeMap::new(),
+            box_sides: Vec::new(),
+            emitted: VecDeque::new(),
             due: BinaryHeap::new(),
             due_ever: 0,
             pool: Pool::default(),
@@ -135,6 +162,7 @@ impl Segment {
             self.numbers.insert(name.to_owned(), number);
             self.wires.push(Vec::new());
             self.networks.push(0);
+            self.box_sides.push(None);
         }
         self.leave(number);
         let known = self.network_names.iter().position(|known| known == network);
@@ -151,8 +179,45 @@ impl Segment {
         &self.network_names[self.networks[number]]
     }
 
-    /// Takes a port's address away.
+    /// Has a box stand between two networks. One of the same name leaves for it, with all that it knew.
+    ///
+    /// # Errors
+    /// What is wrong with it; nothing was changed.
+    pub(crate) fn join_box(&mut self, spec: &BoxSpec) -> Result<(), String> {
+        let router = Router::new(self.seed, spec)?;
+        let join = |side: Side| self.join(&spec.port_name(side), &spec.side(side).network, router.mac(side));
+        let ports = Side::ALL.map(join);
+        let [_, outside] = ports;
+        for side in Side::ALL {
+            self.box_sides[ports[side as usize]] = Some((outside, side));
+        }
+        let none = [Count::default(); 2];
+        self.boxes.insert(outside, BoxHere { router, ports, received: none, sent: none, armed: None });
+        Ok(())
+    }
+
+    /// What a port's box sent from it and was given there. `None`: it is no box's.
+    pub(crate) fn box_counts(&self, number: usize) -> Option<[Count; 2]> {
+        let (outside, side) = self.box_sides[number]?;
+        let here = self.boxes.get(&outside)?;
+        Some([here.received[side as usize], here.sent[side as usize]])
+    }
+
+    /// All boxes, in the order of their ports.
+    pub(crate) fn boxes(&self) -> impl Iterator<Item = BoxReport> {
+        self.boxes.values().map(|here| here.router.report())
+    }
+
+    /// Takes a port's address away. If it is a box's the box leaves.
     pub(crate) fn leave(&mut self, number: usize) {
+        if let Some((outside, _)) = self.box_sides[number]
+            && let Some(here) = self.boxes.remove(&outside)
+        {
+            for port in here.ports {
+                self.box_sides[port] = None;
+                self.leave(port);
+            }
+        }
         self.stations.retain(|_, station| *station != number);
         self.queriers.remove(&number);
     }
@@ -202,6 +267,7 @@ impl Segment {
     ) {
         self.wire(from, to).link.change(now, behaviour);
         self.release(now, from, to, out);
+        self.settle(now, out);
     }
 
     /// When [`Self::step`] is to be called next.
@@ -227,12 +293,58 @@ impl Segment {
                 self.arrive(now, from, to, delivery, &mut buffer, out);
                 self.pool.give_back(buffer);
             }
+            What::Box => {
+                if let Some(here) = self.boxes.get_mut(&from) {
+                    here.armed = None;
+                    here.router.tick(now);
+                    self.collect(from);
+                }
+            }
         }
+        self.settle(now, out);
         true
     }
 
     /// Takes a frame that port `from` sent. It may be changed on its way.
     pub(crate) fn receive(&mut self, now: Duration, from: usize, frame: &mut [u8], out: &mut impl Outlet) {
+        self.take(now, from, frame, out);
+        self.settle(now, out);
+    }
+
+    /// Takes what boxes sent, and what they send upon that: it ends, because each hop is counted.
+    fn settle(&mut self, now: Duration, out: &mut impl Outlet) {
+        while let Some((from, mut buffer)) = self.emitted.pop_front() {
+            self.take(now, from, &mut buffer, out);
+            self.pool.give_back(buffer);
+        }
+    }
+
+    /// Hands a frame to the box that has port `to` on one side.
+    fn enter_box(&mut self, now: Duration, (outside, side): (usize, Side), frame: &[u8]) {
+        let buffer = self.pool.copy(frame);
+        if let Some(here) = self.boxes.get_mut(&outside) {
+            add(&mut here.sent[side as usize], frame);
+            here.router.receive(now, side, buffer);
+            self.collect(outside);
+        }
+    }
+
+    /// Fetches what a box sends, and has the heap look at it when it wants that.
+    fn collect(&mut self, outside: usize) {
+        let Some(here) = self.boxes.get_mut(&outside) else { return };
+        while let Some((side, buffer)) = here.router.transmit() {
+            add(&mut here.received[side as usize], &buffer);
+            self.emitted.push_back((here.ports[side as usize], buffer));
+        }
+        if let Some(at) = here.router.deadline()
+            && here.armed.is_none_or(|armed| armed > at)
+        {
+            here.armed = Some(at);
+            self.push(at, outside, outside, What::Box);
+        }
+    }
+
+    fn take(&mut self, now: Duration, from: usize, frame: &mut [u8], out: &mut impl Outlet) {
         let Some(destination) = frame::destination(frame) else {
             add(&mut self.strays.malformed, frame);
             return self.see_sent(now, from, Point::Sent, Remark::Stray(MALFORMED), frame, out);
@@ -438,6 +550,9 @@ impl Segment {
         if self.networks[from] != self.networks[to] {
             add(&mut self.strays.unaddressed, frame);
             self.see(now, [from, to], Point::Missed, Remark::Stray(UNADDRESSED), frame, out);
+        } else if let Some(side) = self.box_sides[to] {
+            self.see(now, [from, to], Point::Given, remark, frame, out);
+            self.enter_box(now, side, frame);
         } else if out.send(to, frame) {
             self.see(now, [from, to], Point::Given, remark, frame, out);
         } else {
