@@ -9,7 +9,7 @@
 //!            other: dropped                    none: told   none left: told   refused: dropped        nobody: dropped
 //! ```
 //!
-//! Groups, link-local addresses and frames with VLAN tags are not forwarded. A packet that leaves by the side it came from
+//! What it answers itself goes back to the neighbour that passed it on. Groups, link-local addresses and frames with VLAN tags are not forwarded. A packet that leaves by the side it came from
 //! is not translated, but for hairpins. There is no MTU here: links have one.
 
 mod answers;
@@ -302,7 +302,7 @@ impl Router {
         if self.discovery(now, from, packet, &frame) {
             return;
         }
-        self.learn(now, from, packet.source, sender_mac);
+        self.stations[from as usize].neighbours.confirm(now, packet.source, sender_mac);
         let is_to_group = frame::destination(&frame).is_none_or(Mac::is_group);
         if is_to_group || is_local(packet.source) || is_local(packet.destination) {
             return self.drop(BoxDrop::Local, &frame);
@@ -362,10 +362,7 @@ impl Router {
         // Its destination may be another by now.
         let next = answers::destination(&frame, packet.is_ipv4).and_then(|address| self.route(address));
         match next {
-            Some((side, next)) if side == to => {
-                add(&mut self.forwarded[to as usize], &frame);
-                self.send(now, to, next, frame);
-            }
+            Some((side, next)) if side == to => self.send(now, to, next, frame),
             _ => self.drop(BoxDrop::NoRoute, &frame),
         }
     }
@@ -388,6 +385,7 @@ impl Router {
     fn emit(&mut self, to: Side, mac: Mac, mut frame: Buffer) {
         frame[HEADER..HEADER + 6].copy_from_slice(&mac.0);
         frame[HEADER + 6..HEADER + 12].copy_from_slice(&self.mac(to).0);
+        add(&mut self.forwarded[to as usize], &frame);
         self.out.push_back((to, frame));
     }
 
@@ -497,4 +495,279 @@ fn mac(port: &str) -> Mac {
     let hash = port.bytes().fold(BASIS, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(PRIME));
     let [_, _, _, a, b, c, d, e] = hash.to_be_bytes();
     Mac([2, a, b, c, d, e])
+}
+
+#[cfg(test)]
+mod tests {
+    use netsplit_netmodel::nat::NatKind;
+
+    use super::*;
+    use crate::packets::{Read, end, read, tcp, udp};
+
+    const A: Mac = Mac([2, 0, 0, 0, 0, 1]);
+    const C: Mac = Mac([2, 0, 0, 0, 0, 3]);
+    const GROUP: Mac = Mac([0xff; 6]);
+    const NOW: Duration = Duration::from_secs(1);
+
+    fn spec(kind: NatKind) -> BoxSpec {
+        let side = |network: &str, v4: [u8; 4], v6: &str| BoxSide {
+            network: network.to_owned(),
+            v4: Some((v4.into(), 24)),
+            v6: Some((v6.parse().unwrap(), 64)),
+        };
+        BoxSpec {
+            name: "box".to_owned(),
+            inside: side("lan", [10, 0, 0, 254], "fd00::fe"),
+            outside: side("wan", [203, 0, 113, 254], "2001:db8::fe"),
+            routes: Vec::new(),
+            behaviour: kind.behaviour(),
+        }
+    }
+
+    fn router(kind: NatKind) -> Router {
+        Router::new(1, &spec(kind)).unwrap()
+    }
+
+    fn frame(to: Mac, from: Mac, kind: u16, packet: &[u8]) -> Vec<u8> {
+        [&[0; HEADER][..], &to.0, &from.0, &kind.to_be_bytes(), packet].concat()
+    }
+
+    impl Router {
+        /// What goes out when a packet comes in: by which side, to whom, and the packet.
+        fn give(&mut self, from: Side, packet: &[u8]) -> Vec<(Side, Mac, Vec<u8>)> {
+            let sender = if from == Side::Inside { A } else { C };
+            let kind = if packet[0] >> 4 == 4 { ETHERTYPE_IPV4 } else { ETHERTYPE_IPV6 };
+            let frame = frame(self.mac(from), sender, kind, packet);
+            self.receive(NOW, from, frame);
+            self.sent()
+        }
+
+        fn sent(&mut self) -> Vec<(Side, Mac, Vec<u8>)> {
+            let out = std::iter::from_fn(|| self.transmit());
+            let split = |(side, frame): (Side, Buffer)| {
+                (side, frame::destination(&frame).unwrap(), frame[PAYLOAD..].to_vec())
+            };
+            out.map(split).collect()
+        }
+
+        /// Has both sides know their hosts.
+        fn meet(&mut self) {
+            for (side, mac, addresses) in [
+                (Side::Inside, A, ["10.0.0.1", "fd00::1"]),
+                (Side::Outside, C, ["203.0.113.3", "2001:db8::3"]),
+            ] {
+                for address in addresses {
+                    self.learn(NOW, side, address.parse().unwrap(), mac);
+                }
+            }
+        }
+    }
+
+    fn arp(operation: u8, sender: [u8; 4], target: [u8; 4]) -> Vec<u8> {
+        [&[0, 1, 8, 0, 6, 4, 0, operation][..], &A.0, &sender, &[0; 6], &target].concat()
+    }
+
+    #[test]
+    fn arp_is_answered_for_the_side_alone() {
+        let mut router = router(NatKind::Home);
+        let mut ask = |target| {
+            let frame = frame(GROUP, A, ETHERTYPE_ARP, &arp(1, [10, 0, 0, 1], target));
+            router.receive(NOW, Side::Inside, frame);
+            router.sent()
+        };
+        let answers = ask([10, 0, 0, 254]);
+        assert_eq!(answers.len(), 1);
+        let (side, to, reply) = &answers[0];
+        assert_eq!((*side, *to, reply[7]), (Side::Inside, A, 2));
+        assert_eq!((&reply[8..14], &reply[14..18]), (&mac("box@inside").0[..], &[10, 0, 0, 254][..]));
+        assert!(ask([10, 0, 0, 2]).is_empty());
+        assert!(ask([203, 0, 113, 254]).is_empty());
+    }
+
+    #[test]
+    fn solicitations_are_answered_for_the_side_alone() {
+        let mut router = router(NatKind::Home);
+        let own = mac("box");
+        for (asker, target, answered) in [
+            ("2001:db8::3", "2001:db8::fe", Some(C)),
+            ("fe80::3", "2001:db8::fe", Some(C)),
+            ("2001:db8::3", "2001:db8::4", None),
+            ("2001:db8::3", "fd00::fe", None),
+        ] {
+            let question = answers::solicitation(asker.parse().unwrap(), C, target.parse().unwrap());
+            router.receive(NOW, Side::Outside, question);
+            let sent = router.sent();
+            assert_eq!(sent.first().map(|(_, to, _)| *to), answered, "{asker} asks for {target}");
+            if let Some((_, _, advertisement)) = sent.first() {
+                assert_eq!((advertisement[7], advertisement[40], advertisement[44]), (255, 136, 0xe0));
+                assert_eq!((&advertisement[64..66], &advertisement[66..72]), (&[2, 1][..], &own.0[..]));
+                read(advertisement);
+            }
+        }
+        // Whoever looks whether the address is free is told that it is not.
+        let question = answers::solicitation(Ipv6Addr::UNSPECIFIED, C, "2001:db8::fe".parse().unwrap());
+        router.receive(NOW, Side::Outside, question);
+        assert_eq!(router.sent()[0].1, Mac([0x33, 0x33, 0, 0, 0, 1]));
+    }
+
+    #[test]
+    fn packets_wait_for_their_next_hop() {
+        let mut router = router(NatKind::Home);
+        let packet = udp(end("10.0.0.1:5000"), end("203.0.113.3:80"), b"words");
+        let asked = router.give(Side::Inside, &packet);
+        assert_eq!((asked.len(), asked[0].0, asked[0].1), (1, Side::Outside, GROUP));
+        assert_eq!(asked[0].2[24..28], [203, 0, 113, 3]);
+        assert!(router.give(Side::Inside, &packet).is_empty());
+        assert_eq!(router.report().waiting, 2);
+        let reply = arp(2, [203, 0, 113, 3], [203, 0, 113, 254]);
+        router.receive(NOW, Side::Outside, frame(mac("box"), A, ETHERTYPE_ARP, &reply));
+        let sent = router.sent();
+        assert_eq!(sent.iter().map(|(_, to, _)| *to).collect::<Vec<_>>(), [A, A]);
+        assert_eq!(read(&sent[0].2).from, end("203.0.113.254:5000"));
+        assert_eq!((sent[0].2[8], router.deadline()), (63, None));
+        // Whoever asks for the box is known to it.
+        let ask = arp(1, [10, 0, 0, 1], [10, 0, 0, 254]);
+        router.receive(NOW, Side::Inside, frame(GROUP, A, ETHERTYPE_ARP, &ask));
+        assert_eq!(router.sent().len(), 1);
+        let back = udp(end("203.0.113.3:80"), end("203.0.113.254:5000"), b"back");
+        let sent = router.give(Side::Outside, &back);
+        assert_eq!((sent[0].0, sent[0].1, read(&sent[0].2).to), (Side::Inside, A, end("10.0.0.1:5000")));
+    }
+
+    #[test]
+    fn nobody_is_waited_for_in_vain() {
+        let mut router = router(NatKind::Router);
+        let packet = udp(end("[fd00::1]:5000"), end("[2001:db8::9]:80"), b"words");
+        let mut asked = router.give(Side::Inside, &packet).len();
+        while let Some(at) = router.deadline() {
+            router.tick(at);
+            asked += router.sent().len();
+        }
+        assert_eq!((asked, router.report().dropped[&BoxDrop::Unresolved].packets), (3, 1));
+    }
+
+    #[test]
+    fn who_sent_too_far_is_told() {
+        for (from, to, own) in [
+            ("10.0.0.1:5000", "203.0.113.3:80", "10.0.0.254"),
+            ("[fd00::1]:5000", "[2001:db8::3]:80", "fd00::fe"),
+        ] {
+            let mut router = router(NatKind::Home);
+            router.meet();
+            let mut packet = udp(end(from), end(to), b"words");
+            let ttl = if packet[0] >> 4 == 4 { 8 } else { 7 };
+            while packet[ttl] > 1 {
+                assert!(hop(&mut packet));
+            }
+            let told = router.give(Side::Inside, &packet);
+            let Read { from: teller, to: told_to, payload, .. } = read(&told[0].2);
+            assert_eq!((told.len(), told[0].0, told[0].1), (1, Side::Inside, A));
+            assert_eq!((teller.0, told_to.0), (own.parse().unwrap(), end(from).0));
+            assert_eq!(payload, packet);
+            let error = told[0].2.clone();
+            let kind = if ttl == 8 { error[20] } else { error[40] };
+            assert_eq!(kind, if ttl == 8 { 11 } else { 3 });
+            // Nobody is told about an error, or where there is no way.
+            let lost = udp(end(from), end(if ttl == 8 { "192.0.2.1:1" } else { "[2001:db9::1]:1" }), b"");
+            assert_eq!(router.give(Side::Inside, &lost).len(), 1);
+            assert_eq!(router.nat.sessions(), 0);
+        }
+    }
+
+    #[test]
+    fn routes_lead_by_their_longest_prefix() {
+        let mut spec = spec(NatKind::Router);
+        let route = |to: &str, prefix_bits, via: &str| BoxRoute {
+            to: to.parse().unwrap(),
+            prefix_bits,
+            via: via.parse().unwrap(),
+        };
+        spec.routes = vec![
+            route("0.0.0.0", 0, "203.0.113.1"),
+            route("10.1.0.0", 16, "10.0.0.9"),
+            route("::", 0, "2001:db8::1"),
+        ];
+        let router = Router::new(1, &spec).unwrap();
+        for (to, side, next) in [
+            ("192.0.2.1", Side::Outside, "203.0.113.1"),
+            ("10.1.2.3", Side::Inside, "10.0.0.9"),
+            ("10.0.0.7", Side::Inside, "10.0.0.7"),
+            ("2001:db9::1", Side::Outside, "2001:db8::1"),
+        ] {
+            assert_eq!(router.route(to.parse().unwrap()), Some((side, next.parse().unwrap())), "{to}");
+        }
+        spec.routes[1].via = "192.0.2.1".parse().unwrap();
+        assert_eq!(Router::new(1, &spec).unwrap_err(), "192.0.2.1 is on none of its networks");
+        spec.routes.clear();
+        spec.outside.v4 = Some(([10, 0, 0, 1].into(), 16));
+        assert_eq!(Router::new(1, &spec).unwrap_err(), "10.0.0.254/24 is on both its sides");
+        spec.outside.v4 = Some(([10, 0, 0, 1].into(), 33));
+        assert_eq!(Router::new(1, &spec).unwrap_err(), "10.0.0.1/33 is no prefix");
+        spec.outside.v4 = None;
+        assert!(Router::new(1, &spec).is_ok());
+        spec.behaviour = NatKind::Home.behaviour();
+        assert!(Router::new(1, &spec).unwrap_err().contains("no IPv4 address outside"));
+    }
+
+    #[test]
+    fn what_is_for_the_box_itself_goes_no_further() {
+        let mut router = router(NatKind::FullCone);
+        router.meet();
+        for (from, sender, own) in [
+            (Side::Inside, "10.0.0.1:5000", "10.0.0.254:80"),
+            (Side::Outside, "203.0.113.3:80", "10.0.0.254:80"),
+            (Side::Outside, "[2001:db8::3]:80", "[2001:db8::fe]:80"),
+        ] {
+            assert!(router.give(from, &tcp(end(sender), end(own), 2, b"")).is_empty());
+        }
+        assert_eq!(router.report().dropped[&BoxDrop::Own].packets, 3);
+        assert!(router.give(Side::Inside, &udp(end("[fe80::1]:1"), end("[2001:db8::3]:1"), b"")).is_empty());
+        assert!(router.give(Side::Inside, &udp(end("10.0.0.1:1"), end("224.0.0.5:1"), b"")).is_empty());
+        assert_eq!(router.report().dropped[&BoxDrop::Local].packets, 2);
+        let mut wrong = udp(end("10.0.0.1:5000"), end("203.0.113.3:80"), b"");
+        wrong[8] ^= 1;
+        assert!(router.give(Side::Inside, &wrong).is_empty());
+        assert_eq!(router.report().dropped[&BoxDrop::Malformed].packets, 1);
+        // A hairpin leaves by the side that it came from, translated.
+        let mapped = udp(end("10.0.0.1:5000"), end("203.0.113.3:80"), b"");
+        assert_eq!(router.give(Side::Inside, &mapped).len(), 1);
+        let near = router.give(Side::Inside, &udp(end("10.0.0.1:6000"), end("203.0.113.254:5000"), b""));
+        assert_eq!((near[0].0, near[0].1), (Side::Inside, A));
+        assert_eq!(read(&near[0].2).from, end("203.0.113.254:6000"));
+    }
+
+    #[test]
+    fn nothing_that_comes_is_trusted() {
+        let mut router = router(NatKind::Home);
+        router.meet();
+        let question = answers::solicitation("fd00::1".parse().unwrap(), A, "fd00::fe".parse().unwrap());
+        let inside = router.mac(Side::Inside);
+        let mut frames =
+            vec![question, frame(inside, A, ETHERTYPE_ARP, &arp(1, [10, 0, 0, 1], [10, 0, 0, 254]))];
+        for packet in [
+            udp(end("10.0.0.1:5000"), end("203.0.113.3:80"), b"words"),
+            tcp(end("10.0.0.1:5000"), end("203.0.113.254:80"), 2, b"words"),
+            crate::packets::echo(end("10.0.0.1:5000"), end("10.0.0.254:0"), false),
+        ] {
+            frames.push(frame(inside, A, ETHERTYPE_IPV4, &packet));
+        }
+        frames.push(frame(
+            inside,
+            A,
+            ETHERTYPE_IPV6,
+            &udp(end("[fd00::1]:5000"), end("[2001:db8::3]:80"), b""),
+        ));
+        for whole in &frames {
+            for side in Side::ALL {
+                (0..whole.len()).for_each(|end| router.receive(NOW, side, whole[..end].to_vec()));
+                for (at, value) in (0..whole.len()).flat_map(|at| [0, 1, 0x7f, 0xff].map(|value| (at, value)))
+                {
+                    let mut wrong = whole.clone();
+                    wrong[at] = value;
+                    router.receive(NOW, side, wrong);
+                    router.sent();
+                }
+            }
+        }
+    }
 }

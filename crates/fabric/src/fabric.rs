@@ -240,8 +240,8 @@ impl Fabric {
         self.ask(|answer| Command::AddBox(spec, answer))?
     }
 
-    /// Takes a port away; with a side of a box, the box. What is under way to it is lost; its links stay what they are. Until then an attached TAP device
-    /// keeps its namespace, even when no process of it is left.
+    /// Takes a port away; with a side of a box, the box. What is under way to it is lost; its links stay what they are. Until
+    /// then an attached TAP device keeps its namespace, even when no process of it is left.
     ///
     /// # Errors
     /// [`FabricError::UnknownPort`], [`FabricError::Ended`].
@@ -253,8 +253,8 @@ impl Fabric {
     /// of one link the later counts.
     ///
     /// # Errors
-    /// An unknown name, a loop or ports that are apart: nothing was changed. [`FabricError::Port`]: all was changed, but a sender may go on
-    /// to send super-frames, which are then segmented here.
+    /// An unknown name, a loop or ports that are apart: nothing was changed. [`FabricError::Port`]: all was changed, but a
+    /// sender may go on to send super-frames, which are then segmented here.
     pub fn set(&self, changes: Vec<Change>) -> Result<(), FabricError> {
         self.ask(|answer| Command::Set(changes, answer))?
     }

@@ -15,6 +15,10 @@ mod lateness;
 mod membership;
 mod netlink;
 #[cfg(test)]
+#[path = "../../netmodel/tests/nat/packets.rs"]
+#[expect(dead_code, reason = "the translator's tests' packets, of which boxes need some")]
+mod packets;
+#[cfg(test)]
 #[path = "../tests/fabric/parse.rs"]
 mod parse;
 mod pcapng;

@@ -1,9 +1,10 @@
-//! Ethernet segments, one a network, on which every directed pair of ports is joined by a link. Frames and time go in, frames and a
-//! deadline come out: no I/O, no clock.
+//! Ethernet segments, one a network, on which every directed pair of ports is joined by a link. Frames and time go in,
+//! frames and a deadline come out: no I/O, no clock.
 //!
-//! A frame stays on its network. Those to one address go to its port, broadcast and multicast to all others, each through the link of its own pair;
-//! links are made when they are first used. What waits lies in the queue of its link; what is under way lies in one heap,
-//! the order of which is time, then coming. Neighbour discovery passes a link that rejects and is not counted by it.
+//! A frame stays on its network. Those to one address go to its port, broadcast and multicast to all others, each through
+//! the link of its own pair; links are made when they are first used. What waits lies in the queue of its link; what is
+//! under way lies in one heap, the order of which is time, then coming. Neighbour discovery passes a link that rejects and
+//! is not counted by it.
 //!
 //! A port may be a side of a **box**: what is given to it goes to the box at once, and what the box sends is taken as from
 //! a host, before anything else is done.
@@ -666,8 +667,11 @@ impl Ord for Due {
 #[cfg(test)]
 mod tests {
     use netsplit_netmodel::Condition;
+    use netsplit_netmodel::nat::NatKind;
 
+    use crate::boxes::{BoxDrop, BoxRoute, BoxSide};
     use crate::frame::HEADER;
+    use crate::packets;
 
     use super::*;
 
@@ -771,6 +775,81 @@ mod tests {
         while segment.step(20 * MS, &mut out) {}
         assert!(out.0.is_empty());
         assert_eq!(segment.strays().unaddressed.packets, 1);
+    }
+
+    /// A box between `lan` and another network.
+    fn box_spec(name: &str, other: &str, own: u8) -> BoxSpec {
+        let side = |network: &str, address: [u8; 4]| BoxSide {
+            network: network.to_owned(),
+            v4: Some((address.into(), 24)),
+            v6: None,
+        };
+        BoxSpec {
+            name: name.to_owned(),
+            inside: side("lan", [10, 0, 0, own]),
+            outside: side(other, [10, 0, own, 1]),
+            routes: Vec::new(),
+            behaviour: NatKind::Router.behaviour(),
+        }
+    }
+
+    /// A datagram of `a`, 10.0.0.9, in a frame to a box's port.
+    fn datagram(segment: &Segment, port: &str, to: &str) -> Vec<u8> {
+        let packet = packets::udp(packets::end("10.0.0.9:1"), packets::end(to), b"!");
+        let number = segment.number(port).unwrap();
+        let station = |(_, station): &(&(usize, Mac), &usize)| **station == number;
+        let ((_, to), _) = segment.stations.iter().find(station).unwrap();
+        [&[0; HEADER][..], &to.0, &mac(b'a').0, &[8, 0], &packet].concat()
+    }
+
+    #[test]
+    fn a_box_asks_and_gives_up_when_that_is_due() {
+        let (mut segment, mut out) = (Segment::new(1, LIMITS), Out::default());
+        segment.join_box(&box_spec("x", "far", 1)).unwrap();
+        assert_eq!([segment.join("a", "lan", mac(b'a')), segment.join("b", "far", mac(b'b'))], [2, 3]);
+        let mut packet = datagram(&segment, "x@inside", "10.0.1.7:1");
+        segment.receive(MS, 2, &mut packet, &mut out);
+        assert_eq!((out.0.len(), out.0[0].0), (1, 3), "it asks");
+        while let Some(at) = segment.deadline() {
+            assert!(segment.step(at, &mut out));
+        }
+        assert_eq!(out.0.len(), 3);
+        let dropped = segment.boxes().next().unwrap().dropped;
+        assert_eq!(dropped[&BoxDrop::Unresolved].packets, 1);
+        let number = segment.number("x@inside").unwrap();
+        assert_eq!(segment.box_counts(number).unwrap().map(|count| count.packets), [0, 1]);
+    }
+
+    #[test]
+    fn boxes_that_route_in_a_circle_end() {
+        let (mut segment, mut out) = (Segment::new(1, LIMITS), Out::default());
+        for (name, own, other) in [("x", 1, 2), ("y", 2, 1)] {
+            let mut spec = box_spec(name, name, own);
+            let via = std::net::Ipv4Addr::new(10, 0, 0, other).into();
+            spec.routes = vec![BoxRoute { to: std::net::Ipv4Addr::UNSPECIFIED.into(), prefix_bits: 0, via }];
+            segment.join_box(&spec).unwrap();
+        }
+        let number = segment.join("a", "lan", mac(b'a'));
+        let mut packet = datagram(&segment, "x@inside", "192.0.2.1:1");
+        segment.receive(MS, number, &mut packet, &mut out);
+        let forwarded: u64 = segment.boxes().map(|report| report.to_inside.packets).sum();
+        assert_eq!(forwarded, 63);
+    }
+
+    #[test]
+    fn a_box_leaves_whole_and_for_a_host() {
+        let (mut segment, mut out) = (three(), Out::default());
+        segment.join_box(&box_spec("x", "", 1)).unwrap();
+        segment.join_box(&box_spec("x", "", 2)).unwrap();
+        assert_eq!((segment.names().len(), segment.boxes().count()), (5, 1));
+        assert_eq!(segment.join("x@inside", "", mac(b'x')), 3);
+        assert_eq!((segment.boxes().count(), segment.stations.len()), (0, 4));
+        assert_eq!([3, 4].map(|number| segment.box_counts(number)), [None; 2]);
+        offer(&mut segment, mac(b'x'), &[(MS, 1)], &mut out);
+        assert_eq!(out.0, [(3, 1)]);
+        let mut wrong = box_spec("x", "lan", 1);
+        wrong.outside.network = "lan".to_owned();
+        assert!(segment.join_box(&wrong).is_err());
     }
 
     #[test]

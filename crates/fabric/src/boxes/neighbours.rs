@@ -78,6 +78,17 @@ impl Neighbours {
         self.wanted.remove(&address).map(|wanted| wanted.waiting).unwrap_or_default()
     }
 
+    /// Notes that an address was seen to send from where it is known to be. From elsewhere means nothing: a router may have
+    /// passed that on.
+    pub(super) fn confirm(&mut self, now: Duration, address: IpAddr, mac: Mac) {
+        if let Some((known, until)) = self.known.get_mut(&address)
+            && *known == mac
+            && *until > now
+        {
+            *until = now + KNOWN_FOR;
+        }
+    }
+
     pub(super) fn deadline(&self) -> Option<Duration> {
         self.wanted.values().map(|wanted| wanted.again_at).min()
     }
@@ -126,7 +137,12 @@ mod tests {
         assert_eq!(neighbours.learn(now, address(1), MAC), [vec![1], vec![2]]);
         assert_eq!(neighbours.want(now, address(1), vec![3]), Want::Send(MAC, vec![3]));
         assert_eq!(neighbours.deadline(), None);
+        let later = now + KNOWN_FOR - Duration::from_secs(1);
+        neighbours.confirm(later, address(1), Mac([2, 0, 0, 0, 0, 2]));
         assert_eq!(neighbours.want(now + KNOWN_FOR, address(1), vec![4]), Want::Ask, "it is forgotten");
+        neighbours.learn(now, address(1), MAC);
+        neighbours.confirm(later, address(1), MAC);
+        assert_eq!(neighbours.want(now + KNOWN_FOR, address(1), vec![5]), Want::Send(MAC, vec![5]));
     }
 
     #[test]
