@@ -305,7 +305,7 @@ mod tests {
     impl World {
         fn new(views: impl IntoIterator<Item = View>) -> Self {
             let mut segment = Segment::new(1, Limits { packets: 4, bytes: 1 << 20 });
-            (0..3).for_each(|port| assert_eq!(segment.join(["a", "b", "c"][port], mac(port)), port));
+            (0..3).for_each(|port| assert_eq!(segment.join(["a", "b", "c"][port], "", mac(port)), port));
             let captures = Captures::new(SystemTime::UNIX_EPOCH + BEGUN);
             let mut world = Self { segment, out: Out { captures, down: None }, files: Vec::new() };
             for view in views {

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender};
 use std::time::{Duration, Instant, SystemTime};
 
+use netsplit_netmodel::nat::Side;
 use netsplit_netmodel::{Behaviour, Count};
 use rustix::event::epoll::{self, EventData, EventFlags};
 use rustix::io::Errno;
@@ -19,12 +20,13 @@ use crate::capture::{CaptureFilter, Captures, View};
 use crate::fabric::{Change, FabricError, LinkReport, PortReport, Report};
 use crate::frame::{FRAME_MAX, PAYLOAD};
 use crate::segment::{Outlet, Segment};
-use crate::{Port, Scheduling};
+use crate::{BoxSpec, Port, PortKind, Scheduling};
 
 /// What the thread is asked to do. Each is answered once it is done.
 #[derive(Debug)]
 pub(crate) enum Command {
     Attach(Port, Answer<Result<(), FabricError>>),
+    AddBox(BoxSpec, Answer<Result<(), FabricError>>),
     Detach(String, Answer<Result<(), FabricError>>),
     Set(Vec<Change>, Answer<Result<(), FabricError>>),
     Capture(CaptureFilter, Queue, Answer<Result<u64, FabricError>>),
@@ -182,6 +184,7 @@ impl Engine {
         loop {
             match self.commands.try_recv() {
                 Ok(Command::Attach(port, answer)) => drop(answer.send(self.attach(port))),
+                Ok(Command::AddBox(spec, answer)) => drop(answer.send(self.add_box(&spec))),
                 Ok(Command::Detach(name, answer)) => drop(answer.send(self.detach(&name))),
                 Ok(Command::Set(changes, answer)) => drop(answer.send(self.set(&changes))),
                 Ok(Command::Capture(filter, queue, answer)) => {
@@ -207,7 +210,7 @@ impl Engine {
         if let Some(number) = self.segment.number(&name) {
             self.remove(number);
         }
-        let number = self.segment.join(&name, port.mac());
+        let number = self.segment.join(&name, port.network(), port.mac());
         if self.ports.slots.len() <= number {
             self.ports.slots.resize_with(number + 1, Slot::default);
         }
@@ -218,6 +221,20 @@ impl Engine {
         }
         self.ports.slots[number].port = Some(port);
         self.switch_offload(number)
+    }
+
+    fn add_box(&mut self, spec: &BoxSpec) -> Result<(), FabricError> {
+        let wrong = |mistake| FabricError::BadBox { name: spec.name.clone(), mistake };
+        self.segment.join_box(spec).map_err(wrong)?;
+        // A host's ports of these names have left.
+        for name in Side::ALL.map(|side| spec.port_name(side)) {
+            let number = self.find(&name)?;
+            if let Some(port) = self.ports.slots.get_mut(number).and_then(|slot| slot.port.take()) {
+                let _gone_already = epoll::delete(&self.epoll, &port);
+            }
+        }
+        self.ports.slots.resize_with(self.segment.names().len(), Slot::default);
+        Ok(())
     }
 
     fn detach(&mut self, name: &str) -> Result<(), FabricError> {
@@ -263,6 +280,14 @@ impl Engine {
         if pair[0] == pair[1] {
             return Err(FabricError::Loop { name: from.to_owned() });
         }
+        let networks = pair.map(|number| self.segment.network(number));
+        if networks[0] != networks[1] {
+            return Err(FabricError::Apart {
+                from: from.to_owned(),
+                to: to.to_owned(),
+                networks: networks.map(str::to_owned),
+            });
+        }
         Ok(pair)
     }
 
@@ -285,16 +310,23 @@ impl Engine {
             behaviour: *behaviour,
             counters: *counters,
         };
-        let port = |(name, slot): (&String, &Slot)| PortReport {
-            name: name.clone(),
-            kind: slot.port.as_ref().map(Port::kind),
-            received: slot.received,
-            sent: slot.sent,
-            refused: slot.refused,
+        let port = |(number, slot): (usize, &Slot)| {
+            let box_counts = self.segment.box_counts(number);
+            let [received, sent] = box_counts.unwrap_or([slot.received, slot.sent]);
+            let kind = slot.port.as_ref().map(Port::kind);
+            PortReport {
+                name: self.segment.names()[number].clone(),
+                network: self.segment.network(number).to_owned(),
+                kind: kind.or_else(|| box_counts.map(|_| PortKind::Box)),
+                received,
+                sent,
+                refused: slot.refused,
+            }
         };
         Report {
             links: self.segment.links().map(link).collect(),
-            ports: self.segment.names().iter().zip(&self.ports.slots).map(port).collect(),
+            ports: self.ports.slots.iter().enumerate().map(port).collect(),
+            boxes: self.segment.boxes().collect(),
             strays: self.segment.strays(),
             held: self.segment.held(),
             lateness: self.segment.lateness().clone(),

@@ -14,7 +14,9 @@ use thiserror::Error;
 use crate::capture::writer;
 use crate::engine::{Answer, Command, Engine, wake};
 use crate::segment::Segment;
-use crate::{CaptureReport, CaptureSpec, Lateness, Port, PortKind, Scheduling, Strays, schedule};
+use crate::{
+    BoxReport, BoxSpec, CaptureReport, CaptureSpec, Lateness, Port, PortKind, Scheduling, Strays, schedule,
+};
 
 /// A running network. Dropping it ends it; so does [`stop`](Self::stop), which tells what happened.
 #[derive(Debug)]
@@ -54,6 +56,8 @@ pub struct Report {
     pub links: Vec<LinkReport>,
     /// Every port, in the order in which they came.
     pub ports: Vec<PortReport>,
+    /// Every box.
+    pub boxes: Vec<BoxReport>,
     /// What no link counts.
     pub strays: Strays,
     /// What waits now, in all links.
@@ -82,6 +86,8 @@ pub struct LinkReport {
 pub struct PortReport {
     /// Its name.
     pub name: String,
+    /// The network that it is on, or was.
+    pub network: String,
     /// How it reaches its host. `None` when it is detached, or its TAP device was deleted.
     pub kind: Option<PortKind>,
     /// Frames that its host sent. A super-frame is one.
@@ -117,6 +123,27 @@ pub enum FabricError {
     Loop {
         /// The port.
         name: String,
+    },
+    /// Ports on two networks have no link between them.
+    #[error(
+        "there is no link between `{from}` and `{to}`: they are on two networks, `{}` and `{}`\nfix: name two ports of one network",
+        networks[0], networks[1]
+    )]
+    Apart {
+        /// The sender's port.
+        from: String,
+        /// The receiver's port.
+        to: String,
+        /// The network of each.
+        networks: [String; 2],
+    },
+    /// A box cannot be as it was asked for.
+    #[error("box `{name}` cannot be: {mistake}")]
+    BadBox {
+        /// The box.
+        name: String,
+        /// What is wrong with it.
+        mistake: String,
     },
     /// A port did not do as it was told.
     #[error("port `{name}`: {step} failed\ntry: attach it again")]
@@ -204,8 +231,17 @@ impl Fabric {
         self.ask(|answer| Command::Attach(port, answer))?
     }
 
-    /// Takes a port away. What is under way to it is lost; its links stay what they are. Until then an attached TAP device
-    /// keeps its namespace, even when no process of it is left.
+    /// Has a box stand between two networks from now on: a router, which may translate addresses or filter. One of the same
+    /// name leaves for it with all mappings, as when a router is started again; its links stay what they are.
+    ///
+    /// # Errors
+    /// [`FabricError::BadBox`], [`FabricError::Ended`].
+    pub fn add_box(&self, spec: BoxSpec) -> Result<(), FabricError> {
+        self.ask(|answer| Command::AddBox(spec, answer))?
+    }
+
+    /// Takes a port away; with a side of a box, the box. What is under way to it is lost; its links stay what they are. Until
+    /// then an attached TAP device keeps its namespace, even when no process of it is left.
     ///
     /// # Errors
     /// [`FabricError::UnknownPort`], [`FabricError::Ended`].
@@ -217,8 +253,8 @@ impl Fabric {
     /// of one link the later counts.
     ///
     /// # Errors
-    /// An unknown name or a loop: nothing was changed. [`FabricError::Port`]: all was changed, but a sender may go on
-    /// to send super-frames, which are then segmented here.
+    /// An unknown name, a loop or ports that are apart: nothing was changed. [`FabricError::Port`]: all was changed, but a
+    /// sender may go on to send super-frames, which are then segmented here.
     pub fn set(&self, changes: Vec<Change>) -> Result<(), FabricError> {
         self.ask(|answer| Command::Set(changes, answer))?
     }
@@ -236,7 +272,7 @@ impl Fabric {
     /// in the report. What is older than a tenth of a second is in the file even when this process is killed.
     ///
     /// # Errors
-    /// An unknown name or a loop; [`FabricError::Capture`], [`FabricError::Ended`].
+    /// An unknown name, a loop or ports that are apart; [`FabricError::Capture`], [`FabricError::Ended`].
     pub fn capture(&self, spec: CaptureSpec) -> Result<u64, FabricError> {
         let CaptureSpec { file, ports, snap_bytes } = spec;
         let (queue, inlet) = writer::queue(writer::QUEUE_BYTES_MAX);
@@ -303,6 +339,11 @@ impl Report {
     /// The link from one port to another, if it was used or changed.
     pub fn link(&self, from: &str, to: &str) -> Option<&LinkReport> {
         self.links.iter().find(|link| link.from == from && link.to == to)
+    }
+
+    /// The box of this name.
+    pub fn the_box(&self, name: &str) -> Option<&BoxReport> {
+        self.boxes.iter().find(|the_box| the_box.name == name)
     }
 
     /// The port of this name.

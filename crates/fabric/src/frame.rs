@@ -61,6 +61,11 @@ pub(crate) fn destination(frame: &[u8]) -> Option<Mac> {
     frame.get(HEADER..PAYLOAD).map(|header| Mac(std::array::from_fn(|at| header[at])))
 }
 
+/// The sender of a frame that has a whole Ethernet header.
+pub(crate) fn source(frame: &[u8]) -> Mac {
+    Mac(std::array::from_fn(|at| frame[HEADER + 6 + at]))
+}
+
 /// The EtherType and where what it names begins, behind VLAN tags.
 pub(crate) fn network(frame: &[u8]) -> Option<(u16, usize)> {
     let mut at = HEADER + 12;
@@ -77,6 +82,11 @@ pub(crate) fn network(frame: &[u8]) -> Option<(u16, usize)> {
 /// Whether the frame stands for many.
 pub(crate) fn is_super(frame: &[u8]) -> bool {
     frame[1] & !GSO_ECN != 0
+}
+
+/// Whether its checksum is left to the device.
+pub(crate) fn is_unfinished(frame: &[u8]) -> bool {
+    frame[0] & NEEDS_CHECKSUM != 0
 }
 
 /// The sum of 16-bit words (RFC 1071), not folded. A last odd byte is a word's first.
@@ -99,7 +109,7 @@ pub(crate) fn fold(mut sum: u64) -> u16 {
 pub(crate) fn finish_checksum(frame: &mut [u8]) {
     let start = HEADER + native_u16(frame, 6);
     let place = start + native_u16(frame, 8);
-    let is_unfinished = frame[0] & NEEDS_CHECKSUM != 0;
+    let is_unfinished = is_unfinished(frame);
     frame[0] = 0;
     if is_unfinished && place + 2 <= frame.len() {
         let checksum = !fold(sum(&frame[start..]));

@@ -23,6 +23,8 @@ pub struct Mac(pub [u8; 6]);
 pub enum PortKind {
     /// A TAP device in the host's namespace. The quicker one, and the host's kernel can be told to send no super-frames.
     Tap,
+    /// A side of a box, which the fabric runs itself.
+    Box,
     /// A packet socket (`AF_PACKET`) on the outer end of a veth pair, where `/dev/net/tun` may not be opened.
     Packet,
 }
@@ -31,6 +33,7 @@ pub enum PortKind {
 #[derive(Debug)]
 pub struct Port {
     name: String,
+    network: String,
     mac: Mac,
     kind: PortKind,
     fd: OwnedFd,
@@ -117,7 +120,7 @@ impl Port {
         let _no_traffic_control = netlink::set_no_discipline(index);
         netlink::set_queue(index, TAP_QUEUE_FRAMES).map_err(failed(name, device, "setting its queue"))?;
         sys::set_offload(fd.as_fd(), true).map_err(failed(name, device, "setting its offload"))?;
-        Ok(Self { name: name.to_owned(), mac, kind: PortKind::Tap, fd, passes_super_frames: true })
+        Ok(Self::new(name, mac, PortKind::Tap, fd))
     }
 
     /// A packet socket on `device`, the outer end of a veth pair in this thread's namespace; `mac` is the address of the
@@ -137,7 +140,24 @@ impl Port {
         let index = name_to_index(&fd, device).map_err(failed(name, device, "finding the device"))?;
         sys::widen(fd.as_fd(), SOCKET_BYTES).map_err(failed(name, device, "widening its buffers"))?;
         sys::become_packet(fd.as_fd(), index).map_err(failed(name, device, "binding a packet socket"))?;
-        Ok(Self { name: name.to_owned(), mac, kind: PortKind::Packet, fd, passes_super_frames: true })
+        Ok(Self::new(name, mac, PortKind::Packet, fd))
+    }
+
+    fn new(name: &str, mac: Mac, kind: PortKind, fd: OwnedFd) -> Self {
+        Self { name: name.to_owned(), network: String::new(), mac, kind, fd, passes_super_frames: true }
+    }
+
+    /// Puts it on a network, a broadcast domain: frames pass only between ports of one network. A host on two networks has
+    /// two ports. Unless this is said, a port is on the network `""`.
+    #[must_use]
+    pub fn on(mut self, network: &str) -> Self {
+        network.clone_into(&mut self.network);
+        self
+    }
+
+    /// The network that it is on.
+    pub fn network(&self) -> &str {
+        &self.network
     }
 
     /// Its name: one half of a link's name, so the same from run to run.

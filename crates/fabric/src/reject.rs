@@ -7,16 +7,16 @@ use crate::frame::{
     self, ETHERTYPE_ARP, ETHERTYPE_IPV4, ETHERTYPE_IPV6, HEADER, TCP, UDP, fold, read_u16, read_u32, sum,
 };
 
-const ICMP: u8 = 1;
-const ICMPV6: u8 = 58;
+pub(crate) const ICMP: u8 = 1;
+pub(crate) const ICMPV6: u8 = 58;
 const RST: u8 = 0x04;
 const ACK: u8 = 0x10;
 const SYN_FIN: u8 = 0x03;
 /// How much of a rejected packet an answer quotes at most: with it, it is no longer than what every link passes (IPv4:
 /// 576, RFC 1812; IPv6: 1280).
-const QUOTE_IPV4: usize = 548;
-const QUOTE_IPV6: usize = 1232;
-const TTL: u8 = 64;
+pub(crate) const QUOTE_IPV4: usize = 548;
+pub(crate) const QUOTE_IPV6: usize = 1232;
+pub(crate) const TTL: u8 = 64;
 
 /// A packet that is to be answered.
 struct Packet<'f> {
@@ -60,7 +60,7 @@ pub(crate) fn answer(frame: &[u8]) -> Option<Vec<u8>> {
 }
 
 /// Echo, timestamp, and their answers.
-fn is_icmp_query(kind: u8) -> bool {
+pub(crate) fn is_icmp_query(kind: u8) -> bool {
     matches!(kind, 0 | 8 | 13 | 14)
 }
 

@@ -1,9 +1,13 @@
-//! An Ethernet segment whose every directed pair of ports is joined by a link. Frames and time go in, frames and a
-//! deadline come out: no I/O, no clock.
+//! Ethernet segments, one a network, on which every directed pair of ports is joined by a link. Frames and time go in,
+//! frames and a deadline come out: no I/O, no clock.
 //!
-//! Frames to one address go to its port, broadcast and multicast to all others, each through the link of its own pair;
-//! links are made when they are first used. What waits lies in the queue of its link; what is under way lies in one heap,
-//! the order of which is time, then coming. Neighbour discovery passes a link that rejects and is not counted by it.
+//! A frame stays on its network. Those to one address go to its port, broadcast and multicast to all others, each through
+//! the link of its own pair; links are made when they are first used. What waits lies in the queue of its link; what is
+//! under way lies in one heap, the order of which is time, then coming. Neighbour discovery passes a link that rejects and
+//! is not counted by it.
+//!
+//! A port may be a side of a **box**: what is given to it goes to the box at once, and what the box sends is taken as from
+//! a host, before anything else is done.
 //!
 //! **Super-frames** pass whole a link that is plain, open and has no queue, and count as one packet there. Any other link
 //! is offered their segments: made here, of whatever the sender's device still sends whole. What is under way as a
@@ -13,8 +17,10 @@ use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, BinaryHeap, HashMap, VecDeque};
 use std::time::Duration;
 
+use netsplit_netmodel::nat::Side;
 use netsplit_netmodel::{Behaviour, Cause, Count, Counters, Delivery, Fate, Link, Passage};
 
+use crate::boxes::{BoxReport, BoxSpec, Router};
 use crate::buffers::{Buffer, Pool};
 use crate::capture::sight::{Point, Remark, Sight};
 use crate::frame::{self, PAYLOAD, Segments};
@@ -37,7 +43,7 @@ pub(crate) trait Outlet {
 /// What became of frames that no link counts.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Strays {
-    /// Sent to an address that no port has.
+    /// Sent to an address that no port of its network has, or to a port that is on another network by now.
     pub unaddressed: Count,
     /// With headers that contradict each other.
     pub malformed: Count,
@@ -61,11 +67,21 @@ pub(crate) struct Segment {
     /// By port number; a name keeps its number.
     names: Vec<String>,
     numbers: BTreeMap<String, usize>,
-    stations: HashMap<Mac, usize>,
+    /// The network of each port, by number: an index into these names. They are as few as testbeds have networks.
+    networks: Vec<usize>,
+    network_names: Vec<String>,
+    /// By network and address.
+    stations: HashMap<(usize, Mac), usize>,
     /// Ports that asked who is in multicast groups.
     queriers: BTreeSet<usize>,
     /// By sender, then receiver.
     wires: Vec<Vec<Option<Box<Wire>>>>,
+    /// By the number of the port outside.
+    boxes: BTreeMap<usize, BoxHere>,
+    /// Of which box a port is a side, by number of port.
+    box_sides: Vec<Option<(usize, Side)>>,
+    /// What boxes sent, and from which port.
+    emitted: VecDeque<(usize, Buffer)>,
     due: BinaryHeap<Reverse<Due>>,
     due_ever: u64,
     pool: Pool,
@@ -84,6 +100,17 @@ struct Wire {
     armed: Option<Duration>,
 }
 
+/// A box, its ports by side, and what passed them.
+#[derive(Debug)]
+struct BoxHere {
+    router: Router,
+    ports: [usize; 2],
+    received: [Count; 2],
+    sent: [Count; 2],
+    /// When the heap has it looked at next.
+    armed: Option<Duration>,
+}
+
 /// Something to do, in the order of time and then of coming.
 #[derive(Debug)]
 struct Due {
@@ -98,6 +125,8 @@ struct Due {
 enum What {
     Arrive(Delivery, Buffer),
     Release,
+    /// The box whose port outside `from` is.
+    Box,
 }
 
 impl Segment {
@@ -107,9 +136,14 @@ impl Segment {
             limits,
             names: Vec::new(),
             numbers: BTreeMap::new(),
+            networks: Vec::new(),
+            network_names: Vec::new(),
             stations: HashMap::new(),
             queriers: BTreeSet::new(),
             wires: Vec::new(),
+            boxes: BTreeMap::new(),
+            box_sides: Vec::new(),
+            emitted: VecDeque::new(),
             due: BinaryHeap::new(),
             due_ever: 0,
             pool: Pool::default(),
@@ -120,22 +154,71 @@ impl Segment {
         }
     }
 
-    /// Makes `name` a port with address `mac`, and gives its number. A port that left comes back as the one it was: its
-    /// links are those of before.
-    pub(crate) fn join(&mut self, name: &str, mac: Mac) -> usize {
+    /// Makes `name` a port of `network` with address `mac`, and gives its number. A port that left comes back as the one
+    /// it was: its links are those of before.
+    pub(crate) fn join(&mut self, name: &str, network: &str, mac: Mac) -> usize {
         let number = self.number(name).unwrap_or(self.names.len());
         if number == self.names.len() {
             self.names.push(name.to_owned());
             self.numbers.insert(name.to_owned(), number);
             self.wires.push(Vec::new());
+            self.networks.push(0);
+            self.box_sides.push(None);
         }
         self.leave(number);
-        self.stations.insert(mac, number);
+        let known = self.network_names.iter().position(|known| known == network);
+        self.networks[number] = known.unwrap_or_else(|| {
+            self.network_names.push(network.to_owned());
+            self.network_names.len() - 1
+        });
+        self.stations.insert((self.networks[number], mac), number);
         number
     }
 
-    /// Takes a port's address away.
+    /// The network of a port.
+    pub(crate) fn network(&self, number: usize) -> &str {
+        &self.network_names[self.networks[number]]
+    }
+
+    /// Has a box stand between two networks. One of the same name leaves for it, with all that it knew.
+    ///
+    /// # Errors
+    /// What is wrong with it; nothing was changed.
+    pub(crate) fn join_box(&mut self, spec: &BoxSpec) -> Result<(), String> {
+        let router = Router::new(self.seed, spec)?;
+        let join = |side: Side| self.join(&spec.port_name(side), &spec.side(side).network, router.mac(side));
+        let ports = Side::ALL.map(join);
+        let [_, outside] = ports;
+        for side in Side::ALL {
+            self.box_sides[ports[side as usize]] = Some((outside, side));
+        }
+        let none = [Count::default(); 2];
+        self.boxes.insert(outside, BoxHere { router, ports, received: none, sent: none, armed: None });
+        Ok(())
+    }
+
+    /// What a port's box sent from it and was given there. `None`: it is no box's.
+    pub(crate) fn box_counts(&self, number: usize) -> Option<[Count; 2]> {
+        let (outside, side) = self.box_sides[number]?;
+        let here = self.boxes.get(&outside)?;
+        Some([here.received[side as usize], here.sent[side as usize]])
+    }
+
+    /// All boxes, in the order of their ports.
+    pub(crate) fn boxes(&self) -> impl Iterator<Item = BoxReport> {
+        self.boxes.values().map(|here| here.router.report())
+    }
+
+    /// Takes a port's address away. If it is a box's the box leaves.
     pub(crate) fn leave(&mut self, number: usize) {
+        if let Some((outside, _)) = self.box_sides[number]
+            && let Some(here) = self.boxes.remove(&outside)
+        {
+            for port in here.ports {
+                self.box_sides[port] = None;
+                self.leave(port);
+            }
+        }
         self.stations.retain(|_, station| *station != number);
         self.queriers.remove(&number);
     }
@@ -185,6 +268,7 @@ impl Segment {
     ) {
         self.wire(from, to).link.change(now, behaviour);
         self.release(now, from, to, out);
+        self.settle(now, out);
     }
 
     /// When [`Self::step`] is to be called next.
@@ -210,18 +294,64 @@ impl Segment {
                 self.arrive(now, from, to, delivery, &mut buffer, out);
                 self.pool.give_back(buffer);
             }
+            What::Box => {
+                if let Some(here) = self.boxes.get_mut(&from) {
+                    here.armed = None;
+                    here.router.tick(now);
+                    self.collect(from);
+                }
+            }
         }
+        self.settle(now, out);
         true
     }
 
     /// Takes a frame that port `from` sent. It may be changed on its way.
     pub(crate) fn receive(&mut self, now: Duration, from: usize, frame: &mut [u8], out: &mut impl Outlet) {
+        self.take(now, from, frame, out);
+        self.settle(now, out);
+    }
+
+    /// Takes what boxes sent, and what they send upon that: it ends, because each hop is counted.
+    fn settle(&mut self, now: Duration, out: &mut impl Outlet) {
+        while let Some((from, mut buffer)) = self.emitted.pop_front() {
+            self.take(now, from, &mut buffer, out);
+            self.pool.give_back(buffer);
+        }
+    }
+
+    /// Hands a frame to the box that has port `to` on one side.
+    fn enter_box(&mut self, now: Duration, (outside, side): (usize, Side), frame: &[u8]) {
+        let buffer = self.pool.copy(frame);
+        if let Some(here) = self.boxes.get_mut(&outside) {
+            add(&mut here.sent[side as usize], frame);
+            here.router.receive(now, side, buffer);
+            self.collect(outside);
+        }
+    }
+
+    /// Fetches what a box sends, and has the heap look at it when it wants that.
+    fn collect(&mut self, outside: usize) {
+        let Some(here) = self.boxes.get_mut(&outside) else { return };
+        while let Some((side, buffer)) = here.router.transmit() {
+            add(&mut here.received[side as usize], &buffer);
+            self.emitted.push_back((here.ports[side as usize], buffer));
+        }
+        if let Some(at) = here.router.deadline()
+            && here.armed.is_none_or(|armed| armed > at)
+        {
+            here.armed = Some(at);
+            self.push(at, outside, outside, What::Box);
+        }
+    }
+
+    fn take(&mut self, now: Duration, from: usize, frame: &mut [u8], out: &mut impl Outlet) {
         let Some(destination) = frame::destination(frame) else {
             add(&mut self.strays.malformed, frame);
             return self.see_sent(now, from, Point::Sent, Remark::Stray(MALFORMED), frame, out);
         };
         if !destination.is_group() {
-            match self.stations.get(&destination) {
+            match self.stations.get(&(self.networks[from], destination)) {
                 Some(to) if *to != from => self.pass(now, [from, *to], Point::Sent, frame, out),
                 _ => {
                     add(&mut self.strays.unaddressed, frame);
@@ -230,7 +360,8 @@ impl Segment {
             }
             return;
         }
-        let mut others: BTreeSet<usize> = self.stations.values().copied().filter(|to| *to != from).collect();
+        let is_other = |to: &usize| *to != from && self.networks[*to] == self.networks[from];
+        let mut others: BTreeSet<usize> = self.stations.values().copied().filter(is_other).collect();
         match Membership::of(frame) {
             Some(Membership::Query) => drop(self.queriers.insert(from)),
             Some(Membership::Report) => {
@@ -392,7 +523,7 @@ impl Segment {
 
     /// Answers the sender of a frame that its link rejects. The answer comes from nowhere: no link delays or counts it.
     fn refuse(
-        &self,
+        &mut self,
         now: Duration,
         [from, to]: [usize; 2],
         cause: Cause,
@@ -410,14 +541,20 @@ impl Segment {
     }
 
     fn give(
-        &self,
+        &mut self,
         now: Duration,
         [from, to]: [usize; 2],
         remark: Remark,
         frame: &[u8],
         out: &mut impl Outlet,
     ) {
-        if out.send(to, frame) {
+        if self.networks[from] != self.networks[to] {
+            add(&mut self.strays.unaddressed, frame);
+            self.see(now, [from, to], Point::Missed, Remark::Stray(UNADDRESSED), frame, out);
+        } else if let Some(side) = self.box_sides[to] {
+            self.see(now, [from, to], Point::Given, remark, frame, out);
+            self.enter_box(now, side, frame);
+        } else if out.send(to, frame) {
             self.see(now, [from, to], Point::Given, remark, frame, out);
         } else {
             self.see(now, [from, to], Point::Missed, Remark::Stray(REFUSED), frame, out);
@@ -530,8 +667,11 @@ impl Ord for Due {
 #[cfg(test)]
 mod tests {
     use netsplit_netmodel::Condition;
+    use netsplit_netmodel::nat::NatKind;
 
+    use crate::boxes::{BoxDrop, BoxRoute, BoxSide};
     use crate::frame::HEADER;
+    use crate::packets;
 
     use super::*;
 
@@ -561,7 +701,7 @@ mod tests {
 
     fn three() -> Segment {
         let mut segment = Segment::new(1, LIMITS);
-        assert_eq!(["a", "b", "c"].map(|name| segment.join(name, mac(name.as_bytes()[0]))), [0, 1, 2]);
+        assert_eq!(["a", "b", "c"].map(|name| segment.join(name, "", mac(name.as_bytes()[0]))), [0, 1, 2]);
         segment
     }
 
@@ -603,11 +743,113 @@ mod tests {
         segment.leave(1);
         offer(&mut segment, mac(b'b'), &[(MS, 1)], &mut out);
         assert_eq!(segment.strays().unaddressed.packets, 1);
-        assert_eq!(segment.join("b", mac(b'n')), 1);
+        assert_eq!(segment.join("b", "", mac(b'n')), 1);
         offer(&mut segment, mac(b'n'), &[(MS, 2)], &mut out);
         segment.change(MS, [0, 1], Behaviour::default(), &mut out);
         offer(&mut segment, mac(b'n'), &[(MS, 3)], &mut out);
         assert_eq!(out.0, [(1, 3)]);
+    }
+
+    #[test]
+    fn frames_stay_on_their_network() {
+        let (mut segment, mut out) = (three(), Out::default());
+        // The same address on another network is another station.
+        assert_eq!(segment.join("d", "lan", mac(b'b')), 3);
+        assert_eq!(segment.join("a@lan", "lan", mac(b'a')), 4);
+        assert_eq!((segment.network(0), segment.network(3)), ("", "lan"));
+        offer(&mut segment, Mac([0xff; 6]), &[(MS, 1)], &mut out);
+        offer(&mut segment, mac(b'b'), &[(MS, 2)], &mut out);
+        segment.receive(MS, 4, &mut frame(mac(b'b'), 3), &mut out);
+        segment.receive(MS, 4, &mut frame(Mac([0xff; 6]), 4), &mut out);
+        segment.receive(MS, 4, &mut frame(mac(b'c'), 5), &mut out);
+        assert_eq!(out.0, [(1, 1), (2, 1), (1, 2), (3, 3), (3, 4)]);
+        assert_eq!(segment.strays().unaddressed.packets, 1);
+    }
+
+    #[test]
+    fn what_is_under_way_to_a_port_that_moves_is_lost() {
+        let (mut segment, mut out) = (three(), Out::default());
+        segment.change(MS, [0, 1], behaviour(Condition::new().delay(10 * MS)), &mut out);
+        offer(&mut segment, mac(b'b'), &[(MS, 1)], &mut out);
+        assert_eq!(segment.join("b", "lan", mac(b'b')), 1);
+        while segment.step(20 * MS, &mut out) {}
+        assert!(out.0.is_empty());
+        assert_eq!(segment.strays().unaddressed.packets, 1);
+    }
+
+    /// A box between `lan` and another network.
+    fn box_spec(name: &str, other: &str, own: u8) -> BoxSpec {
+        let side = |network: &str, address: [u8; 4]| BoxSide {
+            network: network.to_owned(),
+            v4: Some((address.into(), 24)),
+            v6: None,
+        };
+        BoxSpec {
+            name: name.to_owned(),
+            inside: side("lan", [10, 0, 0, own]),
+            outside: side(other, [10, 0, own, 1]),
+            routes: Vec::new(),
+            behaviour: NatKind::Router.behaviour(),
+        }
+    }
+
+    /// A datagram of `a`, 10.0.0.9, in a frame to a box's port.
+    fn datagram(segment: &Segment, port: &str, to: &str) -> Vec<u8> {
+        let packet = packets::udp(packets::end("10.0.0.9:1"), packets::end(to), b"!");
+        let number = segment.number(port).unwrap();
+        let station = |(_, station): &(&(usize, Mac), &usize)| **station == number;
+        let ((_, to), _) = segment.stations.iter().find(station).unwrap();
+        [&[0; HEADER][..], &to.0, &mac(b'a').0, &[8, 0], &packet].concat()
+    }
+
+    #[test]
+    fn a_box_asks_and_gives_up_when_that_is_due() {
+        let (mut segment, mut out) = (Segment::new(1, LIMITS), Out::default());
+        segment.join_box(&box_spec("x", "far", 1)).unwrap();
+        assert_eq!([segment.join("a", "lan", mac(b'a')), segment.join("b", "far", mac(b'b'))], [2, 3]);
+        let mut packet = datagram(&segment, "x@inside", "10.0.1.7:1");
+        segment.receive(MS, 2, &mut packet, &mut out);
+        assert_eq!((out.0.len(), out.0[0].0), (1, 3), "it asks");
+        while let Some(at) = segment.deadline() {
+            assert!(segment.step(at, &mut out));
+        }
+        assert_eq!(out.0.len(), 3);
+        let dropped = segment.boxes().next().unwrap().dropped;
+        assert_eq!(dropped[&BoxDrop::Unresolved].packets, 1);
+        let number = segment.number("x@inside").unwrap();
+        assert_eq!(segment.box_counts(number).unwrap().map(|count| count.packets), [0, 1]);
+    }
+
+    #[test]
+    fn boxes_that_route_in_a_circle_end() {
+        let (mut segment, mut out) = (Segment::new(1, LIMITS), Out::default());
+        for (name, own, other) in [("x", 1, 2), ("y", 2, 1)] {
+            let mut spec = box_spec(name, name, own);
+            let via = std::net::Ipv4Addr::new(10, 0, 0, other).into();
+            spec.routes = vec![BoxRoute { to: std::net::Ipv4Addr::UNSPECIFIED.into(), prefix_bits: 0, via }];
+            segment.join_box(&spec).unwrap();
+        }
+        let number = segment.join("a", "lan", mac(b'a'));
+        let mut packet = datagram(&segment, "x@inside", "192.0.2.1:1");
+        segment.receive(MS, number, &mut packet, &mut out);
+        let forwarded: u64 = segment.boxes().map(|report| report.to_inside.packets).sum();
+        assert_eq!(forwarded, 63);
+    }
+
+    #[test]
+    fn a_box_leaves_whole_and_for_a_host() {
+        let (mut segment, mut out) = (three(), Out::default());
+        segment.join_box(&box_spec("x", "", 1)).unwrap();
+        segment.join_box(&box_spec("x", "", 2)).unwrap();
+        assert_eq!((segment.names().len(), segment.boxes().count()), (5, 1));
+        assert_eq!(segment.join("x@inside", "", mac(b'x')), 3);
+        assert_eq!((segment.boxes().count(), segment.stations.len()), (0, 4));
+        assert_eq!([3, 4].map(|number| segment.box_counts(number)), [None; 2]);
+        offer(&mut segment, mac(b'x'), &[(MS, 1)], &mut out);
+        assert_eq!(out.0, [(3, 1)]);
+        let mut wrong = box_spec("x", "lan", 1);
+        wrong.outside.network = "lan".to_owned();
+        assert!(segment.join_box(&wrong).is_err());
     }
 
     #[test]

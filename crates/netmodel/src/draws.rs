@@ -20,6 +20,7 @@ pub(crate) enum Purpose {
     BitCopy = 9,
     JitterCopy = 10,
     Flap = 11,
+    NatPort = 12,
 }
 
 /// The draws of one named thing.

@@ -6,7 +6,7 @@
 //! of a link, and [`ConditionWords`] reads one; [`Behaviour`] is what a link does with several of them in force. [`Faults`]
 //! is the table of those: it tells which links change when. [`Scope`] and [`Topology`] turn the faults' words (partition,
 //! ring, bridge) into sets of links. [`PRESETS`] and [`regions`] are figures of real networks, and [`Flapping`] tells when
-//! a fault that comes and goes does so.
+//! a fault that comes and goes does so. [`nat`] has what stands between two networks: translators and firewalls.
 
 mod behaviour;
 mod condition;
@@ -17,6 +17,7 @@ mod faults;
 mod flapping;
 mod link;
 mod nanos;
+pub mod nat;
 mod presets;
 pub mod regions;
 mod scope;

@@ -1,6 +1,7 @@
 //! Promises of the fabric, each with real sockets in network namespaces and with both kinds of ports. No test rests on how
 //! quick the machine is: bounds on time are lower bounds, or generous.
 
+mod boxes;
 mod capture;
 #[path = "../../../provider/src/namespace/net.rs"]
 #[expect(dead_code, reason = "the provider's requests, of which hosts of these tests need some")]

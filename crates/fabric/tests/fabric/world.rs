@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 
 use netsplit_fabric::{Change, Fabric, Limits, LinkReport, Mac, Port, PortError, PortKind, Report};
 use netsplit_netmodel::{Behaviour, Condition};
+use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, recv, send, socket_with};
 use rustix::process::Pid;
 use rustix::thread::{LinkNameSpaceType, UnshareFlags, gettid, move_into_link_name_space, unshare_unsafe};
 
@@ -91,21 +92,27 @@ impl World {
 
     fn add(&mut self) -> Result<(), PortError> {
         let number = u8::try_from(self.hosts.len() + 1).unwrap();
-        let host = self.make(number)?;
+        let host = self.make(number, "")?;
         self.hosts.push(host);
         Ok(())
+    }
+
+    /// Another host, on this network. Those on `""` are 10.0.0.x and fd6e:7370::x, on others 203.0.113.x and 2001:db8::x.
+    pub(crate) fn add_on(&mut self, network: &str) {
+        let number = u8::try_from(self.hosts.len() + 1).unwrap();
+        self.hosts.push(self.make(number, network).unwrap());
     }
 
     /// Ends a host, and has one of the same name and addresses come up in its place.
     pub(crate) fn replace(&mut self, index: usize) {
         // At once; the kernel would take its time to free the namespace.
         self.hosts[index].run(|| Netlink::open().unwrap().delete(net::index("eth0").unwrap()).unwrap());
-        self.hosts[index] = self.make(u8::try_from(index + 1).unwrap()).unwrap();
+        self.hosts[index] = self.make(u8::try_from(index + 1).unwrap(), "").unwrap();
     }
 
-    fn make(&self, number: u8) -> Result<Host, PortError> {
-        let (host, tid) = Host::new(number);
-        let port = self.port(&host, number, tid)?;
+    fn make(&self, number: u8, network: &str) -> Result<Host, PortError> {
+        let (host, tid) = Host::new(number, network);
+        let port = self.port(&host, number, tid)?.on(network);
         self.fabric.attach(port).unwrap();
         host.run(|| {
             let netlink = Netlink::open().unwrap();
@@ -149,7 +156,7 @@ impl World {
 }
 
 impl Host {
-    fn new(number: u8) -> (Self, Pid) {
+    fn new(number: u8, network: &str) -> (Self, Pid) {
         let (made, is_made) = sync_channel(1);
         let (keeper, kept) = sync_channel::<()>(0);
         std::thread::spawn(move || {
@@ -161,8 +168,14 @@ impl Host {
         let (namespace, tid) = is_made.recv().unwrap();
         let host = Self {
             name: char::from(b'a' + number - 1).to_string(),
-            v4: Ipv4Addr::new(10, 0, 0, number).into(),
-            v6: Ipv6Addr::new(0xfd6e, 0x7370, 0, 0, 0, 0, 0, number.into()).into(),
+            v4: match network {
+                "" => Ipv4Addr::new(10, 0, 0, number).into(),
+                _ => Ipv4Addr::new(203, 0, 113, number).into(),
+            },
+            v6: match network {
+                "" => Ipv6Addr::new(0xfd6e, 0x7370, 0, 0, 0, 0, 0, number.into()).into(),
+                _ => Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, number.into()).into(),
+            },
             namespace,
             _keeper: keeper,
         };
@@ -178,6 +191,30 @@ impl Host {
             });
             inside.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
         })
+    }
+
+    /// Has all that is not for its own network go to a router.
+    pub(crate) fn route_by(&self, router: IpAddr) {
+        let (family, octets) = match router {
+            IpAddr::V4(router) => (AddressFamily::INET, router.octets().to_vec()),
+            IpAddr::V6(router) => (AddressFamily::INET6, router.octets().to_vec()),
+        };
+        // linux/rtnetlink.h: struct rtmsg of a unicast route in the main table, and RTA_GATEWAY.
+        let family = u8::try_from(family.as_raw()).unwrap();
+        let length = u16::try_from(4 + octets.len()).unwrap().to_ne_bytes();
+        let body = [&[family, 0, 0, 0, 254, 4, 0, 1, 0, 0, 0, 0], &length[..], &5u16.to_ne_bytes(), &octets];
+        let body = body.concat();
+        // RTM_NEWROUTE; NLM_F_REQUEST, NLM_F_ACK, NLM_F_CREATE, NLM_F_EXCL.
+        let total = u32::try_from(16 + body.len()).unwrap().to_ne_bytes();
+        let request = [&total[..], &24u16.to_ne_bytes(), &0x605u16.to_ne_bytes(), &[0; 8], &body].concat();
+        self.run(|| {
+            let flags = SocketFlags::CLOEXEC;
+            let socket = socket_with(AddressFamily::NETLINK, SocketType::RAW, flags, None).unwrap();
+            send(&socket, &request, SendFlags::empty()).unwrap();
+            let mut answer = [0; 256];
+            recv(&socket, &mut answer[..], RecvFlags::empty()).unwrap();
+            assert_eq!(answer[16..20], [0; 4], "no error");
+        });
     }
 
     /// Both addresses with a port.
