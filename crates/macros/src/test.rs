@@ -12,8 +12,24 @@ const MODES: [&str; 1] = ["namespace"];
 /// What stands in the parentheses.
 struct Arguments {
     hosts: Vec<Role>,
+    networks: Vec<Network>,
+    routers: Vec<Router>,
     needs: Vec<LitStr>,
     multi_thread: bool,
+}
+
+/// A network and a selector of the hosts on it: `home = "client"`.
+struct Network {
+    name: Ident,
+    hosts: LitStr,
+}
+
+/// A router between two networks: `gw(inside = "home", outside = "net", kind = "home")`.
+struct Router {
+    name: Ident,
+    inside: LitStr,
+    outside: LitStr,
+    kind: Option<LitStr>,
 }
 
 /// A role and its hosts.
@@ -29,7 +45,13 @@ enum Hosts {
 
 impl Parse for Arguments {
     fn parse(input: ParseStream<'_>) -> Result<Self> {
-        let mut arguments = Self { hosts: Vec::new(), needs: Vec::new(), multi_thread: false };
+        let mut arguments = Self {
+            hosts: Vec::new(),
+            networks: Vec::new(),
+            routers: Vec::new(),
+            needs: Vec::new(),
+            multi_thread: false,
+        };
         while !input.is_empty() {
             let name: Ident = input.parse()?;
             match name.to_string().as_str() {
@@ -43,6 +65,8 @@ impl Parse for Arguments {
                     input.parse::<Token![=]>()?;
                     arguments.hosts.push(Role { name: None, hosts: input.parse()? });
                 }
+                "networks" => arguments.networks.extend(list(input)?),
+                "routers" => arguments.routers.extend(list(input)?),
                 "needs" => {
                     input.parse::<Token![=]>()?;
                     arguments.needs = names(input)?;
@@ -57,7 +81,8 @@ impl Parse for Arguments {
                     return Err(Error::new(name.span(), text));
                 }
                 other => {
-                    let text = format!("unknown argument `{other}`; known: hosts, needs, flavor");
+                    let text =
+                        format!("unknown argument `{other}`; known: hosts, networks, routers, needs, flavor");
                     return Err(Error::new(name.span(), text));
                 }
             }
@@ -66,6 +91,44 @@ impl Parse for Arguments {
             }
         }
         Ok(arguments)
+    }
+}
+
+/// What stands in parentheses, separated by commas.
+fn list<T: Parse>(input: ParseStream<'_>) -> Result<Vec<T>> {
+    let inner;
+    parenthesized!(inner in input);
+    Ok(Punctuated::<T, Token![,]>::parse_terminated(&inner)?.into_iter().collect())
+}
+
+impl Parse for Network {
+    fn parse(input: ParseStream<'_>) -> Result<Self> {
+        let name = input.parse()?;
+        input.parse::<Token![=]>()?;
+        Ok(Self { name, hosts: input.parse()? })
+    }
+}
+
+impl Parse for Router {
+    fn parse(input: ParseStream<'_>) -> Result<Self> {
+        let name: Ident = input.parse()?;
+        let (mut inside, mut outside, mut kind) = (None, None, None);
+        for Network { name, hosts: text } in list::<Network>(input)? {
+            match name.to_string().as_str() {
+                "inside" => inside = Some(text),
+                "outside" => outside = Some(text),
+                "kind" => kind = Some(text),
+                other => {
+                    let text = format!("a router has no `{other}`; known: inside, outside, kind");
+                    return Err(Error::new(name.span(), text));
+                }
+            }
+        }
+        let missing =
+            |what: &str| Error::new(name.span(), format!("the router needs `{what} = \"NETWORK\"`"));
+        let inside = inside.ok_or_else(|| missing("inside"))?;
+        let outside = outside.ok_or_else(|| missing("outside"))?;
+        Ok(Self { name, inside, outside, kind })
     }
 }
 
@@ -150,6 +213,8 @@ pub(crate) fn expand(arguments: TokenStream, item: TokenStream) -> Result<TokenS
     let name = &function.sig.ident;
     let hosts = arguments.hosts.iter().map(role);
     let (needs, multi_thread) = (&arguments.needs, arguments.multi_thread);
+    let networks = arguments.networks.iter().map(network);
+    let routers = arguments.routers.iter().map(router);
     // The harness takes no result where it is to see a panic.
     let body = |mode| {
         let run = quote!(run(::netsplit::__private::Mode::#mode));
@@ -183,6 +248,8 @@ pub(crate) fn expand(arguments: TokenStream, item: TokenStream) -> Result<TokenS
                     // Without the crate, as test names are.
                     path: PATH.split_once("::").map_or(PATH, |(_, path)| path),
                     hosts: &[#(#hosts),*],
+                    networks: &[#(#networks),*],
+                    routers: &[#(#routers),*],
                     needs: &[#(#needs),*],
                     package: ::core::env!("CARGO_PKG_NAME"),
                     crate_name: ::core::env!("CARGO_CRATE_NAME"),
@@ -229,9 +296,26 @@ fn is_of_test(attribute: &Attribute) -> bool {
     ["should_panic", "ignore", "cfg", "cfg_attr"].iter().any(|name| attribute.path().is_ident(name))
 }
 
+/// Names of the host language have no `-`.
+fn plain(name: &Ident) -> String {
+    name.to_string().replace('_', "-")
+}
+
+fn network(network: &Network) -> TokenStream {
+    let (name, hosts) = (plain(&network.name), &network.hosts);
+    quote!((#name, #hosts))
+}
+
+fn router(router: &Router) -> TokenStream {
+    let Router { name, inside, outside, kind } = router;
+    let name = plain(name);
+    let kind = kind.as_ref().map_or_else(|| "router".to_owned(), LitStr::value);
+    quote!([#name, #inside, #outside, #kind])
+}
+
 fn role(role: &Role) -> TokenStream {
     let path = quote!(::netsplit::__private::RoleSpec);
-    let name = role.name.as_ref().map(|name| name.to_string().replace('_', "-"));
+    let name = role.name.as_ref().map(plain);
     match (name, &role.hosts) {
         (None, Hosts::Count(count)) => quote!(#path::Numbered(#count)),
         (None, Hosts::Names(names)) => quote!(#path::Named(&[#(#names),*])),

@@ -47,6 +47,8 @@ pub(crate) struct Core {
 struct State {
     /// In the order in which they were made.
     hosts: Vec<HostState>,
+    /// Routers that are no hosts: faults may be about them.
+    routers: Vec<HostName>,
     variables: BTreeMap<String, String>,
     /// The run's scope, then those of nested tests, the innermost last.
     scopes: Vec<Scope>,
@@ -121,6 +123,7 @@ impl Core {
         }
         let state = State {
             hosts: Vec::new(),
+            routers: Vec::new(),
             variables: BTreeMap::new(),
             scopes: vec![scope],
             failure: None,
@@ -199,6 +202,17 @@ impl Core {
     }
 
     // ── faults of the network ──
+
+    pub(crate) fn set_routers(&self, routers: Vec<HostName>) {
+        self.lock().routers = routers;
+    }
+
+    /// Whom faults may be about: hosts, and routers that are none.
+    pub(crate) fn stations(&self) -> Vec<HostName> {
+        let mut names = self.names();
+        names.extend(self.lock().routers.iter().cloned());
+        names
+    }
 
     /// A number for a new fault.
     pub(crate) fn next_fault(&self) -> u32 {

@@ -239,7 +239,8 @@ impl Network {
     fn select(&self, selector: &str) -> Result<Vec<HostName>> {
         let parsed = Selector::parse(selector);
         let parsed = parsed.map_err(|error| Error::new(Reason::UnknownHost, error.to_string()))?;
-        let names = parsed.resolve(|name| self.core.named(name));
+        let router = |name: &str| self.core.stations().into_iter().find(|station| station.as_str() == name);
+        let names = parsed.resolve(|name| self.core.named(name).or_else(|| Some(vec![router(name)?])));
         names.map_err(|term| self.core.unknown_name(&term.name))
     }
 }
@@ -484,7 +485,7 @@ async fn begin(change: Change) -> Result<Fault> {
     }
     let scope = change.scope?;
     let what = fault_words(change.verb, &scope, &change.condition);
-    check_fault(&core.names(), &what, &scope, &change.condition, change.schedule)?;
+    check_fault(&core.stations(), &what, &scope, &change.condition, change.schedule)?;
     settle(&core).await;
     let hosts: BTreeSet<HostName> = scope.hosts().cloned().collect();
     let on: Vec<HostName> = hosts.into_iter().collect();

@@ -9,10 +9,10 @@ use std::time::{Duration, SystemTime};
 
 use netsplit_link::{Priority, Received};
 use netsplit_model::{
-    Event, FORMAT, HostName, NetworkSummary, Reason, Record, RunId, Teardown, TestReport, Trouble, Verdict,
-    VerdictFile,
+    Event, FORMAT, HostName, NetworkSummary, Reason, Record, RunId, Selector, Teardown, Term, TestReport,
+    Trouble, Verdict, VerdictFile,
 };
-use netsplit_provider::{BedSpec, HostSpec, NetworkSpec, Provider};
+use netsplit_provider::{BedSpec, HostSpec, NetworkSpec, Provider, RouterSpec};
 use netsplit_report::{RunDir, RunFile, Runs, junit};
 use netsplit_wire::message::{Body, Keep as KeepMessage, Request};
 
@@ -42,15 +42,41 @@ pub struct HostPlan {
     pub count: usize,
     /// What its disk holds at most, in bytes.
     pub disk: Option<u64>,
+    /// The networks that it is on; none: the only one.
+    pub networks: Vec<String>,
 }
 
 impl HostPlan {
     /// The hosts `names`, which play `role`.
     pub fn of_role(role: &HostName, names: Vec<HostName>, disk: Option<u64>) -> Vec<Self> {
         let count = names.len();
-        let plan = |(index, name)| Self { name, role: role.clone(), index, count, disk };
+        let plan =
+            |(index, name)| Self { name, role: role.clone(), index, count, disk, networks: Vec::new() };
         names.into_iter().enumerate().map(plan).collect()
     }
+}
+
+/// Puts hosts on networks, each named with a selector of those on it. A host's first network is the one of its name.
+///
+/// # Errors
+/// A selector that is none, or names nobody.
+pub fn join<'n>(hosts: &mut [HostPlan], networks: impl Iterator<Item = (&'n str, &'n str)>) -> Result {
+    for (network, selector) in networks {
+        let wrong = |text: String| Trouble::new(Reason::UnknownHost, format!("network `{network}`: {text}"));
+        let parsed = Selector::parse(selector).map_err(|error| wrong(error.to_string()))?;
+        let named = |name: &str| {
+            let is_it =
+                |host: &&HostPlan| name == "all" || host.name.as_str() == name || host.role.as_str() == name;
+            let found: Vec<_> = hosts.iter().filter(is_it).map(|host| host.name.clone()).collect();
+            (!found.is_empty()).then_some(found)
+        };
+        let unknown = |term: &Term| wrong(format!("no host or role `{}`", term.name));
+        let on_it = parsed.resolve(named).map_err(unknown)?;
+        for host in hosts.iter_mut().filter(|host| on_it.contains(&host.name)) {
+            host.networks.push(network.to_owned());
+        }
+    }
+    Ok(())
 }
 
 /// What a run is about.
@@ -60,6 +86,10 @@ pub struct RunSpec {
     pub test: String,
     /// What makes the hosts.
     pub provider: Arc<dyn Provider>,
+    /// The networks by name; none: one that joins all hosts.
+    pub networks: Vec<String>,
+    /// Routers between networks that are no hosts.
+    pub routers: Vec<RouterSpec>,
     /// What `./x` is relative to.
     pub base: PathBuf,
     /// The command that repeats it, without its seed.
@@ -201,7 +231,17 @@ impl Run {
     /// With the rule that forbids it here and the remedy, or the host that did not come up.
     pub async fn make_hosts(&mut self, hosts: Vec<HostPlan>) -> Result<Testbed> {
         check_names(&hosts)?;
-        let network = NetworkSpec { model: self.settings.network.model, seed: self.seed };
+        let name = |name: &String| {
+            HostName::new(name).map_err(|error| Error::new(Reason::BadName, error.to_string()))
+        };
+        let routers = self.spec.routers.iter().map(|router| name(&router.name)).collect::<Result<_>>()?;
+        self.spec.networks.iter().try_for_each(|network| name(network).map(drop))?;
+        let network = NetworkSpec {
+            model: self.settings.network.model,
+            seed: self.seed,
+            networks: self.spec.networks.clone(),
+            routers: self.spec.routers.clone(),
+        };
         let bed_spec = BedSpec { dir: self.dir.path().to_owned(), run: self.id.to_string(), network };
         let provider = Arc::clone(&self.spec.provider);
         let (name, capabilities) = (provider.name(), provider.capabilities());
@@ -217,6 +257,7 @@ impl Run {
             capabilities,
             self.spec.base.clone(),
         );
+        core.set_routers(routers);
         self.core = Some(Arc::clone(&core));
         let making = Arc::clone(&core);
         self.engine.run(async move { make(making, hosts).await }).await??;
@@ -500,7 +541,10 @@ fn check_names(hosts: &[HostPlan]) -> Result {
 
 /// Makes all hosts and connects to each as soon as it is made.
 async fn make(core: Arc<Core>, hosts: Vec<HostPlan>) -> Result {
-    let specs = hosts.iter().map(|host| HostSpec { name: host.name.clone(), disk: host.disk }).collect();
+    let specs = hosts
+        .iter()
+        .map(|host| HostSpec { name: host.name.clone(), disk: host.disk, networks: host.networks.clone() })
+        .collect();
     let mut plans = hosts.into_iter();
     let mut connecting = tokio::task::JoinSet::new();
     let mut made = |made: netsplit_provider::MadeHost| {

@@ -13,7 +13,7 @@ use std::task::Poll;
 use std::time::Duration;
 
 use netsplit_model::{Capability, HostName, Reason, Trouble, Verdict, VerdictFile, units::Wanted};
-use netsplit_provider::Provider;
+use netsplit_provider::{Provider, RouterSpec};
 use netsplit_report::paint::Paint;
 use netsplit_report::screen::{self, Next};
 
@@ -31,6 +31,10 @@ pub struct TestSpec {
     pub path: &'static str,
     /// Roles with their hosts.
     pub hosts: &'static [RoleSpec],
+    /// Networks by name, with a selector of the hosts on each; none: one that joins all.
+    pub networks: &'static [(&'static str, &'static str)],
+    /// Routers that are no hosts: name, network inside, network outside, kind.
+    pub routers: &'static [[&'static str; 4]],
     /// Capabilities by name.
     pub needs: &'static [&'static str],
     pub package: &'static str,
@@ -198,6 +202,8 @@ where
     let run_spec = RunSpec {
         test: name.clone(),
         provider,
+        networks: spec.networks.iter().map(|(name, _)| (*name).to_owned()).collect(),
+        routers: spec.routers.iter().map(|words| router(*words)).collect(),
         base: std::env::current_dir().unwrap_or_default(),
         repeat: repeat(spec, mode, &name),
         scenario: Default::default(),
@@ -288,7 +294,13 @@ async fn make_hosts(spec: &TestSpec, run: &mut Run) -> Result<Testbed> {
         };
         hosts.extend(HostPlan::of_role(&HostName::new(role).map_err(bad)?, names, None));
     }
+    crate::run::join(&mut hosts, spec.networks.iter().copied())?;
     run.make_hosts(hosts).await
+}
+
+fn router(words: [&str; 4]) -> RouterSpec {
+    let [name, inside, outside, kind] = words.map(str::to_owned);
+    RouterSpec { name, inside, outside, kind }
 }
 
 fn parse(names: &[&str]) -> Result<Vec<HostName>, netsplit_model::NameError> {

@@ -55,12 +55,29 @@ pub struct BedSpec {
 }
 
 /// What joins the hosts of a testbed.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct NetworkSpec {
     /// Who carries their packets.
     pub model: NetworkModel,
     /// Of all chance in it.
     pub seed: u64,
+    /// The networks by name, each a broadcast domain; none: one that has no name.
+    pub networks: Vec<String>,
+    /// Routers between two of them.
+    pub routers: Vec<RouterSpec>,
+}
+
+/// A router that is no host: it forwards between two networks, and may translate addresses or filter.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RouterSpec {
+    /// Its name, unlike any host's: links to it are cut and shaped as a host's are.
+    pub name: String,
+    /// The network whose hosts it translates or protects.
+    pub inside: String,
+    /// The network of all others.
+    pub outside: String,
+    /// What it does: a name of [`NatKind`](netsplit_netmodel::nat::NatKind).
+    pub kind: String,
 }
 
 /// Who carries the packets of hosts.
@@ -80,6 +97,8 @@ pub struct HostSpec {
     pub name: HostName,
     /// What its disk holds at most, in bytes; `None`: no limit of its own.
     pub disk: Option<u64>,
+    /// The networks that it is on, the one of its name first; none: the only one there is. On several it is a router.
+    pub networks: Vec<String>,
 }
 
 /// A host that was made. Its agent may still be on its way.

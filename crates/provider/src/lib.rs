@@ -12,7 +12,7 @@ pub mod program;
 pub use crate::{
     bed::{
         Bed, BedEvent, BedSpec, BoxFuture, BoxTransport, HostSpec, MadeHost, NetworkModel, NetworkSpec,
-        Power, Provider, by_name, names,
+        Power, Provider, RouterSpec, by_name, names,
     },
     network::{
         CaptureFilter, CaptureReport, CaptureSpec, FaultReport, FaultSpec, FaultTurned, LatenessReport,

@@ -20,6 +20,7 @@ mod host;
 mod keeper;
 mod net;
 mod network;
+mod plan;
 mod root;
 mod socket;
 mod stage;

@@ -38,7 +38,8 @@ async fn hosts_come_up_and_answer() {
         .unwrap_or_else(|e| panic!("{e}"));
     let names = HostName::numbered(3);
     let mut made = Vec::new();
-    let specs = names.iter().map(|name| HostSpec { name: name.clone(), disk: None }).collect();
+    let specs =
+        names.iter().map(|name| HostSpec { name: name.clone(), disk: None, networks: Vec::new() }).collect();
     bed.add_hosts(specs, &mut |host| made.push(host)).await.unwrap_or_else(|e| panic!("{e}"));
     let mut links = Vec::new();
     for host in made {

@@ -24,7 +24,18 @@ fn begin_with(test: &str, change: impl FnOnce(&mut Settings)) -> Result<Run> {
     let provider = settings.provider.as_deref().unwrap_or("namespace");
     let provider = netsplit_provider::by_name(provider).expect("a provider of that name");
     let (test, repeat) = (test.to_owned(), "cargo test -p conformance".to_owned());
-    Run::begin(settings, RunSpec { test, provider, base: here(), repeat, scenario: Default::default() })
+    Run::begin(
+        settings,
+        RunSpec {
+            test,
+            provider,
+            networks: Vec::new(),
+            routers: Vec::new(),
+            base: here(),
+            repeat,
+            scenario: Default::default(),
+        },
+    )
 }
 
 fn here() -> PathBuf {

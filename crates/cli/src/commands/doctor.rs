@@ -81,7 +81,7 @@ async fn make_host(provider: &dyn Provider) -> Result<(Duration, Vec<String>), T
             .begin(BedSpec { dir: dir.clone(), run: "doctor".into(), network: NetworkSpec::default() })
             .await?;
         let mut made = None;
-        let spec = HostSpec { name: HostName::numbered(1).remove(0), disk: None };
+        let spec = HostSpec { name: HostName::numbered(1).remove(0), disk: None, networks: Vec::new() };
         bed.add_hosts(vec![spec], &mut |host| made = Some(host)).await?;
         let asked = match made {
             Some(made) => {

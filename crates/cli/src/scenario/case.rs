@@ -81,6 +81,8 @@ pub(crate) async fn run_case(case_run: CaseRun<'_>) -> Result<Finished, Box<Trou
         test: case.name.clone(),
         provider,
         // Each path of a scenario is joined to the folder of its own file.
+        networks: Vec::new(),
+        routers: Vec::new(),
         base: PathBuf::new(),
         repeat,
         scenario: texts(loaded),

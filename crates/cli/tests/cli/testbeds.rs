@@ -229,9 +229,8 @@ fn the_network_of_a_kept_testbed_is_changed_from_outside() {
         &format!("hosts.members = [\"a\", \"b\", \"c\"]\n[[test]]\nname = \"one\"\n{steps}"),
     );
     project.run(&["run", "x.toml", "--keep", "always"]).expect(0);
-    let pings = |from: &str, to: &str| {
-        project.run(&["enter", from, "--", "ping", "-c1", "-W1", to]).code() == 0
-    };
+    let pings =
+        |from: &str, to: &str| project.run(&["enter", from, "--", "ping", "-c1", "-W1", to]).code() == 0;
     assert!(pings("a", "b"));
     assert_eq!(project.run(&["bed", "isolate", "a"]).expect(0).out(), "1\n");
     assert_eq!(

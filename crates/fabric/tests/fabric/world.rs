@@ -131,7 +131,7 @@ impl World {
             return Port::tap(&host.name, "eth0", mac, Some(host.namespace.as_fd()));
         }
         let outer = format!("h{number}");
-        Netlink::open().unwrap().veth(&outer, 0, tid, mac.0).unwrap();
+        Netlink::open().unwrap().veth(&outer, 0, tid, "eth0", mac.0).unwrap();
         Port::packet(&host.name, &outer, mac)
     }
 

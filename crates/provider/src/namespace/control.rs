@@ -23,7 +23,7 @@ pub(super) struct Request {
     /// Repeated in every answer.
     #[prost(uint64, tag = "1")]
     pub(super) id: u64,
-    #[prost(oneof = "Ask", tags = "2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18")]
+    #[prost(oneof = "Ask", tags = "2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19")]
     pub(super) ask: Option<Ask>,
 }
 
@@ -85,6 +85,9 @@ pub(super) enum Ask {
     /// End the capture of this number, and write what it came to, as JSON, into the file that comes with this packet.
     #[prost(uint32, tag = "18")]
     EndCapture(u32),
+    /// Run the router that this JSON describes.
+    #[prost(string, tag = "19")]
+    Router(String),
 }
 
 #[derive(Clone, PartialEq, Eq, Message)]
@@ -110,6 +113,7 @@ pub(super) struct Network {
 
 #[derive(Clone, PartialEq, Eq, Message)]
 pub(super) struct Attach {
+    /// The host.
     #[prost(string, tag = "1")]
     pub(super) name: String,
     /// Six bytes.
@@ -121,6 +125,11 @@ pub(super) struct Attach {
     /// Its agent.
     #[prost(int32, tag = "4")]
     pub(super) pid: i32,
+    /// `eth0`.
+    #[prost(string, tag = "5")]
+    pub(super) device: String,
+    #[prost(string, tag = "6")]
+    pub(super) network: String,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, prost::Enumeration)]
@@ -134,16 +143,32 @@ pub(super) enum Fate {
 pub(super) struct Add {
     #[prost(string, tag = "1")]
     pub(super) name: String,
-    #[prost(string, tag = "2")]
-    pub(super) address: String,
-    #[prost(string, tag = "3")]
-    pub(super) address6: String,
+    /// At least one: its networks, the one of its name first. On several it is a router.
+    #[prost(message, repeated, tag = "2")]
+    pub(super) nics: Vec<Nic>,
+    /// `10.1.0.0/16 10.0.0.2`: where packets for another network go.
+    #[prost(string, repeated, tag = "3")]
+    pub(super) routes: Vec<String>,
     /// Bytes; 0: no limit of its own.
     #[prost(uint64, tag = "4")]
     pub(super) disk: u64,
     /// /etc/hosts of this host and of every one made before it; empty: as before.
     #[prost(string, tag = "5")]
     pub(super) names: String,
+}
+
+/// One network device of a host.
+#[derive(Clone, PartialEq, Eq, Message)]
+pub(super) struct Nic {
+    #[prost(string, tag = "1")]
+    pub(super) network: String,
+    #[prost(string, tag = "2")]
+    pub(super) address: String,
+    #[prost(string, tag = "3")]
+    pub(super) address6: String,
+    /// Six bytes.
+    #[prost(bytes = "vec", tag = "4")]
+    pub(super) hardware: Vec<u8>,
 }
 
 /// From the stage.

@@ -11,9 +11,10 @@ use rustix::net::RecvFlags;
 use tokio::io::Interest;
 use tokio::net::{UnixDatagram, UnixStream};
 
-use super::control::{self, Ask, REQUEST_MAX, Reply, Request, Say, Step, StepError};
+use super::control::{self, Ask, Nic, REQUEST_MAX, Reply, Request, Say, Step, StepError};
 use super::hook::BECOME;
 use super::net::{self, Netlink};
+use super::plan::PREFIX_BITS;
 use super::root::{self, Disk, Ground};
 use super::sys;
 
@@ -22,7 +23,9 @@ use super::sys;
 pub(super) struct Plan<'a> {
     pub(super) ground: &'a Ground,
     pub(super) name: &'a str,
-    pub(super) addresses: [IpAddr; 2],
+    /// At least one.
+    pub(super) nics: &'a [Nic],
+    pub(super) routes: &'a [String],
     pub(super) generation: u32,
 }
 
@@ -64,26 +67,65 @@ fn build(plan: &Plan<'_>, control: &OwnedFd) -> Result<(), StepError> {
 fn wire(plan: &Plan<'_>) -> Result<(), StepError> {
     let netlink = Netlink::open().step("netlink")?;
     netlink.up(net::index("lo").step("find lo")?).step("lo up")?;
-    let device = net::index("eth0").step("find eth0")?;
-    // Nobody here has the same address, and no router will answer: asking would only flood the network. A kernel
-    // without IPv6 has none of these.
-    for quiet in ["dad_transmits", "router_solicitations", "accept_ra"] {
-        let _no_ipv6 = std::fs::write(format!("/proc/sys/net/ipv6/conf/eth0/{quiet}"), "0");
+    if plan.nics.len() > 1 {
+        for switch in ["ipv4/ip_forward", "ipv6/conf/all/forwarding"] {
+            let _no_ipv6 = std::fs::write(format!("/proc/sys/net/{switch}"), "1");
+        }
     }
     // An unprivileged program may bind low ports and ping, as on a machine of its own.
     let _kernel_older = std::fs::write("/proc/sys/net/ipv4/ip_unprivileged_port_start", "0");
     let groups = "/proc/sys/net/ipv4/ping_group_range";
     // Rootless, only group 0 exists here.
     let _kernel_older = std::fs::write(groups, "0 2147483647").or_else(|_| std::fs::write(groups, "0 0"));
-    netlink.up(device).step("eth0 up")?;
-    for (address, bits) in plan.addresses.into_iter().zip([16, 64]) {
-        match netlink.address(device, address, bits) {
-            // A kernel without IPv6.
-            Err(error) if address.is_ipv6() && error.raw_os_error() == Some(95) => {}
-            other => other.step(format!("address {address}"))?,
+    for (number, nic) in plan.nics.iter().enumerate() {
+        wire_device(&netlink, &device_name(number), nic)?;
+    }
+    for route in plan.routes {
+        let text = format!("route {route}");
+        let (to, prefix_bits, via) = read_route(route).step(&text)?;
+        match netlink.route(to, prefix_bits, via) {
+            Err(error) if to.is_ipv6() && is_no_ipv6(&error) => {}
+            other => other.step(text)?,
         }
     }
     Ok(())
+}
+
+/// `eth0` and so on.
+pub(super) fn device_name(number: usize) -> String {
+    format!("eth{number}")
+}
+
+fn wire_device(netlink: &Netlink, name: &str, nic: &Nic) -> Result<(), StepError> {
+    let device = net::index(name).step(format!("find {name}"))?;
+    // Nobody here has the same address, and no router will answer: asking would only flood the network. A kernel
+    // without IPv6 has none of these.
+    for quiet in ["dad_transmits", "router_solicitations", "accept_ra"] {
+        let _no_ipv6 = std::fs::write(format!("/proc/sys/net/ipv6/conf/{name}/{quiet}"), "0");
+    }
+    netlink.up(device).step(format!("{name} up"))?;
+    for (address, bits) in [&nic.address, &nic.address6].into_iter().zip(PREFIX_BITS) {
+        let text = format!("address {address}");
+        let address: IpAddr = address.parse().map_err(io::Error::other).step(&text)?;
+        match netlink.address(device, address, bits) {
+            Err(error) if address.is_ipv6() && is_no_ipv6(&error) => {}
+            other => other.step(text)?,
+        }
+    }
+    Ok(())
+}
+
+/// `10.1.0.0/16 10.0.0.2`.
+fn read_route(text: &str) -> io::Result<(IpAddr, u8, IpAddr)> {
+    let parts = text.split_once(' ').and_then(|(to, via)| Some((to.split_once('/')?, via)));
+    let ((to, bits), via) = parts.ok_or(io::ErrorKind::InvalidInput)?;
+    let address = |text: &str| text.parse::<IpAddr>().map_err(io::Error::other);
+    Ok((address(to)?, bits.parse().map_err(io::Error::other)?, address(via)?))
+}
+
+/// A kernel without IPv6.
+fn is_no_ipv6(error: &io::Error) -> bool {
+    error.raw_os_error() == Some(libc::EOPNOTSUPP) || error.raw_os_error() == Some(libc::EAFNOSUPPORT)
 }
 
 fn serve(plan: &Plan<'_>, control: io::Result<OwnedFd>, link: OwnedFd) -> Result<(), StepError> {
@@ -94,7 +136,7 @@ fn serve(plan: &Plan<'_>, control: io::Result<OwnedFd>, link: OwnedFd) -> Result
         let settings = Settings {
             host: plan.name.to_owned(),
             generation: plan.generation,
-            addresses: plan.addresses.to_vec(),
+            addresses: addresses(plan.nics),
             own_program: PathBuf::from("/proc/1/exe"),
             role_variable: BECOME,
         };
@@ -102,6 +144,11 @@ fn serve(plan: &Plan<'_>, control: io::Result<OwnedFd>, link: OwnedFd) -> Result
         attend(&agent, link).step("take the link")?;
         obey(&agent, control).await.step("listen to the stage")
     })
+}
+
+fn addresses(nics: &[Nic]) -> Vec<IpAddr> {
+    let texts = nics.iter().flat_map(|nic| [&nic.address, &nic.address6]);
+    texts.filter_map(|text| text.parse().ok()).collect()
 }
 
 /// Serves one more client.

@@ -17,6 +17,9 @@ const CREATE: u16 = REQUEST | 0x400 | 0x200; // NLM_F_CREATE | NLM_F_EXCL
 const RTM_NEWLINK: u16 = 16;
 const RTM_DELLINK: u16 = 17;
 const RTM_NEWADDR: u16 = 20;
+const RTM_NEWROUTE: u16 = 24;
+const RTA_DST: u16 = 1;
+const RTA_GATEWAY: u16 = 5;
 const NLMSG_ERROR: u16 = 2;
 const IFF_UP: u32 = 1;
 const IFLA_ADDRESS: u16 = 1;
@@ -95,12 +98,19 @@ impl Netlink {
         self.create(name, 0, &attribute(IFLA_INFO_KIND, b"bridge"))
     }
 
-    /// A pair: `name` here, up and in `bridge` (0: in none); its peer `eth0` in the network namespace of `pid`, with a
+    /// A pair: `name` here, up and in `bridge` (0: in none); its peer `device` in the network namespace of `pid`, with a
     /// hardware address.
-    pub(super) fn veth(&self, name: &str, bridge: u32, pid: Pid, hardware: [u8; 6]) -> io::Result<u32> {
+    pub(super) fn veth(
+        &self,
+        name: &str,
+        bridge: u32,
+        pid: Pid,
+        device: &str,
+        hardware: [u8; 6],
+    ) -> io::Result<u32> {
         let hardware = attribute(IFLA_ADDRESS, &hardware);
         let namespace = attribute(IFLA_NET_NS_PID, &pid.as_raw_nonzero().get().to_ne_bytes());
-        let peer = [link(0, false), text_attribute(IFLA_IFNAME, "eth0"), hardware, namespace].concat();
+        let peer = [link(0, false), text_attribute(IFLA_IFNAME, device), hardware, namespace].concat();
         let data = attribute(IFLA_INFO_DATA, &attribute(VETH_INFO_PEER, &peer));
         self.create(name, bridge, &[attribute(IFLA_INFO_KIND, b"veth"), data].concat())
     }
@@ -111,6 +121,20 @@ impl Netlink {
 
     pub(super) fn delete(&self, index: u32) -> io::Result<()> {
         self.request(RTM_DELLINK, REQUEST, &[&link(index, false)])
+    }
+
+    /// Sends packets for a network to a router.
+    pub(super) fn route(&self, to: IpAddr, prefix_bits: u8, via: IpAddr) -> io::Result<()> {
+        let octets = |address: IpAddr| match address {
+            IpAddr::V4(address) => address.octets().to_vec(),
+            IpAddr::V6(address) => address.octets().to_vec(),
+        };
+        let family = if to.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
+        let family = u8::try_from(family.as_raw()).expect("families are small");
+        // struct rtmsg: family, lengths, service, table main, protocol static, scope universe, type unicast, flags.
+        let head = [family, prefix_bits, 0, 0, 254, 4, 0, 1, 0, 0, 0, 0];
+        let (to, via) = (attribute(RTA_DST, &octets(to)), attribute(RTA_GATEWAY, &octets(via)));
+        self.request(RTM_NEWROUTE, CREATE, &[&head, &to, &via])
     }
 
     /// Gives a device an address that is used at once, without asking whether somebody else has it.

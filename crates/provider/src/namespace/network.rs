@@ -4,13 +4,15 @@
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io;
+use std::net::{Ipv4Addr, Ipv6Addr};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::time::{Duration, Instant};
 
 use netsplit_fabric::{
-    CaptureFilter as FabricFilter, CaptureSpec, Change, Fabric, Limits, LinkReport as FabricLink, Mac, Port,
-    PortError, PortKind, Report, Scheduling,
+    BoxRoute, BoxSide, BoxSpec, CaptureFilter as FabricFilter, CaptureSpec, Change, Fabric, Limits,
+    LinkReport as FabricLink, Mac, Port, PortError, PortKind, Report, Scheduling,
 };
+use netsplit_netmodel::nat::{NatKind, Side};
 use netsplit_netmodel::{Behaviour, FaultState, Faults, LinkId, Topology};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::net::RecvFlags;
@@ -21,6 +23,7 @@ use super::control::{
     self, Ask, Attach, Fault, REQUEST_MAX, Reply, Request, Say, State, Step, StepError, Turned,
 };
 use super::net::Netlink;
+use super::plan::{PREFIX_BITS, Route, RouterPlan};
 use super::sys;
 use crate::network::{
     CaptureFilter, CaptureReport, FaultReport, FaultSpec, LatenessReport, LinkReport, NetworkReport,
@@ -29,8 +32,6 @@ use crate::network::{
 
 /// The client that is the test itself.
 const TEST: u64 = 0;
-/// A host's device, in its own namespace.
-const DEVICE: &str = "eth0";
 /// Links of one report: a report of all 250,000 between 500 hosts would hold a hundred megabytes.
 const LINKS_MAX: usize = 10_000;
 /// Faults at once: a test that forgets to heal is told so before it fills the memory.
@@ -48,15 +49,28 @@ struct Network {
     begun: Instant,
     fabric: Fabric,
     netlink: Netlink,
-    /// Outer ends of hosts whose port is a packet socket, by name.
+    /// Outer ends of hosts whose port is a packet socket, by its name.
     veths: BTreeMap<String, u32>,
     /// The table's indexes are places in here.
-    hosts: Vec<String>,
+    stations: Vec<Station>,
     table: Faults,
     faults: BTreeMap<u32, Asked>,
     faults_ever: u32,
     /// What others than the test did to faults, which it is to hear of.
     news: Vec<(u32, State)>,
+}
+
+/// A host, or a router that is none.
+struct Station {
+    name: String,
+    ports: Vec<At>,
+}
+
+/// One way of a station into one network.
+#[derive(Clone, PartialEq, Eq)]
+struct At {
+    network: String,
+    port: String,
 }
 
 /// A fault, and who asked for it.
@@ -73,7 +87,7 @@ impl Network {
             fabric: Fabric::start(seed, Limits::default()).map_err(whole)?,
             netlink: Netlink::open()?,
             veths: BTreeMap::new(),
-            hosts: Vec::new(),
+            stations: Vec::new(),
             table: Faults::new(seed),
             faults: BTreeMap::new(),
             faults_ever: 0,
@@ -128,6 +142,7 @@ impl Network {
             (Ask::Fault(Fault { client, spec }), _) => self.begin(client, &spec),
             (Ask::Heal(id), _) => self.heal(id).map(|()| 0),
             (Ask::Gone(client), _) => self.heal_all_of(client).map(|()| 0),
+            (Ask::Router(plan), _) => self.router(&plan).map(|()| 0),
             (Ask::Report(_), Some(file)) => write(file, &self.report()?).map(|()| 0),
             (Ask::Capture(filter), Some(file)) => self.capture(&filter, file.into()),
             (Ask::EndCapture(id), Some(file)) => self.end_capture(id, file).map(|()| 0),
@@ -141,38 +156,87 @@ impl Network {
     fn attach(&mut self, attach: &Attach, agent: BorrowedFd<'_>) -> Result<(), StepError> {
         let mac = attach.hardware.as_slice().try_into().map(Mac).map_err(whole);
         let mac = mac.step("read a hardware address")?;
-        let port = match Port::tap(&attach.name, DEVICE, mac, Some(agent)) {
-            Err(PortError::NoTun { .. }) => self.veth(attach, mac)?,
+        let at = self.at(&attach.name, &attach.network);
+        let port = match Port::tap(&at.port, &attach.device, mac, Some(agent)) {
+            Err(PortError::NoTun { .. }) => self.veth(attach, &at.port, mac)?,
             port => port.map_err(whole).step("make a network port")?,
         };
-        self.fabric.attach(port).map_err(whole).step("attach a network port")?;
-        if !self.hosts.contains(&attach.name) {
-            self.hosts.push(attach.name.clone());
-            self.table.add_host();
-            // Who is isolated is isolated from the new one, too.
-            self.advance()?;
+        self.fabric.attach(port.on(&attach.network)).map_err(whole).step("attach a network port")?;
+        self.station(&attach.name, [at])
+    }
+
+    /// The port of a host on a network: on its first the host's name.
+    fn at(&self, host: &str, network: &str) -> At {
+        let ports = self.stations.iter().find(|station| station.name == host).map(|station| &station.ports);
+        let known = ports.into_iter().flatten().find(|at| at.network == network);
+        known.cloned().unwrap_or_else(|| At {
+            network: network.to_owned(),
+            port: if ports.is_none() { host.to_owned() } else { format!("{host}@{network}") },
+        })
+    }
+
+    /// Notes ports of a host or router, and has in force for them what is for all.
+    fn station(&mut self, name: &str, ports: impl IntoIterator<Item = At>) -> Result<(), StepError> {
+        let index = self.stations.iter().position(|station| station.name == name).unwrap_or_else(|| {
+            self.stations.push(Station { name: name.to_owned(), ports: Vec::new() });
+            self.table.add_host()
+        });
+        for at in ports {
+            if !self.stations[index].ports.contains(&at) {
+                self.stations[index].ports.push(at);
+            }
         }
-        Ok(())
+        // Who is isolated is isolated from the new one, too.
+        self.advance().map(drop)
+    }
+
+    fn router(&mut self, plan: &str) -> Result<(), StepError> {
+        const STEP: &str = "make a router";
+        let plan: RouterPlan = serde_json::from_str(plan).map_err(whole).step(STEP)?;
+        let kind = NatKind::named(&plan.kind).ok_or(io::ErrorKind::InvalidInput).step(STEP)?;
+        let side = |(network, v4, v6): &(String, Ipv4Addr, Ipv6Addr)| {
+            let [bits4, bits6] = PREFIX_BITS;
+            BoxSide { network: network.clone(), v4: Some((*v4, bits4)), v6: Some((*v6, bits6)) }
+        };
+        let route = |route: &Route| {
+            let Route { to, prefix_bits, via } = *route;
+            BoxRoute { to, prefix_bits, via }
+        };
+        let spec = BoxSpec {
+            name: plan.name.clone(),
+            inside: side(&plan.inside),
+            outside: side(&plan.outside),
+            routes: plan.routes.iter().map(route).collect(),
+            behaviour: kind.behaviour(),
+        };
+        let sides = [Side::Outside, Side::Inside].map(|side| spec.port_name(side));
+        self.fabric.add_box(spec).map_err(whole).step(STEP)?;
+        let networks = [plan.outside.0, plan.inside.0];
+        let ports = networks.into_iter().zip(sides).map(|(network, port)| At { network, port });
+        self.station(&plan.name, ports)
     }
 
     /// Where no TAP device can be had.
-    fn veth(&mut self, attach: &Attach, mac: Mac) -> Result<Port, StepError> {
+    fn veth(&mut self, attach: &Attach, name: &str, mac: Mac) -> Result<Port, StepError> {
         const STEP: &str = "make a network port";
         let outer = &attach.outer;
         let pid = Pid::from_raw(attach.pid).ok_or(io::ErrorKind::InvalidInput).step(STEP)?;
-        let index = self.netlink.veth(outer, 0, pid, mac.0).step(STEP)?;
-        self.veths.insert(attach.name.clone(), index);
+        let index = self.netlink.veth(outer, 0, pid, &attach.device, mac.0).step(STEP)?;
+        self.veths.insert(name.to_owned(), index);
         // Our own stack would speak on it unasked. A kernel without IPv6 has no such file.
         let _no_ipv6 = std::fs::write(format!("/proc/sys/net/ipv6/conf/{outer}/disable_ipv6"), "1");
-        Port::packet(&attach.name, outer, mac).map_err(whole).step(STEP)
+        Port::packet(name, outer, mac).map_err(whole).step(STEP)
     }
 
     /// At once, rather than when the kernel gets round to it: an open TAP device would keep its namespace.
     fn detach(&mut self, name: &str) -> Result<(), StepError> {
-        self.fabric.detach(name).map_err(whole).step("detach a network port")?;
-        if let Some(index) = self.veths.remove(name) {
-            // It went with its host's namespace.
-            let _gone_already = self.netlink.delete(index);
+        let station = self.stations.iter().find(|station| station.name == name);
+        for At { port, .. } in station.iter().flat_map(|station| &station.ports) {
+            self.fabric.detach(port).map_err(whole).step("detach a network port")?;
+            if let Some(index) = self.veths.remove(port) {
+                // It went with its host's namespace.
+                let _gone_already = self.netlink.delete(index);
+            }
         }
         Ok(())
     }
@@ -189,7 +253,7 @@ impl Network {
             return refuse(format!("`{name}` is in force already: {}", other.what)).step(STEP);
         }
         let index = |name: String| {
-            let known = self.hosts.iter().position(|host| *host == name);
+            let known = self.stations.iter().position(|station| station.name == name);
             known.ok_or_else(|| io::Error::other(format!("no host `{name}` has come up")))
         };
         let scope = spec.fault.scope.clone().try_map(index).step(STEP)?;
@@ -238,17 +302,16 @@ impl Network {
         const STEP: &str = super::diagnose::CHANGE_NETWORK;
         let advance = self.table.advance(self.begun.elapsed());
         if !advance.links.is_empty() {
-            let change = |(link, behaviour): &(LinkId, Behaviour)| Change {
-                from: self.hosts[link.from].clone(),
-                to: self.hosts[link.to].clone(),
-                behaviour: *behaviour,
-            };
-            self.fabric.set(advance.links.iter().map(change).collect()).map_err(whole).step(STEP)?;
+            let changes = advance.links.iter().flat_map(|(link, behaviour)| {
+                let (pairs, behaviour) = (self.pairs(*link).into_iter(), *behaviour);
+                pairs.map(move |[from, to]| Change { from: from.into(), to: to.into(), behaviour })
+            });
+            self.fabric.set(changes.collect()).map_err(whole).step(STEP)?;
             let report = self.fabric.report().map_err(whole).step(STEP)?;
             let done = behaviours(&report);
             let is_done = |(link, wanted): &&(LinkId, Behaviour)| self.does(&done, *link, wanted);
             if let Some((link, _)) = advance.links.iter().find(|change| !is_done(change)) {
-                let (from, to) = (&self.hosts[link.from], &self.hosts[link.to]);
+                let (from, to) = (&self.stations[link.from].name, &self.stations[link.to].name);
                 return Err(io::Error::other(format!("the link {from} to {to} did not change"))).step(STEP);
             }
         }
@@ -270,8 +333,17 @@ impl Network {
 
     /// Whether the fabric was seen to do `wanted` on this link.
     fn does(&self, done: &BTreeMap<(&str, &str), Behaviour>, link: LinkId, wanted: &Behaviour) -> bool {
-        let seen = done.get(&(self.hosts[link.from].as_str(), self.hosts[link.to].as_str()));
-        seen.copied().unwrap_or_default() == *wanted
+        let does = |[from, to]: [&str; 2]| done.get(&(from, to)).copied().unwrap_or_default() == *wanted;
+        self.pairs(link).into_iter().all(does)
+    }
+
+    /// The ports by which two stations see each other: one pair for each network that both are on.
+    fn pairs(&self, link: LinkId) -> Vec<[&str; 2]> {
+        let (from, to) = (&self.stations[link.from].ports, &self.stations[link.to].ports);
+        let both = from.iter().flat_map(|from| to.iter().map(move |to| (from, to)));
+        both.filter(|(from, to)| from.network == to.network)
+            .map(|(from, to)| [&*from.port, &*to.port])
+            .collect()
     }
 
     // ── reports ──
@@ -311,14 +383,15 @@ impl Network {
 
     fn fault_reports(&self, report: &Report) -> Vec<FaultReport> {
         let done = behaviours(report);
-        let topology = Topology::new(self.hosts.len());
+        let topology = Topology::new(self.stations.len());
         let now = self.begun.elapsed();
         let mut reports = Vec::new();
         for (id, fault, state) in self.table.list() {
             let Ok(id) = u32::try_from(id) else { continue };
             let Some(Asked { at, spec, .. }) = self.faults.get(&id) else { continue };
             // It was checked when it began.
-            let links = fault.scope.links(&topology).unwrap_or_default();
+            let mut links = fault.scope.links(&topology).unwrap_or_default();
+            links.retain(|link| !self.pairs(*link).is_empty());
             let does = |link: &&LinkId| self.does(&done, **link, &self.table.behaviour(**link));
             reports.push(FaultReport {
                 id,
@@ -368,6 +441,7 @@ fn port(port: &netsplit_fabric::PortReport) -> PortReport {
     let kind = port.kind.map(|kind| match kind {
         PortKind::Tap => "tap".to_owned(),
         PortKind::Packet => "packet".to_owned(),
+        PortKind::Box => "router".to_owned(),
     });
     PortReport { name: port.name.clone(), kind, refused: port.refused.packets }
 }

@@ -4,7 +4,6 @@
 
 use std::collections::BTreeMap;
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -15,7 +14,7 @@ use rustix::process::{Pid, PidfdFlags, Signal, WaitId, WaitIdOptions, kill_proce
 
 use super::cgroup;
 use super::control::{
-    self, Add, Ask, Attach, Fate, Network, REPLY_MAX, REQUEST_MAX, Reply, Request, Say, Step, StepError,
+    self, Add, Ask, Attach, Fate, Network, Nic, REPLY_MAX, REQUEST_MAX, Reply, Request, Say, Step, StepError,
 };
 use super::fabric;
 use super::host::{self, Plan};
@@ -50,7 +49,8 @@ pub(super) struct Begin {
 /// One host, running or not.
 struct Host {
     index: usize,
-    addresses: [IpAddr; 2],
+    nics: Vec<Nic>,
+    routes: Vec<String>,
     names: String,
     generation: u32,
     running: Option<Running>,
@@ -262,7 +262,7 @@ impl Stage<'_> {
                 let fault = control::Fault { client: client as u64, ..fault };
                 self.joint.ask(Ask::Fault(fault), None).map(|id| (id, None))
             }
-            Ask::Heal(_) | Ask::Report(_) | Ask::Capture(_) | Ask::EndCapture(_) => {
+            Ask::Heal(_) | Ask::Report(_) | Ask::Capture(_) | Ask::EndCapture(_) | Ask::Router(_) => {
                 self.joint.ask(ask, fd.as_ref().map(AsFd::as_fd)).map(|number| (number, None))
             }
             Ask::Begin(_) | Ask::Attach(_) | Ask::Detach(_) | Ask::Gone(_) => {
@@ -281,15 +281,14 @@ impl Stage<'_> {
         if self.hosts.contains_key(&add.name) {
             return Err(io::Error::other("there is a host of this name")).step("make a host");
         }
-        let address: Ipv4Addr = add.address.parse().map_err(io::Error::other).step("read an address")?;
-        let address6: Ipv6Addr = add.address6.parse().map_err(io::Error::other).step("read an address")?;
         if !add.names.is_empty() {
             self.names = add.names;
         }
         Disk::of(&self.ground, &add.name).make(add.disk)?;
         let host = Host {
             index: self.hosts.len(),
-            addresses: [address.into(), address6.into()],
+            nics: add.nics,
+            routes: add.routes,
             names: self.names.clone(),
             generation: 0,
             running: None,
@@ -305,8 +304,8 @@ impl Stage<'_> {
         }
         Disk::of(&self.ground, name).write_names(name, &host.names)?;
         host.generation += 1;
-        let plan =
-            Plan { ground: &self.ground, name, addresses: host.addresses, generation: host.generation };
+        let Host { nics, routes, generation, .. } = &*host;
+        let plan = Plan { ground: &self.ground, name, nics, routes, generation: *generation };
         let (control, theirs) = control::pair().step("socketpair")?;
         let (link, their_link) = control::stream_pair().step("socketpair")?;
         let pid = match fork(HOST_NAMESPACES).step("clone a host")? {
@@ -410,25 +409,30 @@ impl Joint {
         }
     }
 
-    /// Gives a host its `eth0`; the number of the device here that belongs to it, if one does.
+    /// Gives a host its devices; the number of the one here that belongs to it, if one does.
     fn join(&mut self, name: &str, host: &Host, pid: Pid, alive: &OwnedFd) -> Result<u32, StepError> {
-        // Made from its address: a host that comes up again is whom its neighbours remember.
-        let IpAddr::V4(address) = host.addresses[0] else {
-            unreachable!("the first address is made of four bytes")
-        };
-        let [a, b, c, d] = address.octets();
-        let hardware = [0x02, 0, a, b, c, d];
-        let outer = format!("h{}.{}", host.index, host.generation);
-        match self {
-            Self::Bridge(netlink, bridge) => {
-                netlink.veth(&outer, *bridge, pid, hardware).step("make a network port")
-            }
-            Self::Fabric(fabric) => {
-                let (name, pid) = (name.to_owned(), pid.as_raw_nonzero().get());
-                let attach = Attach { name, hardware: hardware.to_vec(), outer, pid };
-                fabric.ask(Ask::Attach(attach), Some(alive.as_fd()))
+        const STEP: &str = "make a network port";
+        let mut port = 0;
+        for (number, nic) in host.nics.iter().enumerate() {
+            let hardware = <[u8; 6]>::try_from(&nic.hardware[..]).map_err(io::Error::other).step(STEP)?;
+            let outer = format!("h{}.{}.{number}", host.index, host.generation);
+            let device = host::device_name(number);
+            match self {
+                Self::Bridge(..) if number > 0 => {
+                    return Err(io::Error::other("the kernel's bridge is one network")).step(STEP);
+                }
+                Self::Bridge(netlink, bridge) => {
+                    port = netlink.veth(&outer, *bridge, pid, &device, hardware).step(STEP)?;
+                }
+                Self::Fabric(fabric) => {
+                    let (name, network) = (name.to_owned(), nic.network.clone());
+                    let (hardware, pid) = (hardware.to_vec(), pid.as_raw_nonzero().get());
+                    let attach = Attach { name, hardware, outer, pid, device, network };
+                    fabric.ask(Ask::Attach(attach), Some(alive.as_fd()))?;
+                }
             }
         }
+        Ok(port)
     }
 
     /// A host has gone.

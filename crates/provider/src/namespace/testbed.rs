@@ -20,7 +20,8 @@ use tokio::net::{UnixDatagram, UnixStream};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout;
 
-use super::control::{self, Add, Ask, Failure, Fate, Fault, Network, REPLY_MAX, Reply, Request, Say, State};
+use super::control::{self, Ask, Failure, Fate, Fault, Network, REPLY_MAX, Reply, Request, Say, State};
+use super::plan::Plan;
 use super::{diagnose, hook, socket};
 use crate::bed::{
     Bed, BedEvent, BedSpec, BoxFuture, BoxTransport, HostSpec, MadeHost, NetworkModel, NetworkSpec, Power,
@@ -47,7 +48,7 @@ pub(super) struct Testbed {
     next: Mutex<u64>,
     events: tokio::sync::Mutex<mpsc::UnboundedReceiver<BedEvent>>,
     keeper: Mutex<Option<Keeper>>,
-    hosts: Mutex<Names>,
+    plan: Mutex<Plan>,
 }
 
 /// The keeper of a testbed that is ours. Its socket's end of file says that nothing is left.
@@ -57,17 +58,21 @@ struct Keeper {
     socket: UnixDatagram,
 }
 
-/// Which hosts there are, with their addresses.
-#[derive(Debug, Default)]
-struct Names {
-    hosts: Vec<(HostName, Ipv4Addr, Ipv6Addr)>,
-}
-
 impl Testbed {
     pub(super) async fn begin(spec: BedSpec) -> Result<Self, Trouble> {
+        let NetworkSpec { model, networks, routers, .. } = spec.network.clone();
+        if model == NetworkModel::Kernel && (networks.len() > 1 || !routers.is_empty()) {
+            return Err(crate::bed::no_network());
+        }
+        let plan = Plan::new(networks, routers)?;
         let (keeper, socket) = start_keeper(&spec).await?;
         let bed = Self::over(socket).map_err(|error| broken(&error))?;
         *lock(&bed.keeper) = Some(keeper);
+        for router in plan.routers() {
+            let text = serde_json::to_string(&router).map_err(|error| broken(&error.into()))?;
+            bed.do_it(Ask::Router(text), &format!("make router {}", router.name)).await?;
+        }
+        *lock(&bed.plan) = plan;
         Ok(bed)
     }
 
@@ -87,7 +92,7 @@ impl Testbed {
             next: Mutex::new(0),
             events: tokio::sync::Mutex::new(events),
             keeper: Mutex::new(None),
-            hosts: Mutex::default(),
+            plan: Mutex::default(),
         })
     }
 
@@ -147,10 +152,8 @@ impl Testbed {
     }
 
     fn made(&self, name: &HostName, generation: u32, link: Option<OwnedFd>) -> Result<MadeHost, Trouble> {
-        let hosts = lock(&self.hosts);
-        let known = hosts.hosts.iter().find(|(known, ..)| known == name);
-        let (address, address6) =
-            known.map_or((Ipv4Addr::UNSPECIFIED, Ipv6Addr::UNSPECIFIED), |(_, a, b)| (*a, *b));
+        let known = lock(&self.plan).addresses(name);
+        let (address, address6) = known.unwrap_or((Ipv4Addr::UNSPECIFIED, Ipv6Addr::UNSPECIFIED));
         let transport = transport(link).map_err(|error| broken(&error))?;
         Ok(MadeHost { name: name.clone(), address, address6, generation, transport })
     }
@@ -163,7 +166,7 @@ impl Bed for Testbed {
         made: &'a mut (dyn FnMut(MadeHost) + Send),
     ) -> BoxFuture<'a, Result<(), Trouble>> {
         Box::pin(async move {
-            let (mut adds, names) = lock(&self.hosts).plan(hosts)?;
+            let (mut adds, names) = lock(&self.plan).add(hosts)?;
             if let Some((_, first)) = adds.first_mut() {
                 first.names = names;
             }
@@ -286,50 +289,6 @@ impl Bed for Testbed {
     }
 }
 
-impl Names {
-    /// Gives new hosts addresses; all names, old and new, as /etc/hosts.
-    fn plan(&mut self, hosts: Vec<HostSpec>) -> Result<(Vec<(HostName, Add)>, String), Trouble> {
-        let mut adds = Vec::new();
-        for spec in hosts {
-            if self.hosts.iter().any(|(known, ..)| *known == spec.name) {
-                let text = format!("host `{}` is named twice", spec.name);
-                return Err(Trouble::new(Reason::DuplicateName, text).fix("give each host a name of its own"));
-            }
-            let (address, address6) = addresses(self.hosts.len())?;
-            self.hosts.push((spec.name.clone(), address, address6));
-            let add = Add {
-                name: spec.name.to_string(),
-                address: address.to_string(),
-                address6: address6.to_string(),
-                disk: spec.disk.unwrap_or(0),
-                names: String::new(),
-            };
-            adds.push((spec.name, add));
-        }
-        let mut names = String::from("127.0.0.1 localhost\n::1 localhost ip6-localhost ip6-loopback\n");
-        for (name, address, address6) in &self.hosts {
-            names.push_str(&format!("{address} {name}\n{address6} {name}\n"));
-        }
-        Ok((adds, names))
-    }
-}
-
-/// 10.0.0.1 and fd6e:7370::1 for the first host, and so on.
-fn addresses(index: usize) -> Result<(Ipv4Addr, Ipv6Addr), Trouble> {
-    // The last byte is never 0 or 255, which some programs take for a network or everybody.
-    let number = u16::try_from(index).ok().filter(|number| *number < 254 * 256);
-    let Some(number) = number else {
-        return Err(Trouble::new(
-            Reason::BadValue,
-            format!("{} hosts: a testbed has 65,024 at most", index + 1),
-        ));
-    };
-    let [high, low] = [number / 254, number % 254 + 1];
-    let byte = |number: u16| u8::try_from(number).unwrap_or(u8::MAX);
-    let address = Ipv4Addr::new(10, 0, byte(high), byte(low));
-    Ok((address, Ipv6Addr::new(0xfd6e, 0x7370, 0, 0, 0, 0, high, low)))
-}
-
 async fn start_keeper(spec: &BedSpec) -> Result<(Keeper, OwnedFd), Trouble> {
     if !hook::ran() {
         return Err(diagnose::no_hook());
@@ -372,8 +331,8 @@ fn spawn_keeper(spec: &BedSpec) -> io::Result<Keeper> {
         rustix::fs::OFlags::PATH | rustix::fs::OFlags::DIRECTORY | rustix::fs::OFlags::CLOEXEC,
         rustix::fs::Mode::empty(),
     )?;
-    let NetworkSpec { model, seed } = spec.network;
-    let begin = Ask::Begin(Network { kernel: model == NetworkModel::Kernel, seed });
+    let NetworkSpec { model, seed, .. } = &spec.network;
+    let begin = Ask::Begin(Network { kernel: *model == NetworkModel::Kernel, seed: *seed });
     control::send(&ours, &Request { id: 1, ask: Some(begin) }, Some(dir.as_fd()))?;
     Ok(Keeper { child, socket: asynchronous(ours)? })
 }
