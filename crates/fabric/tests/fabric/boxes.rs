@@ -148,6 +148,26 @@ fn tcp_passes_in_super_frames() {
 }
 
 #[test]
+fn long_datagrams_pass_in_parts() {
+    each("boxes::long_datagrams_pass_in_parts", 2, |mut world| {
+        divide(&mut world, NatKind::Symmetric);
+        let [a, _, c, _] = &world.hosts[..] else { unreachable!("four there are") };
+        for (near, far) in sockets(a, c) {
+            let bytes = crate::pattern(8000);
+            let mut come = vec![0; 9000];
+            let (length, seen) = eventually(|| {
+                near.send_to(&bytes, far.local_addr().unwrap()).unwrap();
+                far.recv_from(&mut come)
+            });
+            assert!(come[..length] == bytes, "{length} bytes from {seen}");
+            far.send_to(&bytes, seen).unwrap();
+            let length = near.recv(&mut come).unwrap();
+            assert!(come[..length] == bytes, "{length} bytes back");
+        }
+    });
+}
+
+#[test]
 fn errors_come_back_through_a_translator() {
     each("boxes::errors_come_back_through_a_translator", 2, |mut world| {
         divide(&mut world, NatKind::Symmetric);
