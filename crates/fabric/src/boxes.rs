@@ -102,7 +102,7 @@ pub enum BoxDrop {
     Expired,
     /// No route leads to its destination. Its sender was told.
     NoRoute,
-    /// Nobody answers for its next hop, or too many packets wait.
+    /// Nobody answers for its next hop within three seconds, or too many packets wait. Its sender is not told.
     Unresolved,
     /// It is for the box itself, and no ping.
     Own,

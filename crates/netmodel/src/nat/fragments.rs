@@ -1,4 +1,5 @@
-//! Which first fragments have passed, so that what follows them does, too (RFC 4787, REQ-14: in order).
+//! Which first fragments have passed, so that what follows them does, too. RFC 4787, REQ-14, wants those out of order as
+//! well: these are refused, because nothing waits here.
 
 use core::net::IpAddr;
 use std::collections::BTreeMap;

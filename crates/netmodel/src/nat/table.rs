@@ -166,9 +166,9 @@ impl Table {
         if let Some(port) = self.refresh(now, key, Way::Out, tcp_flags) {
             return Ok(port);
         }
-        // It ends what nobody knows of.
+        // It begins nothing, but may answer what was let in.
         if tcp_flags.is_some_and(|flags| flags & RST != 0) {
-            return Err(Refusal::Unsolicited);
+            return self.entered(key, is_mapped);
         }
         if self.sessions.len() >= self.behaviour.sessions_max {
             return Err(Refusal::TableFull);

@@ -235,6 +235,26 @@ fn tcp_lives_as_its_state_says() {
 }
 
 #[test]
+fn strangers_connect_where_filtering_lets_them() {
+    for (kind, gets_in) in [(NatKind::FullCone, true), (NatKind::Home, false)] {
+        let mut world = World::new(kind);
+        connection(&mut world, &[(Side::Inside, SYN)]);
+        let outside = (OUTSIDE.into(), 5000);
+        let inward = |flags| tcp(end(Y), outside, flags, b"");
+        let outward = |flags| tcp(end(A), end(Y), flags, b"");
+        assert_eq!(world.pass(Side::Outside, &inward(SYN)).is_ok(), gets_in, "{kind}");
+        assert_eq!(world.nat.sessions(), 1, "what comes in makes none");
+        // Nobody listens, or somebody does.
+        assert_eq!(world.pass(Side::Inside, &outward(RST | ACK)).is_ok(), gets_in, "{kind}");
+        assert_eq!(world.nat.sessions(), 1, "nor does a reset");
+        assert!(world.pass(Side::Inside, &outward(SYN | ACK)).is_ok());
+        assert!(world.pass(Side::Outside, &inward(ACK)).is_ok());
+        world.now += 124 * MINUTE - SECOND;
+        assert!(world.pass(Side::Outside, &inward(ACK)).is_ok(), "{kind}: it is established");
+    }
+}
+
+#[test]
 fn pings_go_out_and_answers_in() {
     let mut world = World::new(NatKind::Home);
     let (a, b, x) = (end("10.0.0.2:7"), end("10.0.0.3:7"), end("203.0.113.1:0"));
