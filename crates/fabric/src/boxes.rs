@@ -9,8 +9,9 @@
 //!            other: dropped                    none: told   none left: told   refused: dropped        nobody: dropped
 //! ```
 //!
-//! What it answers itself goes back to the neighbour that passed it on. Groups, link-local addresses and frames with VLAN tags are not forwarded. A packet that leaves by the side it came from
-//! is not translated, but for hairpins. There is no MTU here: links have one.
+//! Groups, link-local addresses and frames with VLAN tags are not forwarded. A packet that leaves by the side it came from
+//! is not translated, but for hairpins. What a box answers itself goes back to the neighbour that passed the packet on.
+//! There is no MTU here: links have one.
 
 mod answers;
 mod neighbours;
@@ -101,7 +102,7 @@ pub enum BoxDrop {
     Expired,
     /// No route leads to its destination. Its sender was told.
     NoRoute,
-    /// Nobody answers for its next hop, or too many packets wait.
+    /// Nobody answers for its next hop within three seconds, or too many packets wait. Its sender is not told.
     Unresolved,
     /// It is for the box itself, and no ping.
     Own,

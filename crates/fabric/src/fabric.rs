@@ -56,7 +56,7 @@ pub struct Report {
     pub links: Vec<LinkReport>,
     /// Every port, in the order in which they came.
     pub ports: Vec<PortReport>,
-    /// Every box.
+    /// Every box, in the order in which their ports came.
     pub boxes: Vec<BoxReport>,
     /// What no link counts.
     pub strays: Strays,
@@ -223,7 +223,8 @@ impl Fabric {
         self.scheduling
     }
 
-    /// Joins a port. One of the same name leaves for it, as when a host comes up again; its links stay what they are.
+    /// Joins a port. One of the same name leaves for it, as when a host comes up again, with a side of a box the box; its
+    /// links stay what they are.
     ///
     /// # Errors
     /// [`FabricError::Port`], [`FabricError::Ended`].

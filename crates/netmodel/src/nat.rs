@@ -24,9 +24,11 @@
 //! **IPv6** is never translated; where there is filtering it is filtered by the same rule, for endpoint-independent
 //! filtering that of RFC 6092: an end inside that has spoken to anybody may be spoken to by all.
 //!
-//! **Fragments** pass a translator or firewall in neither direction: they are refused and counted. Protocols without
-//! ports pass where nothing is translated. Of ICMP, queries (echo, timestamp) and errors about flows that are known.
+//! **Fragments** pass behind the first of their packet, which shows their flow; those that come before it are refused.
+//! Protocols without ports pass where nothing is translated. Of ICMP, queries (echo, timestamp) and errors about flows
+//! that are known.
 
+mod fragments;
 mod kind;
 mod packet;
 mod table;
@@ -36,6 +38,7 @@ use core::net::{IpAddr, Ipv4Addr};
 use std::fmt;
 use std::time::Duration;
 
+use fragments::Fragments;
 pub use kind::{NatBehaviour, NatKind, NatRule, Ports};
 use packet::{Content, End, Endpoint, Flow, FlowKind, Head};
 use table::{Key, Table};
@@ -46,6 +49,7 @@ pub struct Nat {
     behaviour: NatBehaviour,
     outside: Option<Ipv4Addr>,
     table: Table,
+    fragments: Fragments,
 }
 
 /// Where a packet comes from, or goes to.
@@ -71,7 +75,7 @@ pub enum Checksum {
 pub enum Refusal {
     /// Its headers contradict each other, or are cut off.
     Malformed,
-    /// A fragment.
+    /// A part of a packet whose first part has not passed.
     Fragment,
     /// A protocol or message that is not translated.
     Unsupported,
@@ -89,7 +93,7 @@ impl Nat {
     /// One without state. `outside` is the address that stands for those inside; without it IPv4 is filtered but not
     /// translated. Translators of one seed draw their ports apart by their names.
     pub fn new(seed: u64, name: &str, outside: Option<Ipv4Addr>, behaviour: NatBehaviour) -> Self {
-        Self { behaviour, outside, table: Table::new(seed, name, behaviour) }
+        Self { behaviour, outside, table: Table::new(seed, name, behaviour), fragments: Fragments::default() }
     }
 
     /// What it does.
@@ -127,18 +131,40 @@ impl Nat {
         }
         self.table.expire(now);
         let head = Head::of(packet)?;
+        let Some(fragment) = head.fragment else {
+            return self.pass_whole(now, from, packet, &head, outside, checksum);
+        };
+        if !fragment.is_first {
+            return self.fragments.follow(now, from, &head, fragment, packet);
+        }
+        let came = packet[..head.ip_end()].to_vec();
+        let to = self.pass_whole(now, from, packet, &head, outside, checksum)?;
+        self.fragments.note(now, [from, to], &head, fragment, [&came, packet]);
+        Ok(to)
+    }
+
+    /// A packet, or the first part of one.
+    fn pass_whole(
+        &mut self,
+        now: Duration,
+        from: Side,
+        packet: &mut [u8],
+        head: &Head,
+        outside: Option<Ipv4Addr>,
+        checksum: Checksum,
+    ) -> Result<Side, Refusal> {
         match (head.content(packet)?, from) {
-            (Content::Flow(flow), Side::Inside) => self.leave(now, packet, &head, &flow, outside, checksum),
+            (Content::Flow(flow), Side::Inside) => self.leave(now, packet, head, &flow, outside, checksum),
             (Content::Flow(flow), Side::Outside) => {
-                self.enter(now, packet, &head, &flow, outside, checksum)?;
+                self.enter(now, packet, head, &flow, outside, checksum)?;
                 Ok(Side::Inside)
             }
             (Content::Error(quoted, flow), Side::Inside) => {
-                self.leave_error(packet, &head, &quoted, &flow, outside)?;
+                self.leave_error(packet, head, &quoted, &flow, outside)?;
                 Ok(Side::Outside)
             }
             (Content::Error(quoted, flow), Side::Outside) => {
-                self.enter_error(packet, &head, &quoted, &flow, outside)?;
+                self.enter_error(packet, head, &quoted, &flow, outside)?;
                 Ok(Side::Inside)
             }
         }
@@ -278,7 +304,7 @@ impl fmt::Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Malformed => "malformed",
-            Self::Fragment => "a fragment",
+            Self::Fragment => "a fragment behind no first one",
             Self::Unsupported => "a protocol that is not translated",
             Self::Unsolicited => "unsolicited",
             Self::NoHairpin => "no hairpin",

@@ -6,11 +6,13 @@ use std::process::Command;
 use std::time::Instant;
 
 use netsplit_fabric::{
-    BoxDrop, BoxReport, BoxRoute, BoxSide, BoxSpec, Change, FabricError, PortKind, Report,
+    BoxDrop, BoxReport, BoxRoute, BoxSide, BoxSpec, CaptureFilter, Change, FabricError, PortKind, Report,
 };
 use netsplit_netmodel::nat::{NatKind, Refusal};
 use netsplit_netmodel::{Behaviour, Cause, Condition};
 
+use crate::capture::Capture;
+use crate::parse::Seen;
 use crate::world::{Host, PATIENCE, World, each, eventually};
 use crate::{MS, SILENCE, connect, count, delivered, reach, reaches, sockets, transfer};
 
@@ -148,6 +150,26 @@ fn tcp_passes_in_super_frames() {
 }
 
 #[test]
+fn long_datagrams_pass_in_parts() {
+    each("boxes::long_datagrams_pass_in_parts", 2, |mut world| {
+        divide(&mut world, NatKind::Symmetric);
+        let [a, _, c, _] = &world.hosts[..] else { unreachable!("four there are") };
+        for (near, far) in sockets(a, c) {
+            let bytes = crate::pattern(8000);
+            let mut come = vec![0; 9000];
+            let (length, seen) = eventually(|| {
+                near.send_to(&bytes, far.local_addr().unwrap()).unwrap();
+                far.recv_from(&mut come)
+            });
+            assert!(come[..length] == bytes, "{length} bytes from {seen}");
+            far.send_to(&bytes, seen).unwrap();
+            let length = near.recv(&mut come).unwrap();
+            assert!(come[..length] == bytes, "{length} bytes back");
+        }
+    });
+}
+
+#[test]
 fn errors_come_back_through_a_translator() {
     each("boxes::errors_come_back_through_a_translator", 2, |mut world| {
         divide(&mut world, NatKind::Symmetric);
@@ -231,6 +253,28 @@ fn links_of_a_box_have_faults() {
         world.fabric.add_box(spec(NatKind::Home)).unwrap();
         assert_eq!(world.report().boxes[0].mappings, 0);
         reach(a, c);
+    });
+}
+
+#[test]
+fn both_sides_of_a_box_are_captured() {
+    each("boxes::both_sides_of_a_box_are_captured", 2, |mut world| {
+        divide(&mut world, NatKind::Home);
+        let [a, _, c, _] = &world.hosts[..] else { unreachable!("four there are") };
+        reach(a, c);
+        let captures =
+            ["box@inside", "box"].map(|name| Capture::begin(&world, CaptureFilter::Port(name.to_owned())));
+        let (near, far) = &sockets(a, c)[0];
+        assert!(come(near, far, far.local_addr().unwrap()).is_some());
+        // Source addresses, and whether the box was given the packet or sent it.
+        let [inside, outside] = captures.map(|capture| {
+            let (_, parsed, _) = capture.end();
+            let is_one = |seen: &&Seen| seen.bytes.ends_with(b"there");
+            let tell = |seen: &Seen| (seen.bytes[26..30].to_vec(), seen.is_inbound);
+            parsed.packets.iter().filter(is_one).map(tell).collect::<Vec<_>>()
+        });
+        assert_eq!(inside, [(vec![10, 0, 0, 1], false)]);
+        assert_eq!(outside, [(OUTSIDE4.octets().to_vec(), true)]);
     });
 }
 

@@ -14,14 +14,14 @@ use crate::world::{World, each, eventually};
 use crate::{MS, connect, exactly, meet, send, socket, transfer};
 
 /// A capture and its file.
-struct Capture<'w> {
+pub(crate) struct Capture<'w> {
     world: &'w World,
     id: u64,
     file: File,
 }
 
 impl<'w> Capture<'w> {
-    fn begin(world: &'w World, ports: CaptureFilter) -> Self {
+    pub(crate) fn begin(world: &'w World, ports: CaptureFilter) -> Self {
         let file = File::from(memfd_create("capture", MemfdFlags::CLOEXEC).unwrap());
         let spec = CaptureSpec { file: file.try_clone().unwrap(), ports, snap_bytes: 0 };
         Self { world, id: world.fabric.capture(spec).unwrap(), file }
@@ -35,7 +35,7 @@ impl<'w> Capture<'w> {
         bytes
     }
 
-    fn end(self) -> (CaptureReport, Parsed, File) {
+    pub(crate) fn end(self) -> (CaptureReport, Parsed, File) {
         let report = self.world.fabric.end_capture(self.id).unwrap();
         let bytes = self.now();
         let parsed = parse(&bytes);

@@ -71,7 +71,7 @@ pub struct NatBehaviour {
 }
 
 const MINUTE: Duration = Duration::from_secs(60);
-/// RFC 6888 leaves the number to providers; RFC 7422 reckons with blocks of about a thousand. 126 hosts have 512 each.
+/// RFC 6888 leaves the number to providers. With this one 126 hosts find room.
 const BLOCK: NonZeroU16 = NonZeroU16::new(512).expect("it is not zero");
 
 /// What has no flows.

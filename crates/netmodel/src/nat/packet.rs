@@ -22,8 +22,12 @@ const IPV6_HEADER: usize = 40;
 const ICMP_HEADER: usize = 8;
 /// Of a quoted transport header, at least this much is there (RFC 792).
 const QUOTED: usize = 8;
+/// Of the word of an IPv4 header.
 const MORE_FRAGMENTS: u16 = 0x2000;
 const FRAGMENT_OFFSET: u16 = 0x1fff;
+/// The same, of a fragment header of IPv6.
+const MORE_FRAGMENTS_V6: u16 = 0x0001;
+const FRAGMENT_OFFSET_V6: u16 = 0xfff8;
 
 /// An address and a port. Queries have their identifier as the port of who asks, and 0 for who answers; protocols without
 /// ports have 0.
@@ -41,10 +45,19 @@ pub(super) enum End {
 pub(super) struct Head {
     is_ipv4: bool,
     pub(super) protocol: u8,
+    pub(super) fragment: Option<Fragment>,
     /// Where the IP header begins, where what it carries does, and where that ends, or is cut off.
     ip: usize,
     transport: usize,
     end: usize,
+}
+
+/// A part of a packet. Only the first has what shows its flow.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Fragment {
+    pub(super) is_first: bool,
+    /// The same for all parts.
+    pub(super) id: u32,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -104,7 +117,7 @@ impl Head {
     /// The one of the packet at `ip`. One that is quoted may be cut off behind its first bytes, and be a first fragment.
     fn at(bytes: &[u8], ip: usize, is_quoted: bool) -> Result<Self, Refusal> {
         let head = match read_u8(bytes, ip)? >> 4 {
-            4 => Self::ipv4(bytes, ip, is_quoted)?,
+            4 => Self::ipv4(bytes, ip)?,
             6 => Self::ipv6(bytes, ip)?,
             _ => return Err(Refusal::Malformed),
         };
@@ -112,22 +125,25 @@ impl Head {
         if !is_whole || head.transport > head.end {
             return Err(Refusal::Malformed);
         }
+        if is_quoted && head.fragment.is_some_and(|fragment| !fragment.is_first) {
+            return Err(Refusal::Fragment);
+        }
         Ok(Self { end: head.end.min(bytes.len()), ..head })
     }
 
-    fn ipv4(bytes: &[u8], ip: usize, is_quoted: bool) -> Result<Self, Refusal> {
+    fn ipv4(bytes: &[u8], ip: usize) -> Result<Self, Refusal> {
         let header = usize::from(read_u8(bytes, ip)? & 0x0f) * 4;
         let length = usize::from(read_u16(bytes, ip + 2)?);
-        let fragment = read_u16(bytes, ip + 6)?;
-        let refused = if is_quoted { FRAGMENT_OFFSET } else { FRAGMENT_OFFSET | MORE_FRAGMENTS };
+        let word = read_u16(bytes, ip + 6)?;
+        let fragment = (word & (FRAGMENT_OFFSET | MORE_FRAGMENTS) != 0).then_some(Fragment {
+            is_first: word & FRAGMENT_OFFSET == 0,
+            id: u32::from(read_u16(bytes, ip + 4)?),
+        });
         if header < 20 || bytes.len() < ip + header {
             return Err(Refusal::Malformed);
         }
-        if fragment & refused != 0 {
-            return Err(Refusal::Fragment);
-        }
         let protocol = read_u8(bytes, ip + 9)?;
-        Ok(Self { is_ipv4: true, protocol, ip, transport: ip + header, end: ip + length })
+        Ok(Self { is_ipv4: true, protocol, fragment, ip, transport: ip + header, end: ip + length })
     }
 
     fn ipv6(bytes: &[u8], ip: usize) -> Result<Self, Refusal> {
@@ -136,18 +152,36 @@ impl Head {
             return Err(Refusal::Malformed);
         }
         let (mut protocol, mut transport) = (read_u8(bytes, ip + 6)?, ip + IPV6_HEADER);
+        let mut fragment = None;
         for _extension in 0..EXTENSIONS_MAX {
             let unit = match protocol {
                 HOP_BY_HOP | ROUTING | DESTINATION => (usize::from(read_u8(bytes, transport + 1)?) + 1) * 8,
                 // RFC 4302, section 2.2.
                 AUTHENTICATION => (usize::from(read_u8(bytes, transport + 1)?) + 2) * 4,
-                FRAGMENT => return Err(Refusal::Fragment),
-                _ => return Ok(Self { is_ipv4: false, protocol, ip, transport, end }),
+                FRAGMENT => 8,
+                _ => return Ok(Self { is_ipv4: false, protocol, fragment, ip, transport, end }),
             };
+            if protocol == FRAGMENT {
+                let word = read_u16(bytes, transport + 2)?;
+                let high = u32::from(read_u16(bytes, transport + 4)?);
+                let id = high << 16 | u32::from(read_u16(bytes, transport + 6)?);
+                let is_first = word & FRAGMENT_OFFSET_V6 == 0;
+                // One that is all of its packet is no part (RFC 6946).
+                fragment = (!is_first || word & MORE_FRAGMENTS_V6 != 0).then_some(Fragment { is_first, id });
+            }
             protocol = read_u8(bytes, transport)?;
             transport += unit;
+            // What follows is no header.
+            if fragment.is_some_and(|fragment| !fragment.is_first) {
+                return Ok(Self { is_ipv4: false, protocol, fragment, ip, transport, end });
+            }
         }
         Err(Refusal::Malformed)
+    }
+
+    /// Where the fixed part of the IP header ends, in which its addresses are.
+    pub(super) fn ip_end(&self) -> usize {
+        self.ip + if self.is_ipv4 { 20 } else { IPV6_HEADER }
     }
 
     /// Whether the protocol has what a translator may change.

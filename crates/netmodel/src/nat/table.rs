@@ -166,9 +166,9 @@ impl Table {
         if let Some(port) = self.refresh(now, key, Way::Out, tcp_flags) {
             return Ok(port);
         }
-        // It ends what nobody knows of.
+        // It begins nothing, but may answer what was let in.
         if tcp_flags.is_some_and(|flags| flags & RST != 0) {
-            return Err(Refusal::Unsolicited);
+            return self.entered(key, is_mapped);
         }
         if self.sessions.len() >= self.behaviour.sessions_max {
             return Err(Refusal::TableFull);
@@ -176,7 +176,7 @@ impl Table {
         let port = if is_mapped { Some(self.map(self.mapping_of(key))?) } else { None };
         let mut tcp = Connection::default();
         tcp.see(Way::Out, tcp_flags);
-        let ends_at = now + self.timeout(key.protocol, tcp);
+        let ends_at = now.saturating_add(self.timeout(key.protocol, tcp));
         self.sessions.insert(key, Session { port, ends_at, agenda_at: ends_at, tcp });
         self.agenda.insert((ends_at, key));
         debug_assert!(self.sessions.len() <= self.behaviour.sessions_max);
@@ -265,7 +265,7 @@ impl Table {
         let session = self.sessions.get_mut(&key)?;
         session.tcp.see(way, tcp_flags);
         let timeout = timeout(&self.behaviour, key.protocol, session.tcp);
-        session.ends_at = now + timeout;
+        session.ends_at = now.saturating_add(timeout);
         if session.ends_at < session.agenda_at {
             self.agenda.remove(&(session.agenda_at, key));
             self.agenda.insert((session.ends_at, key));

@@ -235,6 +235,26 @@ fn tcp_lives_as_its_state_says() {
 }
 
 #[test]
+fn strangers_connect_where_filtering_lets_them() {
+    for (kind, gets_in) in [(NatKind::FullCone, true), (NatKind::Home, false)] {
+        let mut world = World::new(kind);
+        connection(&mut world, &[(Side::Inside, SYN)]);
+        let outside = (OUTSIDE.into(), 5000);
+        let inward = |flags| tcp(end(Y), outside, flags, b"");
+        let outward = |flags| tcp(end(A), end(Y), flags, b"");
+        assert_eq!(world.pass(Side::Outside, &inward(SYN)).is_ok(), gets_in, "{kind}");
+        assert_eq!(world.nat.sessions(), 1, "what comes in makes none");
+        // Nobody listens, or somebody does.
+        assert_eq!(world.pass(Side::Inside, &outward(RST | ACK)).is_ok(), gets_in, "{kind}");
+        assert_eq!(world.nat.sessions(), 1, "nor does a reset");
+        assert!(world.pass(Side::Inside, &outward(SYN | ACK)).is_ok());
+        assert!(world.pass(Side::Outside, &inward(ACK)).is_ok());
+        world.now += 124 * MINUTE - SECOND;
+        assert!(world.pass(Side::Outside, &inward(ACK)).is_ok(), "{kind}: it is established");
+    }
+}
+
+#[test]
 fn pings_go_out_and_answers_in() {
     let mut world = World::new(NatKind::Home);
     let (a, b, x) = (end("10.0.0.2:7"), end("10.0.0.3:7"), end("203.0.113.1:0"));
@@ -351,12 +371,9 @@ fn an_address_dependent_mapping_is_one_for_each_host() {
 #[test]
 fn what_cannot_be_translated_is_refused() {
     let (a, x) = (end(A), end(X));
-    let mut fragment = udp(a, x, b"words");
-    fragment[6] = 0x20;
     let sctp = ip(a.0, x.0, 132, 0, vec![0; 12]);
     let redirect = ip(x.0, OUTSIDE.into(), ICMP, 0, vec![5, 1, 0, 0, 0, 0, 0, 0]);
     let mut world = World::new(NatKind::Home);
-    assert_eq!(world.pass(Side::Inside, &fragment), Err(Refusal::Fragment));
     assert_eq!(world.pass(Side::Inside, &sctp), Err(Refusal::Unsupported));
     assert_eq!(world.pass(Side::Outside, &redirect), Err(Refusal::Unsupported));
     assert_eq!(world.pass(Side::Inside, &[]), Err(Refusal::Malformed));
@@ -367,8 +384,36 @@ fn what_cannot_be_translated_is_refused() {
     assert_eq!(firewall.pass(Side::Outside, &back), Err(Refusal::Unsolicited));
     assert_eq!(firewall.pass(Side::Inside, &sctp), Ok(sctp));
     assert_eq!(firewall.pass(Side::Outside, &back), Ok(back));
-    let mut router = World::new(NatKind::Router);
-    assert_eq!(router.pass(Side::Inside, &fragment), Ok(fragment));
+}
+
+#[test]
+fn fragments_follow_their_first() {
+    for [inside, remote] in [[A, X], ["[fd00::2]:5000", "[2001:db8::1]:80"]] {
+        let sent = udp(end(inside), end(remote), &[7; 3000]);
+        let parts = packets::fragments(&sent, 1400, 77);
+        assert_eq!(parts.len(), 3);
+        let mut world = World::new(NatKind::Symmetric);
+        assert_eq!(world.pass(Side::Inside, &parts[1]), Err(Refusal::Fragment), "before its first");
+        let mut come: Vec<_> = parts.iter().map(|part| world.pass(Side::Inside, part).unwrap()).collect();
+        let whole = read(&packets::reassembled(&come));
+        assert_eq!((whole.from == end(inside), whole.to), (inside != A, end(remote)));
+        assert_eq!(whole.payload, [7; 3000]);
+        // The answer, in parts as well.
+        let answer = packets::fragments(&udp(whole.to, whole.from, &[8; 3000]), 1400, 78);
+        come = answer.iter().map(|part| world.pass(Side::Outside, part).unwrap()).collect();
+        assert_eq!(read(&packets::reassembled(&come)).to, end(inside));
+        assert_eq!(world.pass(Side::Outside, &parts[1]), Err(Refusal::Fragment), "of the other way");
+        world.now += 30 * SECOND;
+        assert_eq!(world.pass(Side::Inside, &parts[1]), Err(Refusal::Fragment), "too late");
+        let mut router = World::new(NatKind::Router);
+        assert_eq!(router.pass(Side::Inside, &parts[1]).as_ref(), Ok(&parts[1]));
+        // As many as may be under way.
+        for id in 0..3000 {
+            world.pass(Side::Inside, &packets::fragments(&sent, 1400, id)[0]).unwrap();
+        }
+        assert!(world.pass(Side::Inside, &packets::fragments(&sent, 1400, 5)[1]).is_ok());
+        assert!(world.pass(Side::Inside, &packets::fragments(&sent, 1400, 2999)[1]).is_err());
+    }
 }
 
 #[test]
@@ -400,6 +445,34 @@ fn an_unfinished_checksum_stays_one() {
         let passed = world.nat.pass(SECOND, Side::Inside, &mut packet, Checksum::Unfinished);
         assert_eq!((passed, &packet[12..16]), (Ok(Side::Outside), &OUTSIDE.octets()[..]));
         assert_eq!(packet[at..at + 2], unfinished(&packet));
+    }
+}
+
+#[test]
+fn no_byte_of_ipv6_is_trusted() {
+    let [inside, remote] = [end("[fd00::2]:5000"), end("[2001:db8::1]:80")];
+    let sent = udp(inside, remote, &[7; 40]);
+    let mut all = packets::fragments(&sent, 16, 77);
+    all.extend([tcp(inside, remote, SYN, b""), echo(inside, remote, false)]);
+    all.push(unreachable(remote.0, inside.0, &sent, 60));
+    all.push(sent);
+    // A hop-by-hop header before UDP.
+    let body = [&[17, 0, 1, 4, 0, 0, 0, 0][..], &udp(inside, remote, b"")[40..]].concat();
+    all.push(ip(inside.0, remote.0, 0, 0, body));
+    let mut world = World::new(NatKind::Home);
+    assert!(world.pass(Side::Inside, all.last().unwrap()).is_ok());
+    assert!(world.back("[2001:db8::1]:80", inside).is_some());
+    for packet in &all {
+        for (at, value) in
+            (0..packet.len()).flat_map(|at| [0, 1, 44, 60, 0x7f, 0xff].map(|value| (at, value)))
+        {
+            let mut wrong = packet.clone();
+            wrong[at] = value;
+            for side in Side::ALL {
+                let _refused = world.nat.pass(SECOND, side, &mut wrong.clone(), Checksum::Finished);
+                let _refused = world.nat.pass(SECOND, side, &mut wrong[..at].to_vec(), Checksum::Unfinished);
+            }
+        }
     }
 }
 

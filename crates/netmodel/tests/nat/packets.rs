@@ -163,3 +163,55 @@ pub(crate) fn quoted(error: &[u8]) -> (End, End) {
     let [source, destination] = ports(protocol, &quote[at..]);
     ((from, source), (to, destination))
 }
+
+/// A packet in parts of so many bytes, which eight divides.
+pub(crate) fn fragments(packet: &[u8], size: usize, id: u16) -> Vec<Vec<u8>> {
+    let (at, ..) = head(packet);
+    let parts: Vec<_> = packet[at..].chunks(size).collect();
+    let part = |(index, body): (usize, &&[u8])| {
+        let offset = u16::try_from(index * size / 8).unwrap();
+        let is_last = index + 1 == parts.len();
+        let mut out = packet[..at].to_vec();
+        if packet[0] >> 4 == 4 {
+            let length = u16::try_from(at + body.len()).unwrap();
+            let word = offset | if is_last { 0 } else { 0x2000 };
+            out[2..4].copy_from_slice(&length.to_be_bytes());
+            out[4..6].copy_from_slice(&id.to_be_bytes());
+            out[6..8].copy_from_slice(&word.to_be_bytes());
+            out[10..12].fill(0);
+            let checksum = !sum(&out);
+            out[10..12].copy_from_slice(&checksum.to_be_bytes());
+        } else {
+            let length = u16::try_from(8 + body.len()).unwrap();
+            let word = offset << 3 | u16::from(!is_last);
+            out[4..6].copy_from_slice(&length.to_be_bytes());
+            out[6] = 44;
+            out.extend([&[packet[6], 0], &word.to_be_bytes()[..], &[0, 0], &id.to_be_bytes()].concat());
+        }
+        [&out[..], body].concat()
+    };
+    parts.iter().enumerate().map(part).collect()
+}
+
+/// The packet whose parts these are, in their order.
+pub(crate) fn reassembled(parts: &[Vec<u8>]) -> Vec<u8> {
+    let is_v4 = parts[0][0] >> 4 == 4;
+    let mut out = parts[0][..if is_v4 { 20 } else { 40 }].to_vec();
+    for part in parts {
+        let at = if is_v4 { head(part).0 } else { 48 };
+        out.extend(&part[at..]);
+    }
+    if is_v4 {
+        let length = u16::try_from(out.len()).unwrap();
+        out[2..4].copy_from_slice(&length.to_be_bytes());
+        out[6..8].fill(0);
+        out[10..12].fill(0);
+        let checksum = !sum(&out[..20]);
+        out[10..12].copy_from_slice(&checksum.to_be_bytes());
+    } else {
+        let length = u16::try_from(out.len() - 40).unwrap();
+        out[4..6].copy_from_slice(&length.to_be_bytes());
+        out[6] = parts[0][40];
+    }
+    out
+}
