@@ -224,7 +224,8 @@ impl Core {
     /// The faults in force, for messages.
     pub(crate) fn in_force(&self) -> Vec<String> {
         let state = self.lock();
-        state.faults.iter().map(|fault| format!("{} since {}", fault.what, At(fault.since))).collect()
+        let in_force = state.faults.iter().filter(|fault| !fault.is_lifted);
+        in_force.map(|fault| format!("{} since {}", fault.what, At(fault.since))).collect()
     }
 
     pub(crate) fn is_healing(&self, task: JoinHandle<()>) {
@@ -250,7 +251,10 @@ impl Core {
                 (Event::FaultTurned { fault: label, in_force: false }, "was lifted")
             }
         };
-        self.recorder.disturbance(event, format!("`{}` {what}", fault.what));
+        let since = self.recorder.disturbance(event, format!("`{}` {what}", fault.what));
+        if let Some(turned_fault) = self.lock().faults.iter_mut().find(|known| known.number == fault.number) {
+            (turned_fault.since, turned_fault.is_lifted) = (since, turned.state != FaultState::InForce);
+        }
     }
 
     /// Closes or opens our own way to hosts.

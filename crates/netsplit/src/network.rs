@@ -474,7 +474,10 @@ pub(crate) struct InForce {
     pub(crate) id: u32,
     pub(crate) name: Option<String>,
     pub(crate) what: String,
+    /// Since when it is what it is: in force, or not.
     pub(crate) since: Duration,
+    /// It waits for its time, or is lifted for a while.
+    pub(crate) is_lifted: bool,
     /// Hosts that we do not reach ourselves meanwhile.
     pub(crate) unreached: Vec<HostName>,
 }
@@ -509,6 +512,10 @@ async fn begin(change: Change) -> Result<Fault> {
         control: change.control,
     };
     let since = core.recorder.disturbance(event, format!("`{what}` began"));
+    let is_lifted = !change.schedule.after.is_zero();
+    if is_lifted {
+        core.recorder.event(Event::FaultTurned { fault: InForce::label(number), in_force: false });
+    }
     let spec = FaultSpec {
         name: name.clone(),
         what: what.clone(),
@@ -526,7 +533,7 @@ async fn begin(change: Change) -> Result<Fault> {
     match begun.await.and_then(|begun| begun) {
         Ok(id) => {
             core.set_reached(&unreached, false);
-            core.add_fault(InForce { number, id, name, what: what.clone(), since, unreached });
+            core.add_fault(InForce { number, id, name, what: what.clone(), since, is_lifted, unreached });
             Ok(Fault { core, number, what, is_left: false })
         }
         Err(error) => {
