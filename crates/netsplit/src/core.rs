@@ -238,7 +238,14 @@ impl Core {
 
     /// A fault did something by itself.
     fn on_fault_turned(&self, turned: FaultTurned) {
-        let Some(fault) = self.faults().into_iter().find(|fault| fault.id == turned.id) else { return };
+        let Some(fault) = self.faults().into_iter().find(|fault| fault.ids.contains(&turned.id)) else {
+            return;
+        };
+        // A fault of several parts turns once.
+        let is_lifted = turned.state != FaultState::InForce;
+        if turned.state != FaultState::Ended && fault.is_lifted == is_lifted {
+            return;
+        }
         let label = InForce::label(fault.number);
         let (event, what) = match turned.state {
             FaultState::Ended => {
@@ -253,7 +260,7 @@ impl Core {
         };
         let since = self.recorder.disturbance(event, format!("`{}` {what}", fault.what));
         if let Some(turned_fault) = self.lock().faults.iter_mut().find(|known| known.number == fault.number) {
-            (turned_fault.since, turned_fault.is_lifted) = (since, turned.state != FaultState::InForce);
+            (turned_fault.since, turned_fault.is_lifted) = (since, is_lifted);
         }
     }
 

@@ -145,7 +145,7 @@ fn kind(kind_: Kind) -> Value {
         | Kind::Mtu
         | Kind::Distribution
         | Kind::Preset => of_network(kind_),
-        Kind::Texts | Kind::Paths => one_or_many(json!({ "type": "string" })),
+        Kind::Texts | Kind::Paths | Kind::Command => one_or_many(json!({ "type": "string" })),
         Kind::Duration => {
             json!({ "type": "string", "pattern": r"^\s*([0-9.]+\s*(ns|us|ms|s|m|h|d)\s*)+$" })
         }
@@ -159,7 +159,6 @@ fn kind(kind_: Kind) -> Value {
         Kind::Flag => json!({ "type": "boolean" }),
         Kind::Regex => json!({ "type": "string", "minLength": 1 }),
         Kind::Regexes => one_or_many(json!({ "type": "string", "minLength": 1 })),
-        Kind::Command => one_or_many(json!({ "type": "string" })),
         Kind::Mode => json!({ "type": "string", "pattern": "^(0o)?[0-7]{3,5}$" }),
         Kind::Signal => {
             json!({ "anyOf": [{ "enum": signal::names().collect::<Vec<_>>() }, { "type": "string" }] })
@@ -181,26 +180,29 @@ fn kind(kind_: Kind) -> Value {
             json!({ "anyOf": [{ "type": "array", "items": { "enum": words } }, { "type": "string" }] })
         }
         Kind::Variable => json!({ "anyOf": [{ "type": "string" }, { "const": false }] }),
-        Kind::HostNames => {
-            let name =
-                json!({ "type": "string", "pattern": "^[a-z]([a-z0-9-]*[a-z0-9])?$", "maxLength": 63 });
-            json!({ "type": "array", "items": name, "minItems": 1 })
-        }
+        Kind::HostNames => json!({ "type": "array", "items": host_name(), "minItems": 1 }),
         Kind::Hint => json!({ "type": "object" }),
         Kind::Steps => json!({ "$ref": "#/$defs/steps" }),
         Kind::Tests => json!({ "type": "array", "items": { "$ref": "#/$defs/test" } }),
-        Kind::Axis => {
-            let value = json!({ "type": ["string", "number", "boolean"] });
-            let case = json!({ "anyOf": [{ "$ref": "#/$defs/step" }, { "$ref": "#/$defs/steps" }] });
-            json!({ "anyOf": [
-                { "type": "array", "items": value, "minItems": 1 },
-                { "type": "object", "additionalProperties": case, "minProperties": 1 },
-            ] })
-        }
+        Kind::Axis => axis(),
         Kind::Table(shape) => json!({ "$ref": format!("#/$defs/{}", shape.slug) }),
         Kind::Map(inner) => json!({ "type": "object", "additionalProperties": kind(*inner) }),
         Kind::Either(kinds) => json!({ "anyOf": kinds.iter().map(|inner| kind(*inner)).collect::<Vec<_>>() }),
     }
+}
+
+fn host_name() -> Value {
+    json!({ "type": "string", "pattern": "^[a-z]([a-z0-9-]*[a-z0-9])?$", "maxLength": 63 })
+}
+
+/// Values, or steps by the name of their case.
+fn axis() -> Value {
+    let value = json!({ "type": ["string", "number", "boolean"] });
+    let case = json!({ "anyOf": [{ "$ref": "#/$defs/step" }, { "$ref": "#/$defs/steps" }] });
+    json!({ "anyOf": [
+        { "type": "array", "items": value, "minItems": 1 },
+        { "type": "object", "additionalProperties": case, "minProperties": 1 },
+    ] })
 }
 
 /// What only faults want.

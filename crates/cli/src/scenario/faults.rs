@@ -1,9 +1,6 @@
 //! Faults of the network: they belong to the test that began them, and end with it.
 
-use std::collections::BTreeSet;
-
 use netsplit::Between;
-use netsplit::netmodel::{Condition, Scope, regions};
 use netsplit_model::{Reason, Trouble};
 use netsplit_scenario::{Capture, Fault, Heal, LinkEnds, Regions, Select};
 
@@ -17,7 +14,7 @@ pub(super) async fn begin(state: &State<'_>, fault: &Fault) -> StepResult {
     let change = named(change.schedule(fault.schedule), fault.name.as_deref());
     let change = if fault.control { change.control() } else { change };
     let begun = change.await.map_err(boxed)?;
-    state.has_begun(fault.name.as_deref(), vec![begun]);
+    state.has_begun(fault.name.as_deref(), begun);
     Ok(())
 }
 
@@ -36,28 +33,10 @@ fn names(state: &State<'_>, select: &Select) -> StepResult<Vec<netsplit::HostNam
 pub(super) async fn regions(state: &State<'_>, of: &Regions) -> StepResult {
     let mut places = Vec::new();
     for (region, select) in &of.places {
-        places.push((*region, names(state, select)?));
+        places.push((*region, state.hosts(select)?));
     }
-    let mut seen = BTreeSet::new();
-    for host in places.iter().flat_map(|(_, hosts)| hosts) {
-        if !seen.insert(host.clone()) {
-            let text = format!("{host} is in two regions");
-            return Err(Box::new(Trouble::new(Reason::BadFault, text)));
-        }
-    }
-    let mut begun = Vec::new();
-    for (index, (from, left)) in places.iter().enumerate() {
-        for (to, right) in &places[index..] {
-            if from == to && left.len() < 2 {
-                continue;
-            }
-            let condition = regions::between(from, to).unwrap_or(Condition::new());
-            let scope = Scope::BothWays { left: left.clone(), right: right.clone() };
-            let change = state.bed.network().fault("link", Ok(scope), condition);
-            begun.push(named(change, of.name.as_deref()).await.map_err(boxed)?);
-        }
-    }
-    state.has_begun(of.name.as_deref(), begun);
+    let change = named(state.bed.network().regions(places), of.name.as_deref());
+    state.has_begun(of.name.as_deref(), change.await.map_err(boxed)?);
     Ok(())
 }
 
@@ -70,7 +49,7 @@ pub(super) async fn heal(state: &State<'_>, what: &Heal) -> StepResult {
     let mut failure: Option<Failure> = None;
     for fault in state.take_faults(name) {
         if let Err(error) = fault.heal().await {
-            failure.get_or_insert(boxed(error));
+            failure.get_or_insert_with(|| boxed(error));
         }
     }
     failure.map_or(Ok(()), Err)

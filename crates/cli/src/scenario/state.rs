@@ -38,7 +38,7 @@ struct Made {
     /// By host and name, the oldest first.
     processes: BTreeMap<(HostName, String), Vec<Process>>,
     /// The faults of the present test, with what `as` called them.
-    faults: Vec<(Option<String>, Vec<Fault>)>,
+    faults: Vec<(Option<String>, Fault)>,
     captures: Vec<Capture>,
     /// When the present test began.
     test_began: Duration,
@@ -225,8 +225,8 @@ impl<'a> State<'a> {
 
     // ── the network ──
 
-    pub(super) fn has_begun(&self, name: Option<&str>, faults: Vec<Fault>) {
-        self.made().faults.push((name.map(str::to_owned), faults));
+    pub(super) fn has_begun(&self, name: Option<&str>, fault: Fault) {
+        self.made().faults.push((name.map(str::to_owned), fault));
     }
 
     /// Hands out the faults that are called so, or all, the newest first. They are healed when they are dropped.
@@ -237,7 +237,7 @@ impl<'a> State<'a> {
             std::mem::take(faults).into_iter().partition(|(own, _)| meant(own));
         *faults = left;
         taken.reverse();
-        taken.into_iter().flat_map(|(_, faults)| faults).collect()
+        taken.into_iter().map(|(_, fault)| fault).collect()
     }
 
     pub(super) fn captures(&self, capture: Capture) {
