@@ -45,27 +45,34 @@ fn presets(output: Output) {
         "rate",
         if is_terminal { "" } else { "\tsource" }
     ));
-    for Preset { name, about, source, condition } in PRESETS {
-        let alone = |condition: Condition, word: &str| {
-            let shown = condition.to_string();
-            shown.strip_prefix(word).map_or("-", str::trim).to_owned()
-        };
-        let only = Condition::new;
-        let delay = alone(Condition { delay: condition.delay, ..only() }, "delay");
-        let jitter = condition.jitter.map(|jitter: Jitter| jitter.spread);
-        let jitter = alone(Condition { delay: jitter, ..only() }, "delay");
-        let loss = alone(Condition { loss: condition.loss, ..only() }, "loss");
-        let rate = alone(Condition { rate_bits_per_s: condition.rate_bits_per_s, ..only() }, "rate");
-        let (loss, bursts) = loss.split_once(" in ").map_or((loss.as_str(), ""), |(loss, more)| (loss, more));
-        let about = if bursts.is_empty() { about.to_owned() } else { format!("{about}; loss in {bursts}") };
+    for preset in &PRESETS {
+        let [name, delay, jitter, loss, rate, about] = cells(preset);
         let line = format!("{name:<13}\t{delay:>7}\t{jitter:>6}\t{loss:>6}\t{rate:>10}\t{about}");
         if is_terminal {
             output.out(line);
-            output.out(format!("  {source}"));
+            output.out(format!("  {}", preset.source));
         } else {
-            output.out(format!("{line}\t{source}"));
+            output.out(format!("{line}\t{}", preset.source));
         }
     }
+}
+
+/// Name, delay, jitter, loss, rate, what it is.
+fn cells(preset: &Preset) -> [String; 6] {
+    let Preset { name, about, condition, .. } = preset;
+    let alone = |condition: Condition, word: &str| {
+        let shown = condition.to_string();
+        shown.strip_prefix(word).map_or("-", str::trim).to_owned()
+    };
+    let only = Condition::new;
+    let delay = alone(Condition { delay: condition.delay, ..only() }, "delay");
+    let jitter = condition.jitter.map(|jitter: Jitter| jitter.spread);
+    let jitter = alone(Condition { delay: jitter, ..only() }, "delay");
+    let loss = alone(Condition { loss: condition.loss, ..only() }, "loss");
+    let rate = alone(Condition { rate_bits_per_s: condition.rate_bits_per_s, ..only() }, "rate");
+    let (loss, bursts) = loss.split_once(" in ").unwrap_or((&loss, ""));
+    let about = if bursts.is_empty() { (*about).to_owned() } else { format!("{about}; loss in {bursts}") };
+    [(*name).to_owned(), delay, jitter, loss.to_owned(), rate, about]
 }
 
 fn regions(output: Output) {
@@ -84,4 +91,23 @@ fn regions(output: Output) {
 fn delay_ms(from: &str, to: &str) -> f64 {
     let delay = between(from, to).and_then(|condition| condition.delay).unwrap_or_default();
     delay.as_secs_f64() * 1000.0
+}
+
+/// The tables of docs/faults.md, in Markdown.
+#[cfg(test)]
+pub(super) fn tables() -> [(&'static str, String); 2] {
+    let row = |cells: &[String]| format!("| {} |\n", cells.join(" | "));
+    let rows = |head: &[String], rows: Vec<Vec<String>>| {
+        let line = row(&vec!["---".to_owned(); head.len()]);
+        row(head) + &line + &rows.iter().map(|cells| row(cells)).collect::<String>()
+    };
+    let head = ["preset", "delay", "jitter", "loss", "rate", "is"].map(str::to_owned);
+    let presets = PRESETS.iter().map(|preset| cells(preset).to_vec()).collect();
+    let names = std::iter::once(String::new()).chain(REGIONS.map(str::to_owned)).collect::<Vec<_>>();
+    let far = |from: &str| {
+        let delays = REGIONS.iter().map(|to| delay_ms(from, to).to_string());
+        std::iter::once(from.to_owned()).chain(delays).collect()
+    };
+    let regions = REGIONS.iter().map(|from| far(from)).collect();
+    [("presets", rows(&head, presets)), ("regions", rows(&names, regions))]
 }
