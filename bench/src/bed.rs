@@ -28,6 +28,8 @@ impl Bed {
         let spec = RunSpec {
             test: "bench".to_owned(),
             provider: netsplit_provider::by_name("namespace").context("no namespace provider")?,
+            networks: Vec::new(),
+            routers: Vec::new(),
             base: here,
             repeat: "cargo xtask bench".to_owned(),
             scenario: Default::default(),

@@ -50,6 +50,8 @@ pub(crate) enum Command {
     Clean(CleanArgs),
     /// Explain a message by the name in its brackets
     Explain(ExplainArgs),
+    /// List what links usually are like, for `preset`
+    Presets(PresetsArgs),
     /// Print a JSON Schema
     Schema(SchemaArgs),
     /// Print completions for a shell
@@ -310,6 +312,16 @@ pub(crate) struct CleanArgs {
 pub(crate) struct ExplainArgs {
     /// The name in the brackets of a message; all names when not said
     pub(crate) name: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct PresetsArgs {
+    /// How long packets take between regions of a cloud, for `regions`
+    #[arg(long)]
+    pub(crate) regions: bool,
+    /// Prints one object
+    #[arg(long)]
+    pub(crate) json: bool,
 }
 
 #[derive(Debug, Args)]

@@ -10,6 +10,7 @@ pub(crate) mod inputs;
 pub(crate) mod lint;
 pub(crate) mod logs;
 pub(crate) mod new;
+pub(crate) mod presets;
 pub(crate) mod run;
 pub(crate) mod runs;
 

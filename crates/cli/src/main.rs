@@ -48,6 +48,7 @@ fn dispatch(command: &Command, output: Output) -> anyhow::Result<ExitCode> {
         Command::Doctor(args) => commands::doctor::run(args, output),
         Command::Clean(args) => commands::clean::run(args, output),
         Command::Explain(args) => commands::explain::run(args, output),
+        Command::Presets(args) => commands::presets::run(args, output),
         Command::Schema(args) => commands::generate::schema(args, output),
         Command::Completions(args) => commands::generate::completions(args, output),
         Command::Man(args) => commands::generate::man(args),

@@ -5,6 +5,7 @@
 
 mod case;
 mod checks;
+mod faults;
 mod state;
 mod steps;
 

@@ -24,6 +24,9 @@ const COLUMNS: usize = 80;
 /// Characters of a nested test's name in a list.
 const NAME_WIDTH: usize = 34;
 
+/// How many faults a line names; of the others it has the number.
+const FAULTS_SHOWN: usize = 2;
+
 /// Characters of a step's text in the line that changes.
 const STEP_WIDTH: usize = 36;
 
@@ -78,7 +81,19 @@ struct View {
     waits: BTreeMap<u64, (String, String, Duration, Instant)>,
     /// What a person did to power: killed and paused hosts.
     power: BTreeMap<String, &'static str>,
+    /// Faults of the network that the present test has begun.
+    network: Vec<FaultView>,
     faults: usize,
+}
+
+/// A fault of the network.
+struct FaultView {
+    /// Its number in the run's log.
+    label: String,
+    what: String,
+    is_in_force: bool,
+    began: Duration,
+    ended: Option<Duration>,
 }
 
 impl Screen {
@@ -130,6 +145,7 @@ impl Screen {
             step_began: now,
             waits: BTreeMap::new(),
             power: BTreeMap::new(),
+            network: Vec::new(),
             faults: 0,
         };
         self.lock().runs.insert(number, view);
@@ -284,11 +300,12 @@ impl View {
             Event::TestBegan { name, steps, .. } => {
                 (self.test, self.steps, self.step) = (name.clone(), *steps, 0);
                 self.step_text.clear();
+                self.network.retain(|fault| fault.ended.is_none());
             }
             Event::TestEnded { verdict, reason, .. } => {
                 let word = output.paint.verdict(*verdict);
                 let more = match (verdict, reason) {
-                    (Verdict::Passed, _) => count_of(self.steps),
+                    (Verdict::Passed, _) => self.steps_and_faults(record.time()),
                     (Verdict::Skipped, Some(reason)) => {
                         format!("{word}: {}", reason.text.lines().next().unwrap_or_default())
                     }
@@ -320,9 +337,49 @@ impl View {
             Event::HostResumed { host } => {
                 self.power.remove(host.as_str());
             }
+            Event::FaultBegan { .. } | Event::FaultTurned { .. } | Event::FaultEnded { .. } => {
+                self.fault(record);
+            }
             _ => {}
         }
         None
+    }
+
+    fn fault(&mut self, record: &Record) {
+        let known = |network: &mut Vec<FaultView>, label: &str| {
+            network.iter().position(|fault| fault.label == label && fault.ended.is_none())
+        };
+        match &record.event {
+            Event::FaultBegan { fault, what, .. } => {
+                self.faults += 1;
+                let (label, what, began) = (fault.clone(), what.clone(), record.time());
+                self.network.push(FaultView { label, what, is_in_force: true, began, ended: None });
+            }
+            Event::FaultTurned { fault, in_force } => {
+                if let Some(at) = known(&mut self.network, fault) {
+                    self.network[at].is_in_force = *in_force;
+                }
+            }
+            Event::FaultEnded { fault, why } => {
+                let Some(at) = known(&mut self.network, fault) else { return };
+                self.network[at].ended = Some(record.time());
+                if why == "refused" {
+                    self.network.remove(at);
+                    self.faults -= 1;
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// Of a test that passed: `3 steps      isolate b 0.45s–2.31s`.
+    fn steps_and_faults(&self, now: Duration) -> String {
+        let span = |fault: &FaultView| {
+            let (began, ended) = (Measured(fault.began), Measured(fault.ended.unwrap_or(now)));
+            format!("{} {began}–{ended}", fault.what)
+        };
+        let faults = shortened(self.network.iter().map(span).collect());
+        format!("{:<12} {}", count_of(self.steps), faults.join(", ")).trim_end().to_owned()
     }
 
     fn hosts_ready(&mut self, time: Duration, output: Output) -> String {
@@ -371,8 +428,22 @@ impl View {
         for (host, what) in &self.power {
             line += &format!(" · {host} {what}");
         }
+        let in_force = self.network.iter().filter(|fault| fault.is_in_force && fault.ended.is_none());
+        for fault in shortened(in_force.map(|fault| format!("{} in force", fault.what)).collect()) {
+            line += &format!(" · {fault}");
+        }
         line
     }
+}
+
+/// The first of them, and how many more there are.
+fn shortened(mut faults: Vec<String>) -> Vec<String> {
+    let more = faults.len().saturating_sub(FAULTS_SHOWN);
+    if more > 0 {
+        faults.truncate(FAULTS_SHOWN);
+        faults.push(count(more, "other fault"));
+    }
+    faults
 }
 
 /// A text of at most so many characters, cut in its middle, so that what stands at its end is seen.

@@ -243,7 +243,8 @@ impl Core {
     /// The faults in force, for messages.
     pub(crate) fn in_force(&self) -> Vec<String> {
         let state = self.lock();
-        state.faults.iter().map(|fault| format!("{} since {}", fault.what, At(fault.since))).collect()
+        let in_force = state.faults.iter().filter(|fault| !fault.is_lifted);
+        in_force.map(|fault| format!("{} since {}", fault.what, At(fault.since))).collect()
     }
 
     pub(crate) fn is_healing(&self, task: JoinHandle<()>) {
@@ -256,12 +257,17 @@ impl Core {
 
     /// A fault did something by itself.
     fn on_fault_turned(self: &Arc<Self>, turned: FaultTurned) {
-        let Some(fault) = self.faults().into_iter().find(|fault| fault.id == turned.id) else {
+        let Some(fault) = self.faults().into_iter().find(|fault| fault.ids.contains(&turned.id)) else {
             if turned.state == FaultState::InForce {
                 self.engine.spawn(network::note_foreign(Arc::clone(self), turned.id));
             }
             return;
         };
+        // A fault of several parts turns once.
+        let is_lifted = turned.state != FaultState::InForce;
+        if turned.state != FaultState::Ended && fault.is_lifted == is_lifted {
+            return;
+        }
         let label = InForce::label(fault.number);
         let (event, what) = match turned.state {
             FaultState::Ended => {
@@ -274,7 +280,10 @@ impl Core {
                 (Event::FaultTurned { fault: label, in_force: false }, "was lifted")
             }
         };
-        self.recorder.disturbance(event, format!("`{}` {what}", fault.what));
+        let since = self.recorder.disturbance(event, format!("`{}` {what}", fault.what));
+        if let Some(turned_fault) = self.lock().faults.iter_mut().find(|known| known.number == fault.number) {
+            (turned_fault.since, turned_fault.is_lifted) = (since, is_lifted);
+        }
     }
 
     /// Closes or opens our own way to hosts.

@@ -1,8 +1,9 @@
-//! The network between hosts: faults as guards, what is in force, captures.
+//! The network between hosts: faults as guards, and what is in force. Captures have a file of their own.
 
-use std::collections::BTreeSet;
+mod capture;
+
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
-use std::fs::File;
 use std::future::{Future, IntoFuture};
 use std::panic::Location;
 use std::sync::Arc;
@@ -11,13 +12,17 @@ use std::time::Duration;
 use netsplit_model::{Capability, Event, HostName, Place, Reason, Selector, Trouble, nearest};
 use netsplit_netmodel::{
     Condition, Ends, FaultError, Faults, Flap, Jitter, Loss, PRESETS, Schedule, Scope, TopologyError, preset,
+    regions,
 };
-use netsplit_provider::{CaptureFilter, CaptureReport, CaptureSpec, FaultSpec, NetworkReport};
+use netsplit_provider::{CaptureFilter, FaultSpec, NetworkReport};
+
+pub use capture::Capture;
+pub(crate) use capture::{capture, new_file, of_host};
 
 use crate::core::Core;
 use crate::engine::run_on;
 use crate::error::{Error, Result};
-use crate::host::{Host, Hosts};
+use crate::host::Hosts;
 use crate::place;
 use crate::process::BoxFuture;
 
@@ -142,14 +147,29 @@ impl Network {
         self.cutting(Scope::Bridge { hosts: hosts.hosts(), middle: middle.hosts() })
     }
 
+    /// Puts hosts into regions of a cloud ([`regions::REGIONS`]): between them, and between hosts of one region, packets
+    /// take as long as there. Hosts that have no place keep the links they had.
+    #[track_caller]
+    pub fn regions<'r, H: Hosts>(&self, places: impl IntoIterator<Item = (&'r str, H)>) -> Change {
+        let places: Vec<_> = places.into_iter().map(|(name, hosts)| (name, hosts.hosts())).collect();
+        let shown = places.iter().map(|(name, hosts)| format!("{name} {}", listed(hosts)));
+        let what = format!("regions {}", shown.collect::<Vec<_>>().join(" | "));
+        let parts = region_parts(&places);
+        Change {
+            what: Some(what),
+            parts,
+            ..self.fault("", Ok(Scope::Isolate { hosts: Vec::new() }), Condition::new())
+        }
+    }
+
     /// A fault in the parts of which the others are made.
     #[track_caller]
     pub fn fault(&self, verb: &'static str, scope: Result<Scope<HostName>>, condition: Condition) -> Change {
         Change {
             core: Arc::clone(&self.core),
             verb,
-            scope,
-            condition,
+            what: None,
+            parts: scope.map(|scope| vec![Part { scope, condition }]),
             mistakes: Vec::new(),
             schedule: Schedule::default(),
             name: None,
@@ -226,7 +246,7 @@ impl Network {
     /// Writes the packets of these links into the evidence, for Wireshark.
     #[track_caller]
     pub fn capture(&self, links: impl IntoLinks) -> impl Future<Output = Result<Capture>> + Send + 'static {
-        let links = links.into_links(self).and_then(|Links(scope)| one_link(&scope));
+        let links = links.into_links(self).and_then(|Links(scope)| capture::one_link(&scope));
         capture(&self.core, links, place::of(Location::caller()))
     }
 
@@ -245,19 +265,42 @@ impl Network {
     }
 }
 
-fn one_link(scope: &Scope<HostName>) -> Result<(String, CaptureFilter)> {
-    let (left, right, both_ways) = match scope {
-        Scope::OneWay { from, to } => (from, to, false),
-        Scope::BothWays { left, right } => (left, right, true),
-        _ => unreachable!("links are one way or both"),
-    };
-    let ([from], [to]) = (&left[..], &right[..]) else {
-        let trouble = Trouble::new(Reason::BadFault, format!("`{scope}` is more than one link"));
-        return Err(trouble.fix("capture one link, one host, or all").into());
-    };
-    let word = if both_ways { "and" } else { "to" };
-    let filter = CaptureFilter::Link { from: from.to_string(), to: to.to_string(), both_ways };
-    Ok((format!("{from}-{word}-{to}"), filter))
+fn listed(hosts: &[HostName]) -> String {
+    hosts.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
+}
+
+/// The links within each region and between each two of them.
+fn region_parts(places: &[(&str, Vec<HostName>)]) -> Result<Vec<Part>> {
+    let bad = |text: String| Trouble::new(Reason::BadFault, text);
+    let mut found: BTreeMap<&HostName, &str> = BTreeMap::new();
+    for (name, host) in places.iter().flat_map(|(name, hosts)| hosts.iter().map(move |host| (*name, host))) {
+        if let Some(first) = found.insert(host, name) {
+            return Err(bad(format!("{host} is in {first} and in {name}")).into());
+        }
+    }
+    let mut parts = Vec::new();
+    for (index, (from, left)) in places.iter().enumerate() {
+        for (to, right) in &places[index..] {
+            let Some(condition) = regions::between(from, to) else {
+                let name = if regions::REGIONS.contains(from) { to } else { from };
+                let near = nearest(name, regions::REGIONS).map(|near| format!("; did you mean `{near}`?"));
+                let trouble = bad(format!("no region `{name}`{}", near.unwrap_or_default()));
+                return Err(trouble.saw(format!("regions: {}", regions::REGIONS.join(" "))).into());
+            };
+            // A host has no link to itself.
+            if from != to || left.len() > 1 {
+                let scope = Scope::BothWays { left: left.clone(), right: right.clone() };
+                parts.push(Part { scope, condition });
+            }
+        }
+    }
+    if parts.is_empty() { Err(bad("no two hosts have a place".into()).into()) } else { Ok(parts) }
+}
+
+/// What happens to some links.
+struct Part {
+    scope: Scope<HostName>,
+    condition: Condition,
 }
 
 /// A change of the network that does nothing until it is awaited; then it is a [`Fault`].
@@ -265,8 +308,9 @@ fn one_link(scope: &Scope<HostName>) -> Result<(String, CaptureFilter)> {
 pub struct Change {
     core: Arc<Core>,
     verb: &'static str,
-    scope: Result<Scope<HostName>>,
-    condition: Condition,
+    /// Its words, when its parts do not say them.
+    what: Option<String>,
+    parts: Result<Vec<Part>>,
     mistakes: Vec<Trouble>,
     schedule: Schedule,
     name: Option<String>,
@@ -328,7 +372,7 @@ impl Change {
     /// What usual links are like: `lan`, `wan`, `geo` and so on. What is said beside it wins.
     pub fn preset(mut self, name: &str) -> Self {
         match preset(name) {
-            Some(preset) => self.condition = self.condition.over(&preset.condition),
+            Some(preset) => return self.with(|condition| condition.over(&preset.condition)),
             None => {
                 let names = PRESETS.iter().map(|preset| preset.name);
                 let near = nearest(name, names.clone()).map(|near| format!("; did you mean `{near}`?"));
@@ -382,9 +426,18 @@ impl Change {
         self
     }
 
-    fn with(mut self, change: impl FnOnce(Condition) -> Condition) -> Self {
-        self.condition = change(self.condition);
+    fn with(mut self, change: impl Fn(Condition) -> Condition) -> Self {
+        for part in self.parts.iter_mut().flatten() {
+            part.condition = change(part.condition);
+        }
         self
+    }
+
+    /// The fault in words: `isolate a`, `link a to b delay 50ms`.
+    fn words(&self, parts: &[Part]) -> String {
+        let of = |Part { scope, condition }: &Part| fault_words(self.verb, scope, condition);
+        let words = || parts.iter().map(of).collect::<Vec<_>>().join(", ");
+        self.what.clone().unwrap_or_else(words)
     }
 
     async fn begin(self) -> Result<Fault> {
@@ -448,8 +501,10 @@ impl Drop for Fault {
         let core = Arc::clone(&self.core);
         // What the test asks of the network next waits for it: see `settle`.
         let task = self.core.engine.spawn(async move {
-            if let Err(trouble) = core.bed.heal(fault.id).await {
-                core.warn(trouble);
+            for id in fault.ids {
+                if let Err(trouble) = core.bed.heal(id).await {
+                    core.warn(trouble);
+                }
             }
         });
         self.core.is_healing(task);
@@ -461,11 +516,14 @@ impl Drop for Fault {
 pub(crate) struct InForce {
     /// Its number in this run.
     pub(crate) number: u32,
-    /// Its number in the network.
-    pub(crate) id: u32,
+    /// Its parts' numbers in the network.
+    pub(crate) ids: Vec<u32>,
     pub(crate) name: Option<String>,
     pub(crate) what: String,
+    /// Since when it is what it is: in force, or not.
     pub(crate) since: Duration,
+    /// It waits for its time, or is lifted for a while.
+    pub(crate) is_lifted: bool,
     /// Hosts that we do not reach ourselves meanwhile.
     pub(crate) unreached: Vec<HostName>,
 }
@@ -483,11 +541,14 @@ async fn begin(change: Change) -> Result<Fault> {
     if let Some(mistake) = change.mistakes.first() {
         return Err(mistake.clone().into());
     }
-    let scope = change.scope?;
-    let what = fault_words(change.verb, &scope, &change.condition);
-    check_fault(&core.stations(), &what, &scope, &change.condition, change.schedule)?;
+    let what = change.words(change.parts.as_ref().map_err(Clone::clone)?);
+    let parts = change.parts?;
+    for part in &parts {
+        check_fault(&core.stations(), &what, &part.scope, &part.condition, change.schedule)?;
+    }
+    check_name(&core, change.name.as_deref())?;
     settle(&core).await;
-    let hosts: BTreeSet<HostName> = scope.hosts().cloned().collect();
+    let hosts: BTreeSet<HostName> = parts.iter().flat_map(|part| part.scope.hosts()).cloned().collect();
     let on: Vec<HostName> = hosts.into_iter().collect();
     let unreached = if change.control { on.clone() } else { Vec::new() };
     let number = core.next_fault();
@@ -500,31 +561,66 @@ async fn begin(change: Change) -> Result<Fault> {
         control: change.control,
     };
     let since = core.recorder.disturbance(event, format!("`{what}` began"));
-    let spec = FaultSpec {
-        name: name.clone(),
-        what: what.clone(),
+    let is_lifted = !change.schedule.after.is_zero();
+    if is_lifted {
+        core.recorder.event(Event::FaultTurned { fault: InForce::label(number), in_force: false });
+    }
+    let asker = Arc::clone(&core);
+    let specs = specs(parts, name.as_ref(), &what, change.schedule);
+    match run_on(&core.engine, async move { begin_all(&asker, specs).await }).await.and_then(|begun| begun) {
+        Ok(ids) => {
+            core.set_reached(&unreached, false);
+            let what = what.clone();
+            core.add_fault(InForce { number, ids, name, what, since, is_lifted, unreached });
+        }
+        Err(error) => {
+            core.recorder.event(Event::FaultEnded { fault: InForce::label(number), why: "refused".into() });
+            return Err(error);
+        }
+    }
+    Ok(Fault { core, number, what, is_left: false })
+}
+
+/// What is asked of the network. Its first part has the name.
+fn specs(parts: Vec<Part>, name: Option<&String>, what: &str, schedule: Schedule) -> Vec<FaultSpec> {
+    let name_of = |index: usize| name.filter(|_| index == 0).cloned();
+    let spec = |(index, Part { scope, condition }): (usize, Part)| FaultSpec {
+        name: name_of(index),
+        what: what.to_owned(),
         fault: netsplit_netmodel::Fault {
             scope: scope
                 .try_map(|host| Ok::<_, std::convert::Infallible>(host.to_string()))
                 .unwrap_or_else(|never| match never {}),
-            condition: change.condition,
-            schedule: change.schedule,
+            condition,
+            schedule,
         },
         outlives_asker: false,
     };
-    let asker = Arc::clone(&core);
-    let begun = run_on(&core.engine, async move { asker.bed.begin_fault(spec).await.map_err(Error::from) });
-    match begun.await.and_then(|begun| begun) {
-        Ok(id) => {
-            core.set_reached(&unreached, false);
-            core.add_fault(InForce { number, id, name, what: what.clone(), since, unreached });
-            Ok(Fault { core, number, what, is_left: false })
-        }
-        Err(error) => {
-            core.recorder.event(Event::FaultEnded { fault: InForce::label(number), why: "refused".into() });
-            Err(error)
+    parts.into_iter().enumerate().map(spec).collect()
+}
+
+/// Begins all parts of a fault, or none.
+async fn begin_all(core: &Core, specs: Vec<FaultSpec>) -> Result<Vec<u32>> {
+    let mut ids = Vec::new();
+    for spec in specs {
+        match core.bed.begin_fault(spec).await {
+            Ok(id) => ids.push(id),
+            Err(trouble) => {
+                for id in ids {
+                    core.bed.heal(id).await?;
+                }
+                return Err(trouble.into());
+            }
         }
     }
+    Ok(ids)
+}
+
+fn check_name(core: &Core, name: Option<&str>) -> Result {
+    let other = core.faults().into_iter().find(|fault| name.is_some() && fault.name.as_deref() == name);
+    let Some(other) = other else { return Ok(()) };
+    let text = format!("a fault `{}` is in force already: {}", name.unwrap_or_default(), other.what);
+    Err(Error::new(Reason::DuplicateName, text))
 }
 
 /// A fault in words: `isolate a`, `link a to b delay 50ms`. `verb` is that of a fault of links, else empty.
@@ -590,7 +686,13 @@ async fn heal(core: &Arc<Core>, number: u32) -> Result {
     // One whose time was over is healed.
     let Some(fault) = lift(core, number) else { return Ok(()) };
     let task = Arc::clone(core);
-    run_on(&core.engine, async move { task.bed.heal(fault.id).await.map_err(Error::from) }).await?
+    let heal_all = async move {
+        for id in fault.ids {
+            task.bed.heal(id).await?;
+        }
+        Ok(())
+    };
+    run_on(&core.engine, heal_all).await?
 }
 
 /// Takes a fault from the run's list: from now on it is none, though the network has not healed yet.
@@ -623,80 +725,8 @@ pub(crate) async fn note_foreign(core: Arc<Core>, id: u32) {
         control: false,
     };
     let since = core.recorder.disturbance(event, format!("`{what}` began, from outside"));
-    core.add_fault(InForce { number, id, name, what, since, unreached: Vec::new() });
-}
-
-/// Packets that are being written into the evidence. It ends with the run, or by [`end`](Self::end).
-#[must_use = "a capture that is dropped goes on until the run ends"]
-pub struct Capture {
-    core: Arc<Core>,
-    id: u32,
-    path: std::path::PathBuf,
-}
-
-impl Capture {
-    /// The file, for Wireshark (pcapng). It is complete after [`end`](Self::end), and when the run has ended.
-    pub fn path(&self) -> &std::path::Path {
-        &self.path
-    }
-
-    /// Ends it; how much was written.
-    ///
-    /// # Errors
-    /// The testbed has gone.
-    #[track_caller]
-    pub fn end(self) -> impl Future<Output = Result<CaptureReport>> + Send {
-        let at = place::of(Location::caller());
-        async move {
-            let (core, id) = (Arc::clone(&self.core), self.id);
-            let report = async move { core.bed.end_capture(id).await.map_err(Error::from) };
-            self.core.noted(run_on(&self.core.engine, report).await.and_then(|report| report), at)
-        }
-    }
-}
-
-pub(crate) fn capture(
-    core: &Arc<Core>,
-    what: Result<(String, CaptureFilter)>,
-    at: Option<Place>,
-) -> impl Future<Output = Result<Capture>> + Send + 'static {
-    let core = Arc::clone(core);
-    async move {
-        let begun = async {
-            core.need(Capability::Network)?;
-            let (name, filter) = what?;
-            let (path, file) = core.capture_file(&name).map_err(|error| {
-                Trouble::new(Reason::DiskFull, format!("no file for a capture of {name}: {error}"))
-            })?;
-            let asker = Arc::clone(&core);
-            let spec = CaptureSpec { file, filter };
-            let asked = async move { asker.bed.capture(spec).await.map_err(Error::from) };
-            let id = run_on(&core.engine, asked).await??;
-            Ok(Capture { core: Arc::clone(&core), id, path })
-        };
-        let begun = begun.await;
-        core.noted(begun, at)
-    }
-}
-
-/// What one host sends and gets.
-pub(crate) fn of_host(host: &Host) -> (String, CaptureFilter) {
-    (host.name().to_string(), CaptureFilter::Host(host.name().to_string()))
-}
-
-/// A new file for the evidence.
-pub(crate) fn new_file(folder: &std::path::Path, name: &str) -> std::io::Result<(std::path::PathBuf, File)> {
-    std::fs::create_dir_all(folder)?;
-    let mut number = 1;
-    loop {
-        let suffix = if number == 1 { String::new() } else { format!("-{number}") };
-        let path = folder.join(format!("{name}{suffix}.pcapng"));
-        match File::create_new(&path) {
-            Ok(file) => return Ok((path, file)),
-            Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => number += 1,
-            Err(error) => return Err(error),
-        }
-    }
+    let (ids, unreached) = (vec![id], Vec::new());
+    core.add_fault(InForce { number, ids, name, what, since, unreached, is_lifted: false });
 }
 
 impl fmt::Debug for Network {
@@ -707,18 +737,13 @@ impl fmt::Debug for Network {
 
 impl fmt::Debug for Change {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Change({} {:?} {})", self.verb, self.scope, self.condition)
+        let words = self.parts.as_ref().map(|parts| self.words(parts));
+        write!(f, "Change({})", words.unwrap_or_else(|error| error.to_string()))
     }
 }
 
 impl fmt::Debug for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Fault({})", self.what)
-    }
-}
-
-impl fmt::Debug for Capture {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Capture({})", self.path.display())
     }
 }

@@ -244,7 +244,7 @@ impl Run {
         };
         let bed_spec = BedSpec { dir: self.dir.path().to_owned(), run: self.id.to_string(), network };
         let provider = Arc::clone(&self.spec.provider);
-        let (name, capabilities) = (provider.name(), provider.capabilities());
+        let (name, capabilities) = (provider.name(), self.settings.able(&*provider));
         let bed = self.engine.run(async move { provider.begin(bed_spec).await }).await??;
         let core = Core::new(
             self.id.to_string(),

@@ -11,8 +11,8 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use netsplit_model::{Capability, Reason, Trouble, nearest, units};
-use netsplit_provider::NetworkModel;
+use netsplit_model::{Capabilities, Capability, Reason, Trouble, nearest, units};
+use netsplit_provider::{NetworkModel, Provider};
 
 pub use keys::{KEYS, Key};
 use layers::Layers;
@@ -133,9 +133,27 @@ impl Settings {
         Self::from_layers(&Layers::read(cwd, flags, environment)?)
     }
 
+    /// What `provider` can do with these settings.
+    pub fn able(&self, provider: &dyn Provider) -> Capabilities {
+        let able = provider.capabilities();
+        able.iter().filter(|capability| !self.forgoes(*capability)).collect()
+    }
+
+    /// Whether it is these settings that take a capability away.
+    fn forgoes(&self, capability: Capability) -> bool {
+        capability == Capability::Network && self.network.model == NetworkModel::Kernel
+    }
+
+    /// Why there is none of a capability: ``which `namespace` cannot do here``.
+    pub fn cannot(&self, capability: &str, provider: &str) -> String {
+        let by_setting = Capability::named(capability).is_some_and(|capability| self.forgoes(capability));
+        let here = if by_setting { r#"with `network.model = "kernel"`"# } else { "here" };
+        format!("which `{provider}` cannot do {here}")
+    }
+
     /// What is said of a capability that `provider` does not have: a skip, or a failure where that is forbidden.
     pub(crate) fn missing(&self, capability: &str, provider: &str) -> Trouble {
-        let text = format!("needs `{capability}`, which `{provider}` cannot do here");
+        let text = format!("needs `{capability}`, {}", self.cannot(capability, provider));
         let skip = Trouble::new(Reason::MissingCapability, text);
         if self.requires(capability) { required(skip) } else { self.unless_required(skip, provider) }
     }

@@ -271,7 +271,7 @@ async fn body_of<T: IntoTestResult>(
 
 /// Why the test cannot run here; or, when that may not be skipped, why it fails.
 fn skip(spec: &TestSpec, settings: &Settings, provider: &dyn Provider) -> Option<Trouble> {
-    let able = provider.capabilities();
+    let able = settings.able(provider);
     for need in spec.needs {
         let known = Capability::named(need);
         if known.is_some_and(|capability| able.has(capability)) {
@@ -440,6 +440,8 @@ mod tests {
         TestSpec {
             path: "cases::works",
             hosts: &[],
+            networks: &[],
+            routers: &[],
             needs: &[],
             package: "kv",
             crate_name,

@@ -56,6 +56,12 @@ impl<'t> Fields<'t> {
         self.keys.iter().any(|key| key.word == word)
     }
 
+    /// Whether a word stands there, beside the first, that the grammar does not have here.
+    pub(crate) fn has_strangers(&self) -> bool {
+        let words = self.table.entries.iter().filter(|entry| !self.has_word(&entry.key.name));
+        words.count() > 1
+    }
+
     /// The same, for a key that must be there.
     pub(crate) fn must(
         &self,

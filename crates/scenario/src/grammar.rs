@@ -1,16 +1,18 @@
 //! The language as data: every word, where it may stand, what it takes and what it means. The reader, the nearest-word
 //! hints, the JSON Schema and the reference page are all made from it, so none can say what another does not.
 
+mod faults;
 mod tables;
 mod verbs;
 
 pub(crate) use tables::ALL as SHAPES;
 pub(crate) use tables::{
-    COMMAND, DEADLINES, FILE, HOST, LOOP, OUTPUT, PART_WORDS, PROCEDURE, PROVIDERS, TEST, TOP, WATCH,
+    COMMAND, DEADLINES, FILE, FLAP, HOST, LOOP, OUTPUT, PART_WORDS, PROCEDURE, PROVIDERS, TEST, TOP, WATCH,
 };
 pub(crate) use verbs::VERBS;
 
 use netsplit_model::Capability;
+use netsplit_netmodel::{Distribution, PRESETS};
 
 /// The version of netsplit that speaks this grammar.
 pub(crate) const VERSION: &str = env!("CARGO_PKG_VERSION");
@@ -81,6 +83,28 @@ pub(crate) enum Kind {
     HostsOrHere,
     HostsOrProcess,
     Process,
+    /// Directed links: `a to b`, `a and b`.
+    Links,
+    /// Groups of hosts.
+    Groups,
+    /// Hosts, links, or `all`.
+    HostsOrLinks,
+    /// What `as` called a fault, or `all`.
+    FaultName,
+    /// Regions of a cloud, each with its hosts.
+    Regions,
+    /// A time of a link's.
+    Delay,
+    /// How much may wait for a line.
+    Queue,
+    /// A part of all packets.
+    Share,
+    Rate,
+    /// A mean number of packets.
+    Packets,
+    Mtu,
+    Distribution,
+    Preset,
     Command,
     Path,
     Paths,
@@ -142,6 +166,11 @@ impl Verb {
         self.takes.iter().find(|key| key.word == word)
     }
 
+    /// Whether it begins a fault, which `as` may name.
+    pub(crate) fn is_fault(&self) -> bool {
+        faults::ALL.iter().any(|verb| verb.word == self.word)
+    }
+
     /// The verbs that `word` goes with.
     pub(crate) fn taking(word: &str) -> impl Iterator<Item = &'static str> {
         VERBS.iter().filter(move |verb| verb.takes(word).is_some()).map(|verb| verb.word)
@@ -182,8 +211,8 @@ impl Kind {
             Self::Text => "text in quotes",
             Self::Texts => r#"text or a list of texts, such as ["slow"]"#,
             Self::Name => r#"a name such as "leader""#,
-            Self::Duration => r#"a duration such as "10s""#,
-            Self::Size => r#"a size such as "64MiB""#,
+            Self::Duration | Self::Delay => r#"a duration such as "10s""#,
+            Self::Size | Self::Queue => r#"a size such as "64MiB""#,
             Self::Count => "a whole number, 1 or more",
             Self::Number => r#"a number, or a text such as "%{count}" that becomes one"#,
             Self::Lines => r#"a whole number, or a text such as "%{count}" that becomes one"#,
@@ -195,6 +224,17 @@ impl Kind {
             Self::HostsOrHere => r#"hosts such as "members,-leader", or "here""#,
             Self::HostsOrProcess => r#"hosts such as "members", or a process such as "a/kvd""#,
             Self::Process => r#"a process such as "kvd" or "a/kvd""#,
+            Self::Links => r#"links such as "a to b", or "a and b" for both ways"#,
+            Self::Groups => r#"a list of groups of hosts, such as ["a,b", "c"]"#,
+            Self::HostsOrLinks => r#"hosts such as "a", links such as "a to b", or "all""#,
+            Self::FaultName => r#"the name of a fault such as "cut", or "all""#,
+            Self::Regions => r#"regions with their hosts, such as { frankfurt = "a", tokyo = "b,c" }"#,
+            Self::Share => r#"a share of packets such as "10%" or 0.1"#,
+            Self::Rate => r#"a rate such as "10mbit""#,
+            Self::Packets => "a mean number of packets, 1 or more",
+            Self::Mtu => "a number of bytes, 68 to 65535",
+            Self::Distribution => r#""uniform", "normal", "pareto" or "pareto-normal""#,
+            Self::Preset => r#"a preset such as "geo""#,
             Self::Command => r#"a command such as "kvctl get x", or a list of its words"#,
             Self::Path => r#"a path such as "/etc/kv.conf""#,
             Self::Paths => r#"a path, or a list of paths such as ["cluster.toml"]"#,
@@ -224,6 +264,16 @@ impl Kind {
             },
         }
     }
+}
+
+/// The names of all presets.
+pub(crate) fn presets() -> impl Iterator<Item = &'static str> {
+    PRESETS.iter().map(|preset| preset.name)
+}
+
+/// The names of all distributions of delays.
+pub(crate) fn distributions() -> impl Iterator<Item = String> {
+    Distribution::ALL.iter().map(ToString::to_string)
 }
 
 /// The words of all capabilities.

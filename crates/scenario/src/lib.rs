@@ -7,6 +7,7 @@
 //! `grammar.rs`: [`schema()`] for editors and [`reference()`] for people are made from it.
 
 mod draw;
+mod fault;
 mod fields;
 mod grammar;
 mod ledger;
@@ -27,6 +28,7 @@ pub use netsplit_report::paint::Paint;
 
 pub use crate::{
     draw::Mistakes,
+    fault::{Capture, Fault, FaultLinks, Heal, LinkEnds, Regions},
     load::{Linted, Overrides, lint},
     new::new_scenario,
     reference::reference,

@@ -29,6 +29,8 @@ pub(crate) struct Names {
     pub(crate) matrix: IndexMap<String, Span>,
     /// What any step captures or saves.
     pub(crate) anywhere: IndexMap<String, Span>,
+    /// What any step calls a fault.
+    pub(crate) faults: IndexMap<String, Span>,
     /// A file could not be read, or a part is read alone: what is unknown here may be known there.
     pub(crate) incomplete: bool,
     /// What some `%{…}` asked for.
@@ -63,10 +65,21 @@ pub(crate) struct Seen {
     pub(crate) captured: IndexMap<String, Span>,
     pub(crate) saved: IndexMap<String, Span>,
     pub(crate) processes: IndexMap<String, Span>,
+    /// The faults of the present test by their names.
+    pub(crate) faults: IndexMap<String, FaultSeen>,
     /// Where `get` put files.
     pub(crate) fetched: Vec<String>,
     /// Steps that are read for their form only, as nobody does them: they may use what any step makes.
     pub(crate) anything: bool,
+}
+
+/// A fault that has a name.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct FaultSeen {
+    /// Its `as`.
+    pub(crate) span: Span,
+    /// The `heal` that ended it.
+    pub(crate) healed: Option<Span>,
 }
 
 /// Who asks for a value.
@@ -263,6 +276,10 @@ impl Seen {
         self.saved.extend(other.saved);
         self.processes.extend(other.processes);
         self.fetched.extend(other.fetched);
+        for (name, fault) in other.faults {
+            let healed = self.faults.get(&name).and_then(|known| known.healed).or(fault.healed);
+            self.faults.insert(name, FaultSeen { healed, ..fault });
+        }
     }
 }
 

@@ -3,6 +3,7 @@
 
 pub(crate) mod checks;
 pub(crate) mod command;
+mod faults;
 mod fetched;
 pub(crate) mod steps;
 pub(crate) mod tables;
@@ -11,7 +12,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use indexmap::IndexMap;
-use netsplit_model::{ProcessName, Reason, Selector, Template, Trouble, check_identifier, nearest};
+use netsplit_model::{HostName, ProcessName, Reason, Selector, Template, Trouble, check_identifier, nearest};
 
 use crate::ledger::Ledger;
 use crate::names::{Asker, Names, OwnFile, Seen, list};
@@ -123,8 +124,19 @@ impl Reader<'_> {
 
     /// The hosts that a part of a text means.
     fn select_part(&mut self, text: &toml::Text, range: std::ops::Range<usize>) -> Option<Where> {
-        let written = &text.value[range.clone()];
         let (expanded, exact) = self.expand(text, range.clone())?;
+        self.select_filled(text, range, expanded, exact)
+    }
+
+    /// The hosts that `expanded` means, which is what `range` of `text` says, `exact`ly or with values filled in.
+    fn select_filled(
+        &mut self,
+        text: &toml::Text,
+        range: std::ops::Range<usize>,
+        expanded: String,
+        exact: bool,
+    ) -> Option<Where> {
+        let written = &text.value[range.clone()];
         // Where values were filled in, the whole is marked.
         let part = |inner: std::ops::Range<usize>| match exact {
             true => text.part(range.start + inner.start..range.start + inner.end),
@@ -230,6 +242,11 @@ impl Reader<'_> {
 
     /// Whether all names are known, and what they take away is all that they join.
     fn selects_nobody(&self, select: &Select) -> bool {
+        self.known_hosts(select).is_some_and(|hosts| hosts.is_empty())
+    }
+
+    /// The hosts meant, when all names are known.
+    fn known_hosts(&self, select: &Select) -> Option<Vec<HostName>> {
         let named = |name: &str| match name {
             "all" => Some(self.names.hosts.values().map(|(_, host)| host.clone()).collect()),
             _ => {
@@ -241,7 +258,7 @@ impl Reader<'_> {
                 role.or_else(|| self.names.hosts.get(name).map(|(_, host)| vec![host.clone()]))
             }
         };
-        !self.names.incomplete && select.resolve(named).is_ok_and(|hosts| hosts.is_empty())
+        if self.names.incomplete { None } else { select.resolve(named).ok() }
     }
 
     /// `members`, `a/kvd` or `members/kvd`: whose lines.
@@ -381,7 +398,7 @@ impl Names {
 /// The name of a process as it is shown: what no file name may contain becomes `_`.
 pub(crate) fn process_name(text: &str) -> String {
     let base = text.rsplit('/').next().unwrap_or(text);
-    let host = netsplit_model::HostName::numbered(1).remove(0);
+    let host = HostName::numbered(1).remove(0);
     ProcessName::new(host, base, 1).name().to_owned()
 }
 

@@ -20,6 +20,10 @@ const VALUES: &str = "\
 
 - **Hosts** (`on`, `kill`, `each` …): hosts, roles, names that an earlier `find … as` captured, and `all`; a comma joins,
   `-` takes away: `members,-leader`. `here` is the machine netsplit runs on; only `run` and `sh` go there.
+- **Links** (`cut`, `link` …): `X to Y` is from each of X to each of Y, one way; `X and Y` is both ways. X and Y are hosts.
+- **A fault** of the network begins with its step and ends with its test, whatever became of that, before the test's
+  `cleanup`; `for` or `heal` end it earlier. Of several faults on one link each figure is as the newest says that says
+  anything of it. What is wrong with a fault is said before anything runs, as far as it is known then who is meant.
 - **A process** is `HOST/NAME`, `ROLE/NAME`, or `NAME` for all hosts on which it was started; `NAME.2` is the second of
   that name on its host. A process is called as its command in `[commands]`, else as its program's file, or as `name` says.
 - **Commands** are texts that are split into words as a shell does, and nothing more; a list is the exact words. A bare
@@ -38,7 +42,7 @@ const VALUES: &str = "\
   variables, and `peers`, the hosts of the same role, itself included, each with those words. Lines that only hold a
   `{% … %}` leave nothing behind.
 - **Needs.** Steps need what they do: `kill` and `restart` need the capability kill, `pause` and `resume` need pause,
-  `pty` needs pty, `user` needs users, `run`, `sh` and `start` on hosts need programs. `netsplit lint` lists them with
+  the faults of the network, `heal` and `capture` need network, `pty` needs pty, `user` needs users, `run`, `sh` and `start` on hosts need programs. `netsplit lint` lists them with
   their lines. A scenario whose provider cannot do one is skipped with that reason; a test that says so in its own
   `needs` is skipped alone.
 ";

@@ -1,6 +1,7 @@
 //! The grammar as JSON Schema, so that editors complete keys and show what they mean.
 
 use netsplit_model::signal;
+use netsplit_netmodel::regions::REGIONS;
 use serde_json::{Map, Value, json};
 
 use crate::grammar::{self, Key, Kind, Shape, VERBS, Verb};
@@ -124,10 +125,27 @@ fn kind(kind_: Kind) -> Value {
         |one: Value| json!({ "anyOf": [one.clone(), { "type": "array", "items": one, "minItems": 1 }] });
     match kind_ {
         Kind::Text | Kind::Path | Kind::Expect => json!({ "type": "string" }),
-        Kind::Name | Kind::Hosts | Kind::HostsOrHere | Kind::HostsOrProcess | Kind::Process => {
+        Kind::Name
+        | Kind::Hosts
+        | Kind::HostsOrHere
+        | Kind::HostsOrProcess
+        | Kind::HostsOrLinks
+        | Kind::FaultName
+        | Kind::Process => {
             json!({ "type": "string", "minLength": 1 })
         }
-        Kind::Texts | Kind::Paths => one_or_many(json!({ "type": "string" })),
+        Kind::Links
+        | Kind::Groups
+        | Kind::Regions
+        | Kind::Delay
+        | Kind::Queue
+        | Kind::Share
+        | Kind::Rate
+        | Kind::Packets
+        | Kind::Mtu
+        | Kind::Distribution
+        | Kind::Preset => of_network(kind_),
+        Kind::Texts | Kind::Paths | Kind::Command => one_or_many(json!({ "type": "string" })),
         Kind::Duration => {
             json!({ "type": "string", "pattern": r"^\s*([0-9.]+\s*(ns|us|ms|s|m|h|d)\s*)+$" })
         }
@@ -141,7 +159,6 @@ fn kind(kind_: Kind) -> Value {
         Kind::Flag => json!({ "type": "boolean" }),
         Kind::Regex => json!({ "type": "string", "minLength": 1 }),
         Kind::Regexes => one_or_many(json!({ "type": "string", "minLength": 1 })),
-        Kind::Command => one_or_many(json!({ "type": "string" })),
         Kind::Mode => json!({ "type": "string", "pattern": "^(0o)?[0-7]{3,5}$" }),
         Kind::Signal => {
             json!({ "anyOf": [{ "enum": signal::names().collect::<Vec<_>>() }, { "type": "string" }] })
@@ -163,25 +180,59 @@ fn kind(kind_: Kind) -> Value {
             json!({ "anyOf": [{ "type": "array", "items": { "enum": words } }, { "type": "string" }] })
         }
         Kind::Variable => json!({ "anyOf": [{ "type": "string" }, { "const": false }] }),
-        Kind::HostNames => {
-            let name =
-                json!({ "type": "string", "pattern": "^[a-z]([a-z0-9-]*[a-z0-9])?$", "maxLength": 63 });
-            json!({ "type": "array", "items": name, "minItems": 1 })
-        }
+        Kind::HostNames => json!({ "type": "array", "items": host_name(), "minItems": 1 }),
         Kind::Hint => json!({ "type": "object" }),
         Kind::Steps => json!({ "$ref": "#/$defs/steps" }),
         Kind::Tests => json!({ "type": "array", "items": { "$ref": "#/$defs/test" } }),
-        Kind::Axis => {
-            let value = json!({ "type": ["string", "number", "boolean"] });
-            let case = json!({ "anyOf": [{ "$ref": "#/$defs/step" }, { "$ref": "#/$defs/steps" }] });
-            json!({ "anyOf": [
-                { "type": "array", "items": value, "minItems": 1 },
-                { "type": "object", "additionalProperties": case, "minProperties": 1 },
-            ] })
-        }
+        Kind::Axis => axis(),
         Kind::Table(shape) => json!({ "$ref": format!("#/$defs/{}", shape.slug) }),
         Kind::Map(inner) => json!({ "type": "object", "additionalProperties": kind(*inner) }),
         Kind::Either(kinds) => json!({ "anyOf": kinds.iter().map(|inner| kind(*inner)).collect::<Vec<_>>() }),
+    }
+}
+
+fn host_name() -> Value {
+    json!({ "type": "string", "pattern": "^[a-z]([a-z0-9-]*[a-z0-9])?$", "maxLength": 63 })
+}
+
+/// Values, or steps by the name of their case.
+fn axis() -> Value {
+    let value = json!({ "type": ["string", "number", "boolean"] });
+    let case = json!({ "anyOf": [{ "$ref": "#/$defs/step" }, { "$ref": "#/$defs/steps" }] });
+    json!({ "anyOf": [
+        { "type": "array", "items": value, "minItems": 1 },
+        { "type": "object", "additionalProperties": case, "minProperties": 1 },
+    ] })
+}
+
+/// What only faults want.
+fn of_network(kind_: Kind) -> Value {
+    // A value of the matrix fits everywhere.
+    let filled = || json!({ "type": "string", "pattern": "%\\{" });
+    let one_of = |words: Vec<String>| json!({ "anyOf": [{ "enum": words }, filled()] });
+    let number = |minimum: u32, maximum: u32| {
+        json!({ "anyOf": [{ "type": "number", "minimum": minimum, "maximum": maximum },
+                          { "type": "string", "pattern": r"^\s*[0-9.]+\s*$" }, filled()] })
+    };
+    match kind_ {
+        Kind::Links => json!({ "type": "string", "pattern": r"\s(to|and)\s|%\{" }),
+        Kind::Groups => {
+            json!({ "type": "array", "items": { "type": "string", "minLength": 1 }, "minItems": 2 })
+        }
+        Kind::Regions => {
+            let hosts: Map<_, _> =
+                REGIONS.iter().map(|name| ((*name).to_owned(), kind(Kind::Hosts))).collect();
+            json!({ "type": "object", "properties": hosts, "additionalProperties": false, "minProperties": 1 })
+        }
+        Kind::Delay => json!({ "anyOf": [kind(Kind::Duration), filled()] }),
+        Kind::Queue => json!({ "anyOf": [kind(Kind::Size), filled()] }),
+        Kind::Share => json!({ "anyOf": [{ "type": "number", "minimum": 0, "maximum": 1 },
+                                         { "type": "string", "pattern": r"^\s*[0-9.]+\s*%?\s*$" }, filled()] }),
+        Kind::Rate => json!({ "type": "string", "pattern": r"^\s*[0-9.]+\s*[kmg]?bit(/s)?\s*$|%\{" }),
+        Kind::Packets => number(1, 1_000_000),
+        Kind::Mtu => number(68, 65_535),
+        Kind::Distribution => one_of(grammar::distributions().collect()),
+        _ => one_of(grammar::presets().map(ToOwned::to_owned).collect()),
     }
 }
 
@@ -318,7 +369,11 @@ mod tests {
             "[[test]]\nname = 'x'\nsteps = [{ on = 'a' }]",
             "[[test]]\nname = 'x'\nsteps = [{ find = 'x', on = 'a' }]",
             "[[test]]\nname = 'x'\nsteps = [{ start = 'x', on = 'a', eventually = '1s' }]",
-            "[[test]]\nname = 'x'\nsteps = [{ isolate = 'a' }]",
+            "[[test]]\nname = 'x'\nsteps = [{ reboot = 'a' }]",
+            "[[test]]\nname = 'x'\nsteps = [{ cut = 'a' }]",
+            "[[test]]\nname = 'x'\nsteps = [{ cut = 'a to b', delay = '1s' }]",
+            "[[test]]\nname = 'x'\nsteps = [{ link = 'a to b', loss = 2 }]",
+            "[[test]]\nname = 'x'\nsteps = [{ partition = 'a' }]",
         ] {
             assert!(check_text(bad).is_err(), "{bad}");
         }

@@ -12,6 +12,8 @@ use indexmap::IndexMap;
 use netsplit_model::{HostName, Place, Reason, Selector, Template, Term, Trouble, Unset};
 use regex::bytes::{Regex, RegexBuilder};
 
+use crate::{Capture, Fault, Heal, Regions};
+
 /// One thing to do.
 #[derive(Clone, Debug)]
 pub struct Step {
@@ -70,6 +72,14 @@ pub enum Verb {
         /// How long it may take; else `deadlines.host`.
         within: Option<Duration>,
     },
+    /// A fault of the network.
+    Fault(Box<Fault>),
+    /// `regions`: the delays between places on earth.
+    Regions(Regions),
+    /// `heal`.
+    Heal(Heal),
+    /// `capture`.
+    Capture(Capture),
     /// `put`.
     Put(Box<Put>),
     /// `get`.

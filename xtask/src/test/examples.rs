@@ -11,8 +11,11 @@ use crate::shell;
 use crate::user::Ordinary;
 
 /// Scenarios, and what each needs on this machine.
-const SCENARIOS: [(&str, &[&str]); 2] =
-    [("examples/quorum.toml", &[]), ("examples/etcd.toml", &["etcd", "etcdctl"])];
+const SCENARIOS: [(&str, &[&str]); 3] = [
+    ("examples/quorum.toml", &[]),
+    ("examples/etcd.toml", &["etcd", "etcdctl"]),
+    ("examples/etcd-partition.toml", &["etcd", "etcdctl"]),
+];
 
 /// Runs each scenario once as ourselves and once as `user`.
 pub(crate) fn run(target: &Path, user: Option<&Ordinary>) -> Result<Counts> {

@@ -16,8 +16,8 @@ const ALLOWED: [(&str, &[&str]); 16] = [
     ("netsplit-agent", &["netsplit-link", "netsplit-wire"]),
     ("netsplit-provider", &["netsplit-agent", "netsplit-link", "netsplit-fabric", "netsplit-netmodel"]),
     ("netsplit-report", &[]),
-    // Its grammar draws its trees and paints its excerpts as reports do.
-    ("netsplit-scenario", &["netsplit-report"]),
+    // It draws its excerpts as reports do, and its words of the network are those of the model.
+    ("netsplit-scenario", &["netsplit-netmodel", "netsplit-report"]),
     (
         "netsplit",
         &[

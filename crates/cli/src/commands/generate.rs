@@ -55,6 +55,15 @@ mod tests {
         }
         let page = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/scenario.md");
         check_committed(page, &netsplit_scenario::reference());
+        let page = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/faults.md");
+        let mut text = fs::read_to_string(page).unwrap();
+        for (name, table) in super::super::presets::tables() {
+            let begin = format!("<!-- made: {name} -->\n");
+            let at = text.find(&begin).expect("the page has a place for it") + begin.len();
+            let end = at + text[at..].find("<!-- end -->").expect("the place has an end");
+            text.replace_range(at..end, &table);
+        }
+        check_committed(page, &text);
     }
 
     fn check_committed(path: &str, text: &str) {

@@ -19,7 +19,7 @@ use netsplit_scenario::{
 };
 
 use super::state::{State, StepResult};
-use super::steps;
+use super::{faults, steps};
 use crate::commands::enter;
 use crate::interrupt::Interrupt;
 use crate::terminal::Screen;
@@ -75,7 +75,7 @@ pub(crate) async fn run_case(case_run: CaseRun<'_>) -> Result<Finished, Box<Trou
     } = case_run;
     let scenario = &loaded.scenario;
     settings.deadlines = deadlines(scenario, &settings);
-    let able = provider.capabilities();
+    let able = settings.able(&*provider);
     let name = provider.name();
     let spec = RunSpec {
         test: case.name.clone(),
@@ -293,6 +293,7 @@ impl<'a> Life<'a> {
 
     /// Does what comes behind the steps, whatever ended them: of the test that was open, then of the case.
     async fn wind_up(&self, state: &State<'_>) {
+        faults::end(state).await;
         if self.open.get().is_some_and(|open| open.cleaned == 0) {
             self.rescue(state).await;
         }
@@ -302,6 +303,7 @@ impl<'a> Life<'a> {
         for step in &self.case.cleanup {
             self.clean_up(state, last, step).await;
         }
+        faults::end(state).await;
     }
 
     /// Why something cannot run here; or, when it may not be skipped, why it fails.
@@ -309,7 +311,7 @@ impl<'a> Life<'a> {
         let need = needs.iter().find(|need| !self.able.has(need.capability))?;
         let word = need.capability.as_str();
         let by = if need.by == "needs" { String::new() } else { format!(" (`{}` does)", need.by) };
-        let text = format!("needs `{word}`{by}, which `{}` cannot do here", self.provider);
+        let text = format!("needs `{word}`{by}, {}", self.settings.cannot(word, self.provider));
         let is_required =
             self.settings.require.iter().any(|required| required == word || required == self.provider);
         let trouble = if is_required {
@@ -490,12 +492,15 @@ impl<'a> Life<'a> {
             Some(trouble) => Some(state.run.judge(trouble)),
             None => state.run.spoiled().map(|trouble| (trouble.verdict(), trouble)),
         };
+        // What a test's faults did shall not happen to what comes behind its steps.
+        faults::end(state).await;
         if judged.is_some() {
             self.rescue(state).await;
         }
         self.judged.set(judged.as_ref().map(|(_, trouble)| trouble.clone()));
         self.clean_up_test(state).await;
         self.judged.set(None);
+        faults::end(state).await;
         Ok(match judged {
             None => (Verdict::Passed, None, done),
             Some((verdict, trouble)) => (verdict, Some(trouble), done),
@@ -614,6 +619,7 @@ fn first_host(state: &State<'_>, step: &Step) -> Option<HostName> {
         Verb::KillHosts(on) | Verb::Resume(on) | Verb::Pause { on, .. } | Verb::Restart { on, .. } => {
             Some(on)
         }
+        Verb::Fault(fault) => fault.links.first(),
         Verb::Put(put) => Some(&put.on),
         Verb::Get(get) => Some(&get.on),
         _ => None,

@@ -6,7 +6,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use netsplit::settings::Settings;
-use netsplit::{Host, HostName, Process, Testbed};
+use netsplit::{Capture, Fault, Host, HostName, Process, Testbed};
 use netsplit_model::{Place, Reason, Trouble, excerpt, nearest};
 use netsplit_scenario::{Case, HostFacts, Pattern, ProcessRef, Scenario, Select, Text, Values};
 
@@ -37,6 +37,9 @@ struct Made {
     files: BTreeMap<(String, HostName), String>,
     /// By host and name, the oldest first.
     processes: BTreeMap<(HostName, String), Vec<Process>>,
+    /// The faults of the present test, with what `as` called them.
+    faults: Vec<(Option<String>, Fault)>,
+    captures: Vec<Capture>,
     /// When the present test began.
     test_began: Duration,
 }
@@ -218,6 +221,31 @@ impl<'a> State<'a> {
         found
             .cloned()
             .ok_or_else(|| format!("{} processes `{}` were started on {host}", all.len(), which.name))
+    }
+
+    // ── the network ──
+
+    pub(super) fn has_begun(&self, name: Option<&str>, fault: Fault) {
+        self.made().faults.push((name.map(str::to_owned), fault));
+    }
+
+    /// Hands out the faults that are called so, or all, the newest first. They are healed when they are dropped.
+    pub(super) fn take_faults(&self, name: Option<&str>) -> Vec<Fault> {
+        let faults = &mut self.made().faults;
+        let meant = |own: &Option<String>| name.is_none() || own.as_deref() == name;
+        let (mut taken, left): (Vec<_>, Vec<_>) =
+            std::mem::take(faults).into_iter().partition(|(own, _)| meant(own));
+        *faults = left;
+        taken.reverse();
+        taken.into_iter().map(|(_, fault)| fault).collect()
+    }
+
+    pub(super) fn captures(&self, capture: Capture) {
+        self.made().captures.push(capture);
+    }
+
+    pub(super) fn take_captures(&self) -> Vec<Capture> {
+        std::mem::take(&mut self.made().captures)
     }
 
     /// Whether a variable comes from the user's shell: its value is in no file.

@@ -18,6 +18,7 @@ use netsplit_scenario::{
 };
 
 use super::checks::{self, Said};
+use super::faults;
 use super::state::{Failure, State, StepResult};
 
 /// How often `eventually` tries again.
@@ -75,6 +76,10 @@ async fn verb(state: &State<'_>, test: &Test, step: &Step, id: &str) -> StepResu
         Verb::Pause { on, lasts } => pause(state, state.hosts(on)?, *lasts).await,
         Verb::Resume(on) => each(state.hosts(on)?, |host| async move { host.resume().await }).await,
         Verb::Restart { on, within } => restart(state, state.hosts(on)?, *within).await,
+        Verb::Fault(fault) => faults::begin(state, fault).await,
+        Verb::Regions(regions) => faults::regions(state, regions).await,
+        Verb::Heal(what) => faults::heal(state, what).await,
+        Verb::Capture(what) => faults::capture(state, what).await,
         Verb::Put(put) => do_put(state, put).await,
         Verb::Get(get) => do_get(state, get).await,
         Verb::Note(text) => {

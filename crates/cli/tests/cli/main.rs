@@ -1,5 +1,6 @@
 //! The command line as a user has it: the built program, run in a folder of its own.
 
+mod faults;
 mod run;
 mod shells;
 mod signals;

@@ -4,7 +4,7 @@ use super::{Key, Kind, Shape, TEXT_OR_COMMAND, TEXT_OR_LOOP, Unspoken, key};
 
 /// All tables with known keys, in the order of the reference.
 pub(crate) const ALL: &[&Shape] =
-    &[&TOP, &TEST, &HOST, &COMMAND, &FILE, &LOOP, &PROCEDURE, &WATCH, &DEADLINES, &OUTPUT];
+    &[&TOP, &TEST, &HOST, &COMMAND, &FILE, &LOOP, &PROCEDURE, &WATCH, &DEADLINES, &FLAP, &OUTPUT];
 
 /// The providers whose tables a host may carry.
 pub(crate) const PROVIDERS: &[&str] =
@@ -303,6 +303,23 @@ pub(crate) static DEADLINES: Shape = Shape {
         ),
         key("test", Kind::Duration, r#""10m""#, "Until a test is over."),
         key("grace", Kind::Duration, r#""2s""#, "Between asking a process to end and killing it."),
+    ],
+};
+
+pub(crate) static FLAP: Shape = Shape {
+    slug: "flap",
+    place: "in `flap`",
+    title: "`flap`",
+    about: "How a fault comes and goes, for as long as it lasts. It begins in force.",
+    keys: &[
+        key("down", Kind::Duration, r#""1s""#, "How long it is in force.").must(),
+        key("up", Kind::Duration, r#""3s""#, "How long it is lifted.").must(),
+        key(
+            "jitter",
+            Kind::Duration,
+            r#""200ms""#,
+            "By how much each of the two may be longer or shorter; the seed says by how much.",
+        ),
     ],
 };
 

@@ -1,6 +1,6 @@
 //! The verbs of steps, and for each the words that may follow it.
 
-use super::{Key, Kind, OUTPUT, Unspoken, Verb, key};
+use super::{Key, Kind, OUTPUT, Unspoken, Verb, faults, key};
 
 const TEXT_OR_OUTPUT: Kind = {
     static KINDS: [Kind; 2] = [Kind::Text, Kind::Table(&OUTPUT)];
@@ -194,6 +194,17 @@ pub(crate) const VERBS: &[Verb] = &[
         about: "Gives hosts their power again, with the disk they had; done when they are ready.",
         takes: &[WITHIN],
     },
+    faults::CUT,
+    faults::REJECT,
+    faults::HOLD,
+    faults::SHAPE,
+    faults::ISOLATE,
+    faults::PARTITION,
+    faults::RING,
+    faults::BRIDGED,
+    faults::REGIONS,
+    faults::HEAL,
+    faults::CAPTURE,
     Verb {
         word: "put",
         kind: Kind::Path,
@@ -313,19 +324,7 @@ pub(crate) const VERBS: &[Verb] = &[
     },
 ];
 
-const NETWORK: &str = "the emulated network";
-
 pub(super) const UNSPOKEN_VERBS: &[Unspoken] = &[
-    Unspoken { word: "cut", needs: NETWORK },
-    Unspoken { word: "reject", needs: NETWORK },
-    Unspoken { word: "isolate", needs: NETWORK },
-    Unspoken { word: "partition", needs: NETWORK },
-    Unspoken { word: "bridge", needs: NETWORK },
-    Unspoken { word: "ring", needs: NETWORK },
-    Unspoken { word: "hold", needs: NETWORK },
-    Unspoken { word: "heal", needs: NETWORK },
-    Unspoken { word: "link", needs: NETWORK },
-    Unspoken { word: "capture", needs: NETWORK },
     Unspoken { word: "clock", needs: "clocks that can be set" },
     Unspoken { word: "disk", needs: "disks that can fail" },
     Unspoken { word: "reboot", needs: "hosts with a kernel of their own" },
@@ -336,12 +335,6 @@ pub(super) const UNSPOKEN_VERBS: &[Unspoken] = &[
 ];
 
 pub(super) const UNSPOKEN_MODIFIERS: &[Unspoken] = &[
-    Unspoken { word: "flap", needs: NETWORK },
-    Unspoken { word: "after", needs: NETWORK },
-    Unspoken { word: "control", needs: NETWORK },
-    Unspoken { word: "preset", needs: NETWORK },
-    Unspoken { word: "delay", needs: NETWORK },
-    Unspoken { word: "loss", needs: NETWORK },
     Unspoken { word: "jump", needs: "clocks that can be set" },
     Unspoken { word: "model", needs: "checkers of histories" },
     Unspoken { word: "history", needs: "checkers of histories" },

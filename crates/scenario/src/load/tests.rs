@@ -7,8 +7,8 @@ use netsplit_model::{Capability, Place, Reason, Trouble};
 
 use super::{Head, Loader};
 use crate::fields::{self, Fields};
-use crate::grammar::{Kind, STEPS_A_TEST, TEST};
-use crate::names::{Asker, Seen};
+use crate::grammar::{Kind, STEPS_A_TEST, TEST, Verb};
+use crate::names::{Asker, Names, Seen};
 use crate::read::Reader;
 use crate::read::steps::{StepNeed, Steps};
 use crate::read::tables::Part;
@@ -86,6 +86,7 @@ impl<'t> Loader<'t> {
         };
         let mut needs: Vec<StepNeed> = Vec::new();
         let tests = steps.tests(part, &mut needs);
+        steps.reader.seen.faults.clear();
         let cleanup = match part.root.get("cleanup") {
             Some(entry) => steps.list(&entry.node, "cleanup"),
             None => Vec::new(),
@@ -173,23 +174,26 @@ impl<'t> Loader<'t> {
         for part in parts {
             for word in ["test", "procedures", "matrix", "cleanup"] {
                 if let Some(entry) = part.root.get(word) {
-                    note_names(&entry.node, &mut self.names.anywhere);
+                    note_names(&entry.node, &mut self.names);
                 }
             }
         }
     }
 }
 
-fn note_names(node: &Node, into: &mut IndexMap<String, Span>) {
+fn note_names(node: &Node, into: &mut Names) {
     match &node.value {
         Value::Array(nodes) => nodes.iter().for_each(|node| note_names(node, into)),
         Value::Table(table) => {
             if let Some(text) = table.get("as").and_then(|entry| entry.node.as_text()) {
-                into.entry(text.value.clone()).or_insert_with(|| text.inner());
+                let is_fault = |entry: &Entry| Verb::named(&entry.key.name).is_some_and(Verb::is_fault);
+                let of_fault = table.entries.iter().any(is_fault);
+                let names = if of_fault { &mut into.faults } else { &mut into.anywhere };
+                names.entry(text.value.clone()).or_insert_with(|| text.inner());
             }
             let saved = table.get("save").and_then(|entry| entry.node.as_table());
             for entry in saved.iter().flat_map(|saved| &saved.entries) {
-                into.entry(entry.key.name.clone()).or_insert(entry.key.span);
+                into.anywhere.entry(entry.key.name.clone()).or_insert(entry.key.span);
             }
             table.entries.iter().for_each(|entry| note_names(&entry.node, into));
         }
@@ -273,6 +277,8 @@ impl<'t> Steps<'_, 't> {
         });
         let needs = needs.collect();
         let env = self.reader.env(&fields, Asker::Host);
+        // Faults end with their test.
+        self.reader.seen.faults.clear();
         let steps = fields.must(self.reader.ledger, "steps", None);
         let steps = steps.map(|(_, entry)| self.test_steps(entry));
         let cleanup = match fields.get("cleanup") {

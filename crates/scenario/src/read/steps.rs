@@ -2,18 +2,18 @@
 //! knows what the earlier ones captured, saved and started.
 
 use std::collections::BTreeSet;
-use std::fmt::Write as _;
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use netsplit_model::{Capability, Reason, Trouble, nearest};
+use netsplit_netmodel::ConditionWords;
 
 use super::Reader;
 use super::command::ShellHint;
 use super::tables::{CommandTable, ProcedureTable};
 use crate::fields::{self, Fields};
 use crate::grammar::{Key, Kind, Unspoken, VERBS};
-use crate::names::{Asker, list};
+use crate::names::{Asker, FaultSeen, Seen, list};
 use crate::source::Span;
 use crate::toml::{self, Entry, Node, Origin, Table, Value};
 use crate::{
@@ -207,11 +207,13 @@ impl<'t> Steps<'_, 't> {
         if let Some(entry) = table.get("as")
             && let Some(text) = entry.node.as_text()
         {
-            self.reader.seen.captured.insert(text.value.clone(), text.inner());
+            let (name, span) = (&text.value, text.inner());
+            self.reader.seen.captured.insert(name.clone(), span);
+            self.reader.seen.faults.insert(name.clone(), FaultSeen { span, healed: None });
         }
     }
 
-    fn need(&mut self, capability: Capability, by: &str, span: Span) {
+    pub(super) fn need(&mut self, capability: Capability, by: &str, span: Span) {
         self.needs.push(StepNeed { capability, by: by.to_owned(), span });
     }
 
@@ -231,6 +233,10 @@ impl<'t> Steps<'_, 't> {
             "kill" => self.kill(verb, entry),
             "signal" => self.signal(verb, entry, fields),
             "pause" | "resume" | "restart" => self.power(verb, entry, fields),
+            "heal" => self.heal(verb, entry).map(Verb::Heal),
+            "capture" => self.capture(verb, entry).map(Verb::Capture),
+            "regions" => self.regions(verb, entry, fields).map(Verb::Regions),
+            _ if verb.is_fault() => self.fault(verb, entry, fields).map(|step| Verb::Fault(Box::new(step))),
             "put" => self.put(verb, entry, fields).map(|step| Verb::Put(Box::new(step))),
             "get" => self.get(verb, entry, fields).map(Verb::Get),
             "note" => {
@@ -548,6 +554,7 @@ impl<'t> Steps<'_, 't> {
         for node in nodes {
             self.reader.seen = before.clone();
             steps.extend(self.step(node));
+            self.same_faults(&before, &after);
             after.join(std::mem::take(&mut self.reader.seen));
         }
         self.reader.seen = after;
@@ -557,6 +564,20 @@ impl<'t> Steps<'_, 't> {
                 .mistake(entry.node.span, Trouble::new(Reason::BadValue, "nothing is done together"));
         }
         (steps.len() == nodes.len()).then_some(Verb::Together(steps))
+    }
+
+    /// Faults that two steps begin at the same time under one name.
+    fn same_faults(&mut self, before: &Seen, others: &Seen) {
+        let own: Vec<_> =
+            self.reader.seen.faults.iter().map(|(name, fault)| (name.clone(), *fault)).collect();
+        for (name, fault) in own {
+            let is_new = before.faults.get(&name).is_none_or(|known| known.span != fault.span);
+            let other = others.faults.get(&name).filter(|other| is_new && other.span != fault.span);
+            if let Some(FaultSeen { span: first, healed: None }) = other {
+                let text = format!("a fault `{name}` is in force already");
+                self.reader.ledger.duplicate(text, fault.span, *first);
+            }
+        }
     }
 
     /// `do`: a procedure, or the steps of a matrix case.
@@ -640,7 +661,7 @@ impl<'t> Steps<'_, 't> {
 
 impl grammar::Verb {
     /// The verb as the key of its own value.
-    fn as_key(&self) -> Key {
+    pub(super) fn as_key(&self) -> Key {
         Key { word: self.word, kind: self.kind, must: true, example: self.example, about: self.about }
     }
 }
@@ -657,6 +678,10 @@ fn one_line(verb: &grammar::Verb, entry: &Entry, table: &Table, reader: &Reader<
     let value = match &entry.node.value {
         Value::Text(text) => short(&text.value),
         Value::Array(nodes) if verb.word == "together" => format!("{} steps", nodes.len()),
+        Value::Array(nodes) if verb.word == "partition" => {
+            let groups = nodes.iter().filter_map(Node::as_text).map(|text| text.value.as_str());
+            short(&groups.collect::<Vec<_>>().join(" | "))
+        }
         Value::Array(nodes) => {
             let words = nodes.iter().filter_map(Node::as_text).map(|text| text.value.as_str());
             short(&netsplit_model::words::join(words))
@@ -665,9 +690,15 @@ fn one_line(verb: &grammar::Verb, entry: &Entry, table: &Table, reader: &Reader<
     };
     let quoted = matches!(verb.kind, Kind::Command | Kind::Regex) || verb.word == "sh";
     let mut line = if quoted { format!("{} `{value}`", verb.word) } else { format!("{} {value}", verb.word) };
-    for word in ["on", "as", "to", "for"] {
-        if let Some(text) = table.get(word).and_then(|entry| entry.node.as_text()) {
-            let _ = write!(line, " {word} {}", short(&text.value));
+    let figures = ConditionWords::KEYS.into_iter().filter(|word| verb.takes(word).is_some());
+    for word in figures.chain(["middle", "on", "as", "to", "after", "for"]) {
+        let Some(entry) = table.get(word) else { continue };
+        match &entry.node.value {
+            Value::Text(text) => line += &format!(" {word} {}", short(&text.value)),
+            Value::Integer(_) | Value::Float(_) => {
+                line += &format!(" {word} {}", reader.ledger.sources.slice(entry.node.span));
+            }
+            _ => {}
         }
     }
     line
