@@ -6,14 +6,14 @@
 
 mod world;
 
-use std::collections::BTreeMap;
+use std::collections::HashMap;
 use std::io::{BufRead, BufReader};
 use std::net::UdpSocket;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
-use netsplit_fabric::{Change, Fabric, PortKind};
+use netsplit_fabric::{Change, PortKind};
 use netsplit_netmodel::{Behaviour, Condition, Fault, Faults, LinkId, Passage, Schedule, Scope};
 
 use crate::figures::{Bar, figure, machine, median, quantile, raw, skipped};
@@ -21,8 +21,9 @@ use crate::programs;
 use world::{Host, World};
 
 const ROUNDS: usize = 5;
-/// How long one stream flows.
-const STREAM_MS: &str = "1500";
+/// Short streams in turns, and many: what else the machine does meets both alike.
+const STREAMS: usize = 20;
+const STREAM_MS: &str = "300";
 const DELAY: Duration = Duration::from_millis(10);
 const DATAGRAMS: u64 = 1000;
 const HOSTS: usize = 100;
@@ -55,7 +56,7 @@ pub(crate) fn inside() -> Result<()> {
 
 fn measure(kind: PortKind, suffix: &str) -> Result<()> {
     let world = World::new(kind, 2)?;
-    println!("# {kind:?} ports, {:?}: {}", world.fabric.scheduling(), machine());
+    println!("# ── {kind:?} ports: {}", machine());
     let [a, b] = &world.hosts[..] else { unreachable!("two were asked for") };
     let veth = world::veth_pair()?;
     throughput([a, b], &veth, suffix)?;
@@ -72,7 +73,7 @@ fn measure(kind: PortKind, suffix: &str) -> Result<()> {
 
 fn throughput(ours: [&Host; 2], veth: &[Host; 2], suffix: &str) -> Result<()> {
     let (mut fabric, mut bare, mut ratios) = (Vec::new(), Vec::new(), Vec::new());
-    for round in 0..=ROUNDS {
+    for round in 0..=STREAMS {
         let (one, other) = (stream(ours[0], ours[1])?, stream(&veth[0], &veth[1])?);
         // The first round finds buffers that were never touched.
         if round > 0 {
@@ -113,7 +114,8 @@ fn delay(world: &World, suffix: &str) -> Result<()> {
         raw("p50 p90 p99 max", &[0.5, 0.9, 0.99, 1.0].map(|share| quantile(&late, share)), "ms");
     }
     println!("# from just before a datagram is sent to just after it was received, beyond {DELAY:?}");
-    println!("# the fabric itself says: {:?}", world.fabric.report()?.lateness);
+    let report = world.fabric.report()?;
+    println!("# the fabric itself, {:?}: {:?}", report.scheduling, report.lateness);
     figure(&format!("fabric.delay.p50{suffix}"), median(&p50), "ms", &Bar::Below(0.1));
     figure(&format!("fabric.delay.p99{suffix}"), median(&p99), "ms", &Bar::Below(0.5));
     Ok(())
@@ -195,23 +197,21 @@ fn steps(world: &World, faults: &mut Faults, id: u64, scope: Scope) -> Result<[f
 
 /// Sets the links that changed, and reads back that each does what it is to.
 fn enforce(world: &World, faults: &mut Faults, now: Duration, passage: Passage) -> Result<()> {
-    let name = |host: usize| world.hosts[host].name.clone();
-    let change = |(link, behaviour): &(LinkId, Behaviour)| Change {
-        from: name(link.from),
-        to: name(link.to),
-        behaviour: *behaviour,
-    };
+    let name = |host: usize| world.hosts[host].name.as_str();
     let changed = faults.advance(now).links;
     ensure!(changed.len() >= HOSTS * HOSTS / 2, "{} links changed", changed.len());
+    let change = |(link, behaviour): &(LinkId, Behaviour)| Change {
+        from: name(link.from).to_owned(),
+        to: name(link.to).to_owned(),
+        behaviour: *behaviour,
+    };
     world.fabric.set(changed.iter().map(change).collect())?;
-    let in_force = in_force(&world.fabric)?;
+    let report = world.fabric.report()?;
+    let in_force: HashMap<_, _> =
+        report.links.iter().map(|link| ((link.from.as_str(), link.to.as_str()), link.behaviour)).collect();
     for (link, behaviour) in &changed {
         let found = in_force.get(&(name(link.from), name(link.to)));
         ensure!(found == Some(behaviour) && behaviour.passage() == passage, "{link:?}: {found:?}");
     }
     Ok(())
-}
-
-fn in_force(fabric: &Fabric) -> Result<BTreeMap<(String, String), Behaviour>> {
-    Ok(fabric.report()?.links.into_iter().map(|link| ((link.from, link.to), link.behaviour)).collect())
 }
