@@ -19,7 +19,7 @@ use crate::capture::{CaptureFilter, Captures, View};
 use crate::fabric::{Change, FabricError, LinkReport, PortReport, Report};
 use crate::frame::{FRAME_MAX, PAYLOAD};
 use crate::segment::{Outlet, Segment};
-use crate::{Port, Scheduling};
+use crate::{Port, Scheduling, schedule};
 
 /// What the thread is asked to do. Each is answered once it is done.
 #[derive(Debug)]
@@ -56,6 +56,7 @@ pub(crate) struct Engine {
     /// What the timer is set to.
     timer_at: Option<Duration>,
     scratch: Vec<u8>,
+    takes_time: bool,
     scheduling: Scheduling,
 }
 
@@ -76,12 +77,8 @@ struct Slot {
 
 impl Engine {
     /// To be made where it runs: the thread's turn is this thread's.
-    pub(crate) fn new(
-        segment: Segment,
-        commands: Receiver<Command>,
-        wake: Arc<OwnedFd>,
-        scheduling: Scheduling,
-    ) -> io::Result<Self> {
+    pub(crate) fn new(segment: Segment, commands: Receiver<Command>, wake: Arc<OwnedFd>) -> io::Result<Self> {
+        let (takes_time, scheduling) = (false, schedule::hasten(false));
         let epoll = epoll::create(epoll::CreateFlags::CLOEXEC)?;
         let flags = TimerfdFlags::NONBLOCK | TimerfdFlags::CLOEXEC;
         let timer = timerfd_create(TimerfdClockId::Monotonic, flags)?;
@@ -90,7 +87,19 @@ impl Engine {
         let scratch = vec![0; FRAME_MAX];
         let begun = Instant::now();
         let ports = Ports { slots: Vec::new(), captures: Captures::new(SystemTime::now()) };
-        Ok(Self { begun, segment, ports, commands, wake, epoll, timer, timer_at: None, scratch, scheduling })
+        Ok(Self {
+            begun,
+            segment,
+            ports,
+            commands,
+            wake,
+            epoll,
+            timer,
+            timer_at: None,
+            scratch,
+            takes_time,
+            scheduling,
+        })
     }
 
     /// Runs until it is told to stop, or nobody is left who could tell.
@@ -236,6 +245,10 @@ impl Engine {
         for (pair, behaviour) in &found {
             self.segment.change(now, *pair, *behaviour, &mut self.ports);
         }
+        let takes_time = self.segment.takes_time();
+        if self.takes_time != takes_time {
+            (self.takes_time, self.scheduling) = (takes_time, schedule::hasten(takes_time));
+        }
         let mut senders: Vec<usize> = found.iter().map(|([from, _], _)| *from).collect();
         senders.dedup();
         senders.into_iter().try_for_each(|from| self.switch_offload(from))
@@ -292,8 +305,11 @@ impl Engine {
             sent: slot.sent,
             refused: slot.refused,
         };
+        // There may be ten thousand, each of half a kilobyte: not to be moved while they become more.
+        let mut links = Vec::with_capacity(self.segment.links().count());
+        links.extend(self.segment.links().map(link));
         Report {
-            links: self.segment.links().map(link).collect(),
+            links,
             ports: self.segment.names().iter().zip(&self.ports.slots).map(port).collect(),
             strays: self.segment.strays(),
             held: self.segment.held(),
