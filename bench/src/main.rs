@@ -1,4 +1,4 @@
-//! The figures that netsplit is held to, one file a bench: `netsplit-bench hosts exec wait files output`.
+//! The figures that netsplit is held to, one file a bench: `netsplit-bench hosts exec wait files output fabric`.
 //!
 //! A figure is a line `figure KEY VALUE UNIT`; a peer that is not installed is `figure KEY skipped REASON`. Lines that
 //! begin with `#` say how it came about. Peers are measured in the same run, in turns with ours, and medians are told.
@@ -7,9 +7,13 @@
 
 mod bed;
 mod exec;
+mod fabric;
 mod figures;
 mod files;
 mod hosts;
+#[path = "../../crates/provider/src/namespace/net.rs"]
+#[expect(dead_code, reason = "the provider needs more of it")]
+mod net;
 mod output;
 mod programs;
 mod ssh;
@@ -25,6 +29,9 @@ fn main() -> ExitCode {
     let done = match words[..] {
         ["lines", bytes] => programs::lines(bytes),
         ["ticks"] => programs::ticks(),
+        ["drain", address] => programs::drain(address),
+        ["pour", address, milliseconds] => programs::pour(address, milliseconds),
+        ["fabric-inside"] => fabric::inside(),
         ["hold", hosts] => hosts::hold(hosts),
         _ => words.iter().try_for_each(|name| bench(name)),
     };
@@ -47,6 +54,7 @@ fn bench(name: &str) -> Result<()> {
             "wait" => wait::run().await,
             "files" => files::run().await,
             "output" => output::run().await,
+            "fabric" => fabric::run(),
             _ => bail!("no bench `{name}`"),
         }
     })

@@ -34,9 +34,7 @@ async fn round() -> Result<Vec<f64>> {
     let mut late = Vec::new();
     let mut dice = 0x2545_f491_4f6c_dd1d_u64;
     for number in 0..LINES {
-        dice ^= dice << 13;
-        dice ^= dice >> 7;
-        dice ^= dice << 17;
+        dice = programs::throw(dice);
         let pause = Duration::from_micros(dice % 3000);
         // The wait stands before the line is written.
         let (line, written) =

@@ -6,7 +6,7 @@ use crate::shell;
 use crate::user::{Ordinary, is_root};
 
 /// The benches there are, in the order of `all`.
-const NAMES: [&str; 5] = ["hosts", "exec", "wait", "files", "output"];
+const NAMES: [&str; 6] = ["hosts", "exec", "wait", "files", "output", "fabric"];
 
 /// Runs the benches `names`; whether all did.
 pub(crate) fn run(names: &[&str]) -> Result<bool> {

@@ -20,7 +20,7 @@ use crate::capture::{CaptureFilter, Captures, View};
 use crate::fabric::{Change, FabricError, LinkReport, PortReport, Report};
 use crate::frame::{FRAME_MAX, PAYLOAD};
 use crate::segment::{Outlet, Segment};
-use crate::{BoxSpec, Port, PortKind, Scheduling};
+use crate::{BoxSpec, Port, PortKind, Scheduling, schedule};
 
 /// What the thread is asked to do. Each is answered once it is done.
 #[derive(Debug)]
@@ -58,6 +58,7 @@ pub(crate) struct Engine {
     /// What the timer is set to.
     timer_at: Option<Duration>,
     scratch: Vec<u8>,
+    takes_time: bool,
     scheduling: Scheduling,
 }
 
@@ -78,12 +79,8 @@ struct Slot {
 
 impl Engine {
     /// To be made where it runs: the thread's turn is this thread's.
-    pub(crate) fn new(
-        segment: Segment,
-        commands: Receiver<Command>,
-        wake: Arc<OwnedFd>,
-        scheduling: Scheduling,
-    ) -> io::Result<Self> {
+    pub(crate) fn new(segment: Segment, commands: Receiver<Command>, wake: Arc<OwnedFd>) -> io::Result<Self> {
+        let (takes_time, scheduling) = (false, schedule::hasten(false));
         let epoll = epoll::create(epoll::CreateFlags::CLOEXEC)?;
         let flags = TimerfdFlags::NONBLOCK | TimerfdFlags::CLOEXEC;
         let timer = timerfd_create(TimerfdClockId::Monotonic, flags)?;
@@ -92,7 +89,19 @@ impl Engine {
         let scratch = vec![0; FRAME_MAX];
         let begun = Instant::now();
         let ports = Ports { slots: Vec::new(), captures: Captures::new(SystemTime::now()) };
-        Ok(Self { begun, segment, ports, commands, wake, epoll, timer, timer_at: None, scratch, scheduling })
+        Ok(Self {
+            begun,
+            segment,
+            ports,
+            commands,
+            wake,
+            epoll,
+            timer,
+            timer_at: None,
+            scratch,
+            takes_time,
+            scheduling,
+        })
     }
 
     /// Runs until it is told to stop, or nobody is left who could tell.
@@ -253,6 +262,10 @@ impl Engine {
         for (pair, behaviour) in &found {
             self.segment.change(now, *pair, *behaviour, &mut self.ports);
         }
+        let takes_time = self.segment.takes_time();
+        if self.takes_time != takes_time {
+            (self.takes_time, self.scheduling) = (takes_time, schedule::hasten(takes_time));
+        }
         let mut senders: Vec<usize> = found.iter().map(|([from, _], _)| *from).collect();
         senders.dedup();
         senders.into_iter().try_for_each(|from| self.switch_offload(from))
@@ -323,8 +336,11 @@ impl Engine {
                 refused: slot.refused,
             }
         };
+        // There may be ten thousand, each of half a kilobyte: not to be moved while they become more.
+        let mut links = Vec::with_capacity(self.segment.links().count());
+        links.extend(self.segment.links().map(link));
         Report {
-            links: self.segment.links().map(link).collect(),
+            links,
             ports: self.ports.slots.iter().enumerate().map(port).collect(),
             boxes: self.segment.boxes().collect(),
             strays: self.segment.strays(),

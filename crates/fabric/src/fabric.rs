@@ -14,9 +14,7 @@ use thiserror::Error;
 use crate::capture::writer;
 use crate::engine::{Answer, Command, Engine, wake};
 use crate::segment::Segment;
-use crate::{
-    BoxReport, BoxSpec, CaptureReport, CaptureSpec, Lateness, Port, PortKind, Scheduling, Strays, schedule,
-};
+use crate::{BoxReport, BoxSpec, CaptureReport, CaptureSpec, Lateness, Port, PortKind, Scheduling, Strays};
 
 /// A running network. Dropping it ends it; so does [`stop`](Self::stop), which tells what happened.
 #[derive(Debug)]
@@ -26,7 +24,6 @@ pub struct Fabric {
     thread: Option<JoinHandle<io::Result<()>>>,
     /// Those who write the captures that run.
     writers: Mutex<BTreeMap<u64, JoinHandle<CaptureReport>>>,
-    scheduling: Scheduling,
 }
 
 /// How much may wait in all links together; what comes beyond it is dropped and counted as [`Strays::overflow`].
@@ -64,7 +61,7 @@ pub struct Report {
     pub held: Count,
     /// How late the fabric was.
     pub lateness: Lateness,
-    /// Which turn its thread gets.
+    /// Which turn its thread gets now.
     pub scheduling: Scheduling,
 }
 
@@ -194,10 +191,9 @@ impl Fabric {
         let (ready, is_ready) = sync_channel(1);
         let theirs = Arc::clone(&wake);
         let run = move || {
-            let scheduling = schedule::hasten();
-            let engine = Engine::new(Segment::new(seed, limits), receiver, theirs, scheduling)?;
+            let engine = Engine::new(Segment::new(seed, limits), receiver, theirs)?;
             // Whoever started it waits for this.
-            let _waits = ready.send(scheduling);
+            let _waits = ready.send(());
             engine.run()
         };
         let thread = std::thread::Builder::new()
@@ -205,9 +201,7 @@ impl Fabric {
             .spawn(run)
             .map_err(failed("starting a thread"))?;
         match is_ready.recv() {
-            Ok(scheduling) => {
-                Ok(Self { commands, wake, thread: Some(thread), writers: Mutex::default(), scheduling })
-            }
+            Ok(()) => Ok(Self { commands, wake, thread: Some(thread), writers: Mutex::default() }),
             Err(_ended) => {
                 let error = thread.join().map_or_else(
                     |_panic| io::ErrorKind::Other.into(),
@@ -216,11 +210,6 @@ impl Fabric {
                 Err(FabricError::Start { step: "making epoll and a timer", error })
             }
         }
-    }
-
-    /// Which turn the thread gets.
-    pub fn scheduling(&self) -> Scheduling {
-        self.scheduling
     }
 
     /// Joins a port. One of the same name leaves for it, as when a host comes up again, with a side of a box the box; its

@@ -258,6 +258,11 @@ impl Segment {
         self.wires[from].iter().flatten().all(|wire| wire.link.behaviour().is_plain())
     }
 
+    /// Whether a link takes time.
+    pub(crate) fn takes_time(&self) -> bool {
+        self.wires.iter().flatten().flatten().any(|wire| wire.link.behaviour().takes_time())
+    }
+
     /// Changes what a link does.
     pub(crate) fn change(
         &mut self,

@@ -119,6 +119,14 @@ impl Behaviour {
         self.has_no_chance() && self.rate_bits_per_s.is_none() && self.mtu_bytes == u32::MAX
     }
 
+    /// Whether it gives packets a time at which they are due: those that pass are delayed, paced or reordered.
+    pub fn takes_time(&self) -> bool {
+        !self.delay.is_zero()
+            || self.jitter.is_some()
+            || self.reorder_share > 0.0
+            || self.rate_bits_per_s.is_some()
+    }
+
     /// Whether no draw decides about a packet, jitter aside.
     pub(crate) fn has_no_chance(&self) -> bool {
         self.losses == Losses::None
@@ -176,6 +184,21 @@ mod tests {
 
     fn plain(condition: Condition) -> bool {
         Behaviour::of([&condition]).unwrap().is_plain()
+    }
+
+    #[test]
+    fn delays_and_rates_take_time() {
+        let ms = Duration::from_millis;
+        let new = Condition::new;
+        let takes_time = |condition| Behaviour::of([&condition]).unwrap().takes_time();
+        for condition in
+            [new().delay(ms(1)), new().delay(ms(2)).jitter(Jitter::uniform(ms(1))), new().rate(1000)]
+        {
+            assert!(takes_time(condition));
+        }
+        for condition in [new(), new().cut(), new().hold(), new().loss(0.5).duplicate(0.5)] {
+            assert!(!takes_time(condition));
+        }
     }
 
     #[test]

@@ -86,7 +86,7 @@ impl World {
                 Err(error) => panic!("{error}: {:?}", std::error::Error::source(&error)),
             }
         }
-        println!("{kind:?} ports, {:?}", world.fabric.scheduling());
+        println!("{kind:?} ports, {:?}", world.report().scheduling);
         Some(world)
     }
 
