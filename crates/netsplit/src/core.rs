@@ -1,6 +1,6 @@
 //! What testbed, hosts and processes share: the state of one run's hosts.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -56,6 +56,8 @@ struct State {
     /// Faults of the network, in the order in which they began.
     faults: Vec<InForce>,
     faults_ever: u32,
+    /// Faults of the network that ended before we knew that they had begun: an answer may come behind news. 4 bytes each.
+    ended_early: BTreeSet<u32>,
     /// Faults whose guards were dropped.
     healing: Vec<JoinHandle<()>>,
     /// Where fetched files were put in the evidence.
@@ -127,6 +129,7 @@ impl Core {
             warnings: Vec::new(),
             faults: Vec::new(),
             faults_ever: 0,
+            ended_early: BTreeSet::new(),
             healing: Vec::new(),
             fetched: HashSet::new(),
             over: false,
@@ -213,7 +216,14 @@ impl Core {
     }
 
     pub(crate) fn add_fault(&self, fault: InForce) {
-        self.lock().faults.push(fault);
+        let id = fault.id;
+        let mut state = self.lock();
+        state.faults.push(fault);
+        let has_ended = state.ended_early.remove(&id);
+        drop(state);
+        if has_ended {
+            self.on_fault_turned(FaultTurned { id, state: FaultState::Ended });
+        }
     }
 
     pub(crate) fn take_fault(&self, number: u32) -> Option<InForce> {
@@ -242,7 +252,14 @@ impl Core {
 
     /// A fault did something by itself.
     fn on_fault_turned(&self, turned: FaultTurned) {
-        let Some(fault) = self.faults().into_iter().find(|fault| fault.id == turned.id) else { return };
+        let mut state = self.lock();
+        let Some(fault) = state.faults.iter().find(|fault| fault.id == turned.id).cloned() else {
+            if turned.state == FaultState::Ended {
+                state.ended_early.insert(turned.id);
+            }
+            return;
+        };
+        drop(state);
         let label = InForce::label(fault.number);
         let (event, what) = match turned.state {
             FaultState::Ended => {

@@ -217,6 +217,7 @@ impl Network {
     pub fn report(&self) -> impl Future<Output = Result<NetworkReport>> + Send + '_ {
         let at = place::of(Location::caller());
         async move {
+            settle(&self.core).await;
             let core = Arc::clone(&self.core);
             let report = async move { core.bed.network().await.map_err(Error::from) };
             self.core.noted(run_on(&self.core.engine, report).await.and_then(|report| report), at)
@@ -457,7 +458,7 @@ impl Drop for Fault {
         let core = Arc::clone(&self.core);
         // What the test asks of the network next waits for it: see `settle`.
         let task = self.core.engine.spawn(async move {
-            if let Err(trouble) = core.bed.heal(fault.id).await {
+            if let Err(trouble) = heal_in_bed(&core, fault.id).await {
                 core.warn(trouble);
             }
         });
@@ -589,7 +590,15 @@ async fn heal(core: &Arc<Core>, number: u32) -> Result {
     // One whose time was over is healed.
     let Some(fault) = lift(core, number) else { return Ok(()) };
     let task = Arc::clone(core);
-    run_on(&core.engine, async move { task.bed.heal(fault.id).await.map_err(Error::from) }).await?
+    run_on(&core.engine, async move { heal_in_bed(&task, fault.id).await.map_err(Error::from) }).await?
+}
+
+/// One that the network does not know any more ended by itself at this very moment.
+async fn heal_in_bed(core: &Core, id: u32) -> std::result::Result<(), Trouble> {
+    match core.bed.heal(id).await {
+        Err(trouble) if trouble.name == Reason::BadFault => Ok(()),
+        healed => healed,
+    }
 }
 
 /// Takes a fault from the run's list: from now on it is none, though the network has not healed yet.

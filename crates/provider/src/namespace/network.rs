@@ -53,6 +53,8 @@ struct Network {
     table: Faults,
     faults: BTreeMap<u32, Asked>,
     faults_ever: u32,
+    /// What faults did by themselves while something else was asked; not told yet.
+    news: Vec<(u32, State)>,
 }
 
 /// A fault, and who asked for it.
@@ -73,6 +75,7 @@ impl Network {
             table: Faults::new(seed),
             faults: BTreeMap::new(),
             faults_ever: 0,
+            news: Vec::new(),
         })
     }
 
@@ -90,6 +93,7 @@ impl Network {
                 Err(error) => Say::Failed(error.failure()),
             };
             control::send(control, &Reply { id, say: Some(say) }, None)?;
+            self.say_news(control)?;
         }
     }
 
@@ -106,7 +110,12 @@ impl Network {
 
     /// Does what faults do by themselves, and says so.
     fn tell(&mut self, control: &OwnedFd) -> io::Result<()> {
-        for (id, state) in self.advance().map_err(|error| error.error)? {
+        self.advance().map_err(|error| error.error)?;
+        self.say_news(control)
+    }
+
+    fn say_news(&mut self, control: &OwnedFd) -> io::Result<()> {
+        for (id, state) in std::mem::take(&mut self.news) {
             let turned = Turned { id, state: state.into() };
             control::send(control, &Reply { id: 0, say: Some(Say::Turned(turned)) }, None)?;
         }
@@ -196,6 +205,8 @@ impl Network {
         self.faults_ever = id;
         self.faults.insert(id, Asked { client, at, spec });
         self.advance()?;
+        // Who asked for it learns it from the answer.
+        self.news.retain(|(turned, _)| *turned != id);
         Ok(id)
     }
 
@@ -211,7 +222,9 @@ impl Network {
         }
         // One whose time was over at this very moment is healed, too.
         let _ended_already = self.table.heal(self.begun.elapsed(), id.into());
-        self.advance().map(drop)
+        self.advance()?;
+        self.news.retain(|(turned, _)| *turned != id);
+        Ok(())
     }
 
     fn heal_all_of(&mut self, client: u64) -> Result<(), StepError> {
@@ -221,8 +234,8 @@ impl Network {
         ids.into_iter().try_for_each(|id| self.heal(id))
     }
 
-    /// Brings the fabric to what the table wants by now, reads that back, and gives what faults did by themselves.
-    fn advance(&mut self) -> Result<Vec<(u32, State)>, StepError> {
+    /// Brings the fabric to what the table wants by now, reads that back, and notes what faults did by themselves.
+    fn advance(&mut self) -> Result<(), StepError> {
         const STEP: &str = super::diagnose::CHANGE_NETWORK;
         let advance = self.table.advance(self.begun.elapsed());
         if !advance.links.is_empty() {
@@ -240,7 +253,6 @@ impl Network {
                 return Err(io::Error::other(format!("the link {from} to {to} did not change"))).step(STEP);
             }
         }
-        let mut turns = Vec::new();
         for turn in advance.turns {
             let id = u32::try_from(turn.id).map_err(io::Error::other).step(STEP)?;
             let state = match turn.state {
@@ -248,12 +260,12 @@ impl Network {
                 FaultState::Lifted | FaultState::Waiting => State::Lifted,
                 FaultState::Ended => State::Ended,
             };
-            turns.push((id, state));
+            self.news.push((id, state));
             if state == State::Ended {
                 self.faults.remove(&id);
             }
         }
-        Ok(turns)
+        Ok(())
     }
 
     /// Whether the fabric was seen to do `wanted` on this link.
