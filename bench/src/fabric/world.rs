@@ -42,7 +42,7 @@ pub(super) fn no_tap() -> Option<String> {
 pub(super) fn veth_pair() -> Result<[Host; 2]> {
     let [one, other] = [Host::new(0)?, Host::new(1)?];
     let pid = other.pid()?;
-    one.run(|| Netlink::open()?.veth("eth0", 0, pid, other.mac.0))??;
+    one.run(|| Netlink::open()?.veth("eth0", 0, pid, "eth0", other.mac.0))??;
     one.up()?;
     other.up()?;
     Ok([one, other])
@@ -63,7 +63,7 @@ impl World {
         let port = if self.kind == PortKind::Tap {
             Port::tap(&host.name, "eth0", host.mac, Some(host.namespace.as_fd()))?
         } else {
-            Netlink::open()?.veth(outer, 0, host.pid()?, host.mac.0)?;
+            Netlink::open()?.veth(outer, 0, host.pid()?, "eth0", host.mac.0)?;
             // Our own stack would speak on it unasked. A kernel without IPv6 has no such file.
             let _no_ipv6 = std::fs::write(format!("/proc/sys/net/ipv6/conf/{outer}/disable_ipv6"), "1");
             Port::packet(&host.name, outer, host.mac)?

@@ -211,10 +211,7 @@ pub(crate) fn expand(arguments: TokenStream, item: TokenStream) -> Result<TokenS
     let is_ignored = for_tests.iter().any(|attribute| attribute.path().is_ident("ignore"));
 
     let name = &function.sig.ident;
-    let hosts = arguments.hosts.iter().map(role);
-    let (needs, multi_thread) = (&arguments.needs, arguments.multi_thread);
-    let networks = arguments.networks.iter().map(network);
-    let routers = arguments.routers.iter().map(router);
+    let spec = spec(&arguments, should_panic);
     // The harness takes no result where it is to see a panic.
     let body = |mode| {
         let run = quote!(run(::netsplit::__private::Mode::#mode));
@@ -244,21 +241,7 @@ pub(crate) fn expand(arguments: TokenStream, item: TokenStream) -> Result<TokenS
                 mode: ::netsplit::__private::Mode,
             ) -> ::core::result::Result<(), ::netsplit::TestFailure> {
                 const PATH: &str = ::core::module_path!();
-                let spec = ::netsplit::__private::TestSpec {
-                    // Without the crate, as test names are.
-                    path: PATH.split_once("::").map_or(PATH, |(_, path)| path),
-                    hosts: &[#(#hosts),*],
-                    networks: &[#(#networks),*],
-                    routers: &[#(#routers),*],
-                    needs: &[#(#needs),*],
-                    package: ::core::env!("CARGO_PKG_NAME"),
-                    crate_name: ::core::env!("CARGO_CRATE_NAME"),
-                    integration: ::core::option_env!("CARGO_TARGET_TMPDIR").is_some(),
-                    binary: ::core::option_env!("CARGO_BIN_NAME").is_some(),
-                    should_panic: #should_panic,
-                    multi_thread: #multi_thread,
-                    manifest_dir: ::core::env!("CARGO_MANIFEST_DIR"),
-                };
+                let spec = #spec;
                 ::netsplit::__private::run_test(&spec, mode, super::#name)
             }
 
@@ -270,6 +253,31 @@ pub(crate) fn expand(arguments: TokenStream, item: TokenStream) -> Result<TokenS
             fn elsewhere() #elsewhere
         }
     })
+}
+
+/// What the test asks for, as the code that it becomes has it.
+fn spec(arguments: &Arguments, should_panic: bool) -> TokenStream {
+    let hosts = arguments.hosts.iter().map(role);
+    let (needs, multi_thread) = (&arguments.needs, arguments.multi_thread);
+    let networks = arguments.networks.iter().map(network);
+    let routers = arguments.routers.iter().map(router);
+    quote! {
+    ::netsplit::__private::TestSpec {
+                        // Without the crate, as test names are.
+                        path: PATH.split_once("::").map_or(PATH, |(_, path)| path),
+                        hosts: &[#(#hosts),*],
+                        networks: &[#(#networks),*],
+                        routers: &[#(#routers),*],
+                        needs: &[#(#needs),*],
+                        package: ::core::env!("CARGO_PKG_NAME"),
+                        crate_name: ::core::env!("CARGO_CRATE_NAME"),
+                        integration: ::core::option_env!("CARGO_TARGET_TMPDIR").is_some(),
+                        binary: ::core::option_env!("CARGO_BIN_NAME").is_some(),
+                        should_panic: #should_panic,
+                        multi_thread: #multi_thread,
+                        manifest_dir: ::core::env!("CARGO_MANIFEST_DIR"),
+                    }
+        }
 }
 
 /// What every test must have.

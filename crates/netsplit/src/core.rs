@@ -1,6 +1,6 @@
 //! What testbed, hosts and processes share: the state of one run's hosts.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -58,6 +58,8 @@ struct State {
     /// Faults of the network, in the order in which they began.
     faults: Vec<InForce>,
     faults_ever: u32,
+    /// Faults of the network that ended before we knew that they had begun: an answer may come behind news. 4 bytes each.
+    ended_early: BTreeSet<u32>,
     /// Faults whose guards were dropped.
     healing: Vec<JoinHandle<()>>,
     /// Where fetched files were put in the evidence.
@@ -130,6 +132,7 @@ impl Core {
             warnings: Vec::new(),
             faults: Vec::new(),
             faults_ever: 0,
+            ended_early: BTreeSet::new(),
             healing: Vec::new(),
             fetched: HashSet::new(),
             over: false,
@@ -226,8 +229,15 @@ impl Core {
         self.lock().faults_ever
     }
 
-    pub(crate) fn add_fault(&self, fault: InForce) {
-        self.lock().faults.push(fault);
+    pub(crate) fn add_fault(self: &Arc<Self>, fault: InForce) {
+        let ids = fault.ids.clone();
+        let mut state = self.lock();
+        state.faults.push(fault);
+        let ended = ids.into_iter().find(|id| state.ended_early.remove(id));
+        drop(state);
+        if let Some(id) = ended {
+            self.on_fault_turned(FaultTurned { id, state: FaultState::Ended });
+        }
     }
 
     pub(crate) fn take_fault(&self, number: u32) -> Option<InForce> {
@@ -257,12 +267,18 @@ impl Core {
 
     /// A fault did something by itself.
     fn on_fault_turned(self: &Arc<Self>, turned: FaultTurned) {
-        let Some(fault) = self.faults().into_iter().find(|fault| fault.ids.contains(&turned.id)) else {
-            if turned.state == FaultState::InForce {
-                self.engine.spawn(network::note_foreign(Arc::clone(self), turned.id));
+        let mut state = self.lock();
+        let Some(fault) = state.faults.iter().find(|fault| fault.ids.contains(&turned.id)).cloned() else {
+            match turned.state {
+                FaultState::Ended => drop(state.ended_early.insert(turned.id)),
+                FaultState::InForce => {
+                    drop(self.engine.spawn(network::note_foreign(Arc::clone(self), turned.id)));
+                }
+                FaultState::Lifted | FaultState::Waiting => {}
             }
             return;
         };
+        drop(state);
         // A fault of several parts turns once.
         let is_lifted = turned.state != FaultState::InForce;
         if turned.state != FaultState::Ended && fault.is_lifted == is_lifted {

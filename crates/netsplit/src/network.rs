@@ -237,6 +237,7 @@ impl Network {
     pub fn report(&self) -> impl Future<Output = Result<NetworkReport>> + Send + '_ {
         let at = place::of(Location::caller());
         async move {
+            settle(&self.core).await;
             let core = Arc::clone(&self.core);
             let report = async move { core.bed.network().await.map_err(Error::from) };
             self.core.noted(run_on(&self.core.engine, report).await.and_then(|report| report), at)
@@ -502,7 +503,7 @@ impl Drop for Fault {
         // What the test asks of the network next waits for it: see `settle`.
         let task = self.core.engine.spawn(async move {
             for id in fault.ids {
-                if let Err(trouble) = core.bed.heal(id).await {
+                if let Err(trouble) = heal_in_bed(&core, id).await {
                     core.warn(trouble);
                 }
             }
@@ -688,11 +689,19 @@ async fn heal(core: &Arc<Core>, number: u32) -> Result {
     let task = Arc::clone(core);
     let heal_all = async move {
         for id in fault.ids {
-            task.bed.heal(id).await?;
+            heal_in_bed(&task, id).await?;
         }
         Ok(())
     };
     run_on(&core.engine, heal_all).await?
+}
+
+/// One that the network does not know any more ended by itself at this very moment.
+async fn heal_in_bed(core: &Core, id: u32) -> std::result::Result<(), Trouble> {
+    match core.bed.heal(id).await {
+        Err(trouble) if trouble.name == Reason::BadFault => Ok(()),
+        healed => healed,
+    }
 }
 
 /// Takes a fault from the run's list: from now on it is none, though the network has not healed yet.

@@ -71,8 +71,8 @@ pub(super) enum Ask {
     #[prost(message, tag = "13")]
     Fault(Fault),
     /// End the fault of this number.
-    #[prost(uint32, tag = "14")]
-    Heal(u32),
+    #[prost(message, tag = "14")]
+    Heal(Heal),
     /// Write what is in force and what has happened, as JSON, into the file that comes with this packet.
     #[prost(bool, tag = "15")]
     Report(bool),
@@ -155,6 +155,16 @@ pub(super) struct Add {
     /// /etc/hosts of this host and of every one made before it; empty: as before.
     #[prost(string, tag = "5")]
     pub(super) names: String,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Message)]
+pub(super) struct Heal {
+    /// Who asked for it; the stage says so.
+    #[prost(uint64, tag = "1")]
+    pub(super) client: u64,
+    /// The fault's number.
+    #[prost(uint32, tag = "2")]
+    pub(super) id: u32,
 }
 
 /// One network device of a host.

@@ -20,7 +20,7 @@ use rustix::process::Pid;
 use serde::Serialize;
 
 use super::control::{
-    self, Ask, Attach, Fault, REQUEST_MAX, Reply, Request, Say, State, Step, StepError, Turned,
+    self, Ask, Attach, Fault, Heal, REQUEST_MAX, Reply, Request, Say, State, Step, StepError, Turned,
 };
 use super::net::Netlink;
 use super::plan::{PREFIX_BITS, Route, RouterPlan};
@@ -56,7 +56,7 @@ struct Network {
     table: Faults,
     faults: BTreeMap<u32, Asked>,
     faults_ever: u32,
-    /// What others than the test did to faults, which it is to hear of.
+    /// What faults did by themselves, or by others than the test; not told yet.
     news: Vec<(u32, State)>,
 }
 
@@ -109,7 +109,7 @@ impl Network {
                 Err(error) => Say::Failed(error.failure()),
             };
             control::send(control, &Reply { id, say: Some(say) }, None)?;
-            self.tell(control)?;
+            self.say_news(control)?;
         }
     }
 
@@ -126,8 +126,11 @@ impl Network {
 
     /// Does what faults do by themselves, and says so.
     fn tell(&mut self, control: &OwnedFd) -> io::Result<()> {
-        let turns = self.advance().map_err(|error| error.error)?;
-        self.news.extend(turns);
+        self.advance().map_err(|error| error.error)?;
+        self.say_news(control)
+    }
+
+    fn say_news(&mut self, control: &OwnedFd) -> io::Result<()> {
         for (id, state) in std::mem::take(&mut self.news) {
             let turned = Turned { id, state: state.into() };
             control::send(control, &Reply { id: 0, say: Some(Say::Turned(turned)) }, None)?;
@@ -140,7 +143,7 @@ impl Network {
             (Ask::Attach(attach), Some(agent)) => self.attach(&attach, agent.as_fd()).map(|()| 0),
             (Ask::Detach(name), _) => self.detach(&name).map(|()| 0),
             (Ask::Fault(Fault { client, spec }), _) => self.begin(client, &spec),
-            (Ask::Heal(id), _) => self.heal(id).map(|()| 0),
+            (Ask::Heal(Heal { client, id }), _) => self.heal(client, id).map(|()| 0),
             (Ask::Gone(client), _) => self.heal_all_of(client).map(|()| 0),
             (Ask::Router(plan), _) => self.router(&plan).map(|()| 0),
             (Ask::Report(_), Some(file)) => write(file, &self.report()?).map(|()| 0),
@@ -187,7 +190,7 @@ impl Network {
             }
         }
         // Who is isolated is isolated from the new one, too.
-        self.advance().map(drop)
+        self.advance()
     }
 
     fn router(&mut self, plan: &str) -> Result<(), StepError> {
@@ -267,10 +270,12 @@ impl Network {
         self.table.begin(at, id.into(), fault).map_err(whole).step(STEP)?;
         self.faults_ever = id;
         self.faults.insert(id, Asked { client, at, spec });
+        self.advance()?;
+        // Who asked for it learns it from the answer.
+        self.news.retain(|(turned, _)| *turned != id);
         if client != TEST {
             self.news.push((id, State::InForce));
         }
-        self.advance()?;
         Ok(id)
     }
 
@@ -279,26 +284,30 @@ impl Network {
         self.faults.values().map(|asked| &asked.spec).find(named)
     }
 
-    fn heal(&mut self, id: u32) -> Result<(), StepError> {
+    fn heal(&mut self, client: u64, id: u32) -> Result<(), StepError> {
         const STEP: &str = super::diagnose::HEAL_FAULT;
         if self.faults.remove(&id).is_none() {
             return refuse(format!("no fault {id} is in force")).step(STEP);
         }
-        self.news.push((id, State::Ended));
         // One whose time was over at this very moment is healed, too.
         let _ended_already = self.table.heal(self.begun.elapsed(), id.into());
-        self.advance().map(drop)
+        self.advance()?;
+        self.news.retain(|(turned, _)| *turned != id);
+        if client != TEST {
+            self.news.push((id, State::Ended));
+        }
+        Ok(())
     }
 
     fn heal_all_of(&mut self, client: u64) -> Result<(), StepError> {
         let theirs = |asked: &Asked| asked.client == client && !asked.spec.outlives_asker;
         let ids: Vec<u32> =
             self.faults.iter().filter(|(_, asked)| theirs(asked)).map(|(id, _)| *id).collect();
-        ids.into_iter().try_for_each(|id| self.heal(id))
+        ids.into_iter().try_for_each(|id| self.heal(client, id))
     }
 
-    /// Brings the fabric to what the table wants by now, reads that back, and gives what faults did by themselves.
-    fn advance(&mut self) -> Result<Vec<(u32, State)>, StepError> {
+    /// Brings the fabric to what the table wants by now, reads that back, and notes what faults did by themselves.
+    fn advance(&mut self) -> Result<(), StepError> {
         const STEP: &str = super::diagnose::CHANGE_NETWORK;
         let advance = self.table.advance(self.begun.elapsed());
         if !advance.links.is_empty() {
@@ -315,7 +324,6 @@ impl Network {
                 return Err(io::Error::other(format!("the link {from} to {to} did not change"))).step(STEP);
             }
         }
-        let mut turns = Vec::new();
         for turn in advance.turns {
             let id = u32::try_from(turn.id).map_err(io::Error::other).step(STEP)?;
             let state = match turn.state {
@@ -323,12 +331,12 @@ impl Network {
                 FaultState::Lifted | FaultState::Waiting => State::Lifted,
                 FaultState::Ended => State::Ended,
             };
-            turns.push((id, state));
+            self.news.push((id, state));
             if state == State::Ended {
                 self.faults.remove(&id);
             }
         }
-        Ok(turns)
+        Ok(())
     }
 
     /// Whether the fabric was seen to do `wanted` on this link.

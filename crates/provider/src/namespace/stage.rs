@@ -262,7 +262,11 @@ impl Stage<'_> {
                 let fault = control::Fault { client: client as u64, ..fault };
                 self.joint.ask(Ask::Fault(fault), None).map(|id| (id, None))
             }
-            Ask::Heal(_) | Ask::Report(_) | Ask::Capture(_) | Ask::EndCapture(_) | Ask::Router(_) => {
+            Ask::Heal(heal) => {
+                let heal = control::Heal { client: client as u64, ..heal };
+                self.joint.ask(Ask::Heal(heal), None).map(|_| (0, None))
+            }
+            Ask::Report(_) | Ask::Capture(_) | Ask::EndCapture(_) | Ask::Router(_) => {
                 self.joint.ask(ask, fd.as_ref().map(AsFd::as_fd)).map(|number| (number, None))
             }
             Ask::Begin(_) | Ask::Attach(_) | Ask::Detach(_) | Ask::Gone(_) => {

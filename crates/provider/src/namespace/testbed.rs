@@ -20,7 +20,7 @@ use tokio::net::{UnixDatagram, UnixStream};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout;
 
-use super::control::{self, Ask, Failure, Fate, Fault, Network, REPLY_MAX, Reply, Request, Say, State};
+use super::control::{self, Ask, Failure, Fate, Fault, Heal, Network, REPLY_MAX, Reply, Request, Say, State};
 use super::plan::Plan;
 use super::{diagnose, hook, socket};
 use crate::bed::{
@@ -231,7 +231,9 @@ impl Bed for Testbed {
     }
 
     fn heal(&self, fault: u32) -> BoxFuture<'_, Result<(), Trouble>> {
-        Box::pin(async move { self.do_it(Ask::Heal(fault), "heal a fault").await.map(drop) })
+        Box::pin(async move {
+            self.do_it(Ask::Heal(Heal { client: 0, id: fault }), "heal a fault").await.map(drop)
+        })
     }
 
     fn network(&self) -> BoxFuture<'_, Result<NetworkReport, Trouble>> {
