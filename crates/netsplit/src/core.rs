@@ -58,12 +58,31 @@ struct State {
     /// Faults of the network, in the order in which they began.
     faults: Vec<InForce>,
     faults_ever: u32,
+    /// How many are being begun, whose numbers in the network we do not know yet.
+    faults_beginning: usize,
+    /// What unknown faults did meanwhile: one of those, perhaps.
+    fault_news: Vec<FaultTurned>,
     /// Faults whose guards were dropped.
     healing: Vec<JoinHandle<()>>,
     /// Where fetched files were put in the evidence.
     fetched: HashSet<PathBuf>,
     /// Whether the verdict is given: what ends from now on is not lost.
     over: bool,
+}
+
+/// A fault is being begun; see [`Core::begins_fault`].
+pub(crate) struct FaultBegins(Arc<Core>);
+
+impl Drop for FaultBegins {
+    fn drop(&mut self) {
+        let mut state = self.0.lock();
+        state.faults_beginning -= 1;
+        let news = std::mem::take(&mut state.fault_news);
+        drop(state);
+        for turned in news {
+            self.0.on_fault_turned(turned);
+        }
+    }
 }
 
 /// What a host is, for good.
@@ -130,6 +149,8 @@ impl Core {
             warnings: Vec::new(),
             faults: Vec::new(),
             faults_ever: 0,
+            faults_beginning: 0,
+            fault_news: Vec::new(),
             healing: Vec::new(),
             fetched: HashSet::new(),
             over: false,
@@ -230,6 +251,12 @@ impl Core {
         self.lock().faults.push(fault);
     }
 
+    /// Keeps news of unknown faults until what this returns is dropped: news may come before the answer that has a number.
+    pub(crate) fn begins_fault(self: &Arc<Self>) -> FaultBegins {
+        self.lock().faults_beginning += 1;
+        FaultBegins(Arc::clone(self))
+    }
+
     pub(crate) fn take_fault(&self, number: u32) -> Option<InForce> {
         let faults = &mut self.lock().faults;
         let at = faults.iter().position(|fault| fault.number == number)?;
@@ -257,7 +284,14 @@ impl Core {
 
     /// A fault did something by itself.
     fn on_fault_turned(self: &Arc<Self>, turned: FaultTurned) {
-        let Some(fault) = self.faults().into_iter().find(|fault| fault.ids.contains(&turned.id)) else {
+        let mut state = self.lock();
+        let known = state.faults.iter().find(|fault| fault.ids.contains(&turned.id)).cloned();
+        if known.is_none() && state.faults_beginning > 0 {
+            state.fault_news.push(turned);
+            return;
+        }
+        drop(state);
+        let Some(fault) = known else {
             if turned.state == FaultState::InForce {
                 self.engine.spawn(network::note_foreign(Arc::clone(self), turned.id));
             }

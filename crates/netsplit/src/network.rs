@@ -237,6 +237,7 @@ impl Network {
     pub fn report(&self) -> impl Future<Output = Result<NetworkReport>> + Send + '_ {
         let at = place::of(Location::caller());
         async move {
+            settle(&self.core).await;
             let core = Arc::clone(&self.core);
             let report = async move { core.bed.network().await.map_err(Error::from) };
             self.core.noted(run_on(&self.core.engine, report).await.and_then(|report| report), at)
@@ -502,7 +503,7 @@ impl Drop for Fault {
         // What the test asks of the network next waits for it: see `settle`.
         let task = self.core.engine.spawn(async move {
             for id in fault.ids {
-                if let Err(trouble) = core.bed.heal(id).await {
+                if let Err(trouble) = heal_in_bed(&core, id).await {
                     core.warn(trouble);
                 }
             }
@@ -565,6 +566,7 @@ async fn begin(change: Change) -> Result<Fault> {
     if is_lifted {
         core.recorder.event(Event::FaultTurned { fault: InForce::label(number), in_force: false });
     }
+    let _news_waits = core.begins_fault();
     let asker = Arc::clone(&core);
     let specs = specs(parts, name.as_ref(), &what, change.schedule);
     match run_on(&core.engine, async move { begin_all(&asker, specs).await }).await.and_then(|begun| begun) {
@@ -688,11 +690,19 @@ async fn heal(core: &Arc<Core>, number: u32) -> Result {
     let task = Arc::clone(core);
     let heal_all = async move {
         for id in fault.ids {
-            task.bed.heal(id).await?;
+            heal_in_bed(&task, id).await?;
         }
         Ok(())
     };
     run_on(&core.engine, heal_all).await?
+}
+
+/// One that the network does not know any more ended by itself at this very moment.
+async fn heal_in_bed(core: &Core, id: u32) -> Result<(), Trouble> {
+    match core.bed.heal(id).await {
+        Err(trouble) if trouble.name == Reason::BadFault => Ok(()),
+        healed => healed,
+    }
 }
 
 /// Takes a fault from the run's list: from now on it is none, though the network has not healed yet.
@@ -713,6 +723,7 @@ pub(crate) async fn settle(core: &Core) {
 
 /// Notes a fault that somebody else began, as with `netsplit bed`.
 pub(crate) async fn note_foreign(core: Arc<Core>, id: u32) {
+    let _news_waits = core.begins_fault();
     let report = core.bed.network().await.unwrap_or_default();
     let Some(fault) = report.faults.into_iter().find(|fault| fault.id == id) else { return };
     let number = core.next_fault();

@@ -56,7 +56,7 @@ struct Network {
     table: Faults,
     faults: BTreeMap<u32, Asked>,
     faults_ever: u32,
-    /// What others than the test did to faults, which it is to hear of.
+    /// What faults did by themselves, and what others than the test did to them; not told yet.
     news: Vec<(u32, State)>,
 }
 
@@ -126,8 +126,7 @@ impl Network {
 
     /// Does what faults do by themselves, and says so.
     fn tell(&mut self, control: &OwnedFd) -> io::Result<()> {
-        let turns = self.advance().map_err(|error| error.error)?;
-        self.news.extend(turns);
+        self.advance().map_err(|error| error.error)?;
         for (id, state) in std::mem::take(&mut self.news) {
             let turned = Turned { id, state: state.into() };
             control::send(control, &Reply { id: 0, say: Some(Say::Turned(turned)) }, None)?;
@@ -267,10 +266,12 @@ impl Network {
         self.table.begin(at, id.into(), fault).map_err(whole).step(STEP)?;
         self.faults_ever = id;
         self.faults.insert(id, Asked { client, at, spec });
+        self.advance()?;
+        // Who asked for it learns it from the answer.
+        self.news.retain(|(turned, _)| *turned != id);
         if client != TEST {
             self.news.push((id, State::InForce));
         }
-        self.advance()?;
         Ok(id)
     }
 
@@ -284,10 +285,9 @@ impl Network {
         if self.faults.remove(&id).is_none() {
             return refuse(format!("no fault {id} is in force")).step(STEP);
         }
-        self.news.push((id, State::Ended));
         // One whose time was over at this very moment is healed, too.
         let _ended_already = self.table.heal(self.begun.elapsed(), id.into());
-        self.advance().map(drop)
+        self.advance()
     }
 
     fn heal_all_of(&mut self, client: u64) -> Result<(), StepError> {
@@ -297,8 +297,8 @@ impl Network {
         ids.into_iter().try_for_each(|id| self.heal(id))
     }
 
-    /// Brings the fabric to what the table wants by now, reads that back, and gives what faults did by themselves.
-    fn advance(&mut self) -> Result<Vec<(u32, State)>, StepError> {
+    /// Brings the fabric to what the table wants by now, reads that back, and notes what faults did by themselves.
+    fn advance(&mut self) -> Result<(), StepError> {
         const STEP: &str = super::diagnose::CHANGE_NETWORK;
         let advance = self.table.advance(self.begun.elapsed());
         if !advance.links.is_empty() {
@@ -315,7 +315,6 @@ impl Network {
                 return Err(io::Error::other(format!("the link {from} to {to} did not change"))).step(STEP);
             }
         }
-        let mut turns = Vec::new();
         for turn in advance.turns {
             let id = u32::try_from(turn.id).map_err(io::Error::other).step(STEP)?;
             let state = match turn.state {
@@ -323,12 +322,12 @@ impl Network {
                 FaultState::Lifted | FaultState::Waiting => State::Lifted,
                 FaultState::Ended => State::Ended,
             };
-            turns.push((id, state));
+            self.news.push((id, state));
             if state == State::Ended {
                 self.faults.remove(&id);
             }
         }
-        Ok(turns)
+        Ok(())
     }
 
     /// Whether the fabric was seen to do `wanted` on this link.
