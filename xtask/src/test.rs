@@ -1,6 +1,8 @@
 //! `cargo xtask test`: everything that must hold, on a machine that has only a toolchain.
 //!
-//! Twice where users matter: as root, hosts are made with root's means; as an ordinary user, with a user namespace.
+//! Twice where users matter: as root, hosts are made with root's means; as an ordinary user, with a user namespace. And where
+//! that user's hosts are joined by packet sockets, for want of `/dev/net/tun`, a third time with TAP devices, for what the
+//! network does.
 
 mod binaries;
 mod count;
@@ -52,7 +54,10 @@ pub(crate) fn run() -> Result<bool> {
     })?;
     stages.count("tests", tests)?;
     if let Some(user) = &user {
-        stages.count("tests, ordinary user", || tests_as(user, &built))?;
+        stages.count("tests, ordinary user", || tests_as(user, &built, "runs", Binary::is_for_anyone))?;
+        if let Some(_open) = setup::OpenTun::begin() {
+            stages.count("the same, TAP devices", || tests_as(user, &built, "tap", Binary::is_of_network))?;
+        }
     }
     let target = binaries::target()?;
     stages.count("README commands", || examples::run(&target, user.as_ref()))?;
@@ -101,10 +106,11 @@ fn tests() -> Result<Counts> {
     Ok(counts)
 }
 
-fn tests_as(user: &Ordinary, built: &[Binary]) -> Result<Counts> {
-    let runs = user.make_folder("runs")?;
+/// The tests that `wanted` takes, with their evidence in a folder called `runs`.
+fn tests_as(user: &Ordinary, built: &[Binary], runs: &str, wanted: fn(&Binary) -> bool) -> Result<Counts> {
+    let runs = user.make_folder(runs)?;
     let mut counts = Counts::default();
-    for binary in built.iter().filter(|binary| binary.is_for_anyone()) {
+    for binary in built.iter().filter(|binary| wanted(binary)) {
         if user.reaches(binary.program()) {
             counts += binary.run_as(user, &runs)?;
         } else {

@@ -20,6 +20,8 @@ const AS_ANYONE: [&str; 7] = [
     "netsplit-link",
     "netsplit-cli",
 ];
+/// Tests of the network between hosts, whatever joins them.
+const OF_NETWORK: [&str; 2] = ["p09_faults", "p10_conditions"];
 /// Seconds that one binary may take.
 const BINARY_MAX: &str = "900";
 
@@ -80,6 +82,11 @@ impl Binary {
     /// Whether its tests are to hold for every user.
     pub(crate) fn is_for_anyone(&self) -> bool {
         AS_ANYONE.contains(&self.package.as_str())
+    }
+
+    /// Whether it is about the network between hosts.
+    pub(crate) fn is_of_network(&self) -> bool {
+        OF_NETWORK.contains(&self.name.as_str())
     }
 
     /// Its file.

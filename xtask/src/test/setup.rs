@@ -1,7 +1,8 @@
 //! What a fresh machine lacks: programs that some tests drive, and a user that is not root.
 
 use std::collections::BTreeSet;
-use std::fs;
+use std::fs::{self, Permissions};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use anyhow::Result;
@@ -10,7 +11,15 @@ use crate::shell;
 use crate::user::{Ordinary, is_root};
 
 /// Programs that suites drive, with their Debian packages. Without them those tests say that they are skipped.
-const PROGRAMS: [(&str, &str); 2] = [("etcd", "etcd-server"), ("etcdctl", "etcd-client")];
+const PROGRAMS: [(&str, &str); 5] = [
+    ("etcd", "etcd-server"),
+    ("etcdctl", "etcd-client"),
+    ("iperf3", "iperf3"),
+    ("ping", "iputils-ping"),
+    ("tshark", "tshark"),
+];
+/// What TAP devices come from.
+const TUN: &str = "/dev/net/tun";
 /// What is no part of a checkout.
 const NOT_SOURCE: [&str; 4] = ["target", ".git", ".netsplit", "corpus"];
 
@@ -45,11 +54,28 @@ fn install(packages: &BTreeSet<&str>) -> Result<()> {
     Ok(())
 }
 
+/// As long as it lives every user may make TAP devices: in a namespace of their own, as the kernel means it.
+pub(crate) struct OpenTun(Permissions);
+
+impl OpenTun {
+    /// `None` where they may already, or nobody can.
+    pub(crate) fn begin() -> Option<Self> {
+        let before = fs::metadata(TUN).ok()?.permissions();
+        let is_closed = before.mode() & 0o006 != 0o006;
+        (is_closed && fs::set_permissions(TUN, Permissions::from_mode(0o666)).is_ok()).then_some(Self(before))
+    }
+}
+
+impl Drop for OpenTun {
+    fn drop(&mut self) {
+        let _removed_meanwhile = fs::set_permissions(TUN, self.0.clone());
+    }
+}
+
 /// A copy of the checkout where every user may look at it.
 pub(crate) fn reachable_copy() -> Result<tempfile::TempDir> {
-    use std::os::unix::fs::PermissionsExt;
     let folder = tempfile::Builder::new().prefix("xtask-checkout-").tempdir()?;
-    fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755))?;
+    fs::set_permissions(folder.path(), Permissions::from_mode(0o755))?;
     copy_tree(&shell::root(), folder.path())?;
     Ok(folder)
 }
