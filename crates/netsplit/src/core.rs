@@ -1,6 +1,6 @@
 //! What testbed, hosts and processes share: the state of one run's hosts.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -58,14 +58,31 @@ struct State {
     /// Faults of the network, in the order in which they began.
     faults: Vec<InForce>,
     faults_ever: u32,
-    /// Faults of the network that ended before we knew that they had begun: an answer may come behind news. 4 bytes each.
-    ended_early: BTreeSet<u32>,
+    /// How many are being begun, whose numbers in the network we do not know yet.
+    faults_beginning: usize,
+    /// What unknown faults did meanwhile: one of those, perhaps.
+    fault_news: Vec<FaultTurned>,
     /// Faults whose guards were dropped.
     healing: Vec<JoinHandle<()>>,
     /// Where fetched files were put in the evidence.
     fetched: HashSet<PathBuf>,
     /// Whether the verdict is given: what ends from now on is not lost.
     over: bool,
+}
+
+/// A fault is being begun; see [`Core::begins_fault`].
+pub(crate) struct FaultBegins(Arc<Core>);
+
+impl Drop for FaultBegins {
+    fn drop(&mut self) {
+        let mut state = self.0.lock();
+        state.faults_beginning -= 1;
+        let news = std::mem::take(&mut state.fault_news);
+        drop(state);
+        for turned in news {
+            self.0.on_fault_turned(turned);
+        }
+    }
 }
 
 /// What a host is, for good.
@@ -132,7 +149,8 @@ impl Core {
             warnings: Vec::new(),
             faults: Vec::new(),
             faults_ever: 0,
-            ended_early: BTreeSet::new(),
+            faults_beginning: 0,
+            fault_news: Vec::new(),
             healing: Vec::new(),
             fetched: HashSet::new(),
             over: false,
@@ -229,15 +247,14 @@ impl Core {
         self.lock().faults_ever
     }
 
-    pub(crate) fn add_fault(self: &Arc<Self>, fault: InForce) {
-        let ids = fault.ids.clone();
-        let mut state = self.lock();
-        state.faults.push(fault);
-        let ended = ids.into_iter().find(|id| state.ended_early.remove(id));
-        drop(state);
-        if let Some(id) = ended {
-            self.on_fault_turned(FaultTurned { id, state: FaultState::Ended });
-        }
+    pub(crate) fn add_fault(&self, fault: InForce) {
+        self.lock().faults.push(fault);
+    }
+
+    /// Keeps news of unknown faults until what this returns is dropped: news may come before the answer that has a number.
+    pub(crate) fn begins_fault(self: &Arc<Self>) -> FaultBegins {
+        self.lock().faults_beginning += 1;
+        FaultBegins(Arc::clone(self))
     }
 
     pub(crate) fn take_fault(&self, number: u32) -> Option<InForce> {
@@ -268,17 +285,18 @@ impl Core {
     /// A fault did something by itself.
     fn on_fault_turned(self: &Arc<Self>, turned: FaultTurned) {
         let mut state = self.lock();
-        let Some(fault) = state.faults.iter().find(|fault| fault.ids.contains(&turned.id)).cloned() else {
-            match turned.state {
-                FaultState::Ended => drop(state.ended_early.insert(turned.id)),
-                FaultState::InForce => {
-                    drop(self.engine.spawn(network::note_foreign(Arc::clone(self), turned.id)));
-                }
-                FaultState::Lifted | FaultState::Waiting => {}
+        let known = state.faults.iter().find(|fault| fault.ids.contains(&turned.id)).cloned();
+        if known.is_none() && state.faults_beginning > 0 {
+            state.fault_news.push(turned);
+            return;
+        }
+        drop(state);
+        let Some(fault) = known else {
+            if turned.state == FaultState::InForce {
+                self.engine.spawn(network::note_foreign(Arc::clone(self), turned.id));
             }
             return;
         };
-        drop(state);
         // A fault of several parts turns once.
         let is_lifted = turned.state != FaultState::InForce;
         if turned.state != FaultState::Ended && fault.is_lifted == is_lifted {

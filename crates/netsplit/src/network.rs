@@ -566,6 +566,7 @@ async fn begin(change: Change) -> Result<Fault> {
     if is_lifted {
         core.recorder.event(Event::FaultTurned { fault: InForce::label(number), in_force: false });
     }
+    let _news_waits = core.begins_fault();
     let asker = Arc::clone(&core);
     let specs = specs(parts, name.as_ref(), &what, change.schedule);
     match run_on(&core.engine, async move { begin_all(&asker, specs).await }).await.and_then(|begun| begun) {
@@ -697,7 +698,7 @@ async fn heal(core: &Arc<Core>, number: u32) -> Result {
 }
 
 /// One that the network does not know any more ended by itself at this very moment.
-async fn heal_in_bed(core: &Core, id: u32) -> std::result::Result<(), Trouble> {
+async fn heal_in_bed(core: &Core, id: u32) -> Result<(), Trouble> {
     match core.bed.heal(id).await {
         Err(trouble) if trouble.name == Reason::BadFault => Ok(()),
         healed => healed,
@@ -722,6 +723,7 @@ pub(crate) async fn settle(core: &Core) {
 
 /// Notes a fault that somebody else began, as with `netsplit bed`.
 pub(crate) async fn note_foreign(core: Arc<Core>, id: u32) {
+    let _news_waits = core.begins_fault();
     let report = core.bed.network().await.unwrap_or_default();
     let Some(fault) = report.faults.into_iter().find(|fault| fault.id == id) else { return };
     let number = core.next_fault();
