@@ -53,3 +53,50 @@ async fn much_output_of_many_at_once(bed: Testbed) -> netsplit::Result {
     }
     Ok(())
 }
+
+/// How many hosts greet each other.
+const MANY: usize = 100;
+/// Whether all have answered is asked again after this.
+const AGAIN: Duration = Duration::from_millis(500);
+
+#[netsplit::test(hosts = 100)]
+async fn a_hundred_hosts_hear_each_other(bed: Testbed) -> netsplit::Result {
+    let mut greeters = Vec::new();
+    for host in bed.hosts() {
+        greeters.push(host.start(greeter).await?);
+    }
+    for process in &greeters {
+        process.wait_for("heard all").within(secs(60)).await?;
+    }
+    let report = bed.network().report().await?;
+    let is_used = |link: &&netsplit::LinkReport| link.counters.delivered.packets > 0;
+    assert_eq!(report.links.iter().filter(is_used).count() + report.links_left_out, MANY * (MANY - 1));
+    Ok(())
+}
+
+/// Greets all others until each has answered, and answers all.
+#[netsplit::program]
+#[expect(clippy::print_stdout, reason = "a program's own output")]
+async fn greeter(machine: Machine) -> std::io::Result<()> {
+    let socket = tokio::net::UdpSocket::bind("0.0.0.0:7000").await?;
+    let all = (1..=MANY).map(|number| std::net::Ipv4Addr::new(10, 0, 0, u8::try_from(number).unwrap_or(0)));
+    let mut missing: std::collections::BTreeSet<_> = all.collect();
+    missing.remove(&machine.address().parse().expect("an address"));
+    let mut buffer = [0; 8];
+    loop {
+        for other in &missing {
+            socket.send_to(b"?", (*other, 7000)).await?;
+        }
+        let until = tokio::time::Instant::now() + AGAIN;
+        while let Ok(received) = tokio::time::timeout_at(until, socket.recv_from(&mut buffer)).await {
+            let (_, from) = received?;
+            match (buffer[0], from.ip()) {
+                (b'?', _) => drop(socket.send_to(b"!", from).await?),
+                (_, std::net::IpAddr::V4(who)) if missing.remove(&who) && missing.is_empty() => {
+                    println!("heard all");
+                }
+                _ => {}
+            }
+        }
+    }
+}

@@ -14,7 +14,7 @@ use tokio::net::{UnixDatagram, UnixStream};
 use super::control::{self, Ask, Nic, REQUEST_MAX, Reply, Request, Say, Step, StepError};
 use super::hook::BECOME;
 use super::net::{self, Netlink};
-use super::plan::PREFIX_BITS;
+use super::plan::{self, PREFIX_BITS};
 use super::root::{self, Disk, Ground};
 use super::sys;
 
@@ -26,6 +26,8 @@ pub(super) struct Plan<'a> {
     /// At least one.
     pub(super) nics: &'a [Nic],
     pub(super) routes: &'a [String],
+    /// /etc/hosts.
+    pub(super) names: &'a str,
     pub(super) generation: u32,
 }
 
@@ -77,8 +79,15 @@ fn wire(plan: &Plan<'_>) -> Result<(), StepError> {
     let groups = "/proc/sys/net/ipv4/ping_group_range";
     // Rootless, only group 0 exists here.
     let _kernel_older = std::fs::write(groups, "0 2147483647").or_else(|_| std::fs::write(groups, "0 0"));
+    let neighbours = plan::neighbours(plan.names);
     for (number, nic) in plan.nics.iter().enumerate() {
-        wire_device(&netlink, &device_name(number), nic)?;
+        let name = device_name(number);
+        wire_device(&netlink, &name, nic)?;
+        let is_near = |(address, _): &&(IpAddr, [u8; 6])| plan::is_near(*address, &nic.address);
+        let near: Vec<_> = neighbours.iter().filter(is_near).copied().collect();
+        // A socket of its own: what is not taken, as IPv6 by a kernel without it, is answered there.
+        let index = net::index(&name).step(format!("find {name}"))?;
+        Netlink::open().and_then(|netlink| netlink.neighbours(index, &near)).step("name neighbours")?;
     }
     for route in plan.routes {
         let text = format!("route {route}");

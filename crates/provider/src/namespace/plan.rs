@@ -145,13 +145,11 @@ impl Plan {
             let (host, number) = (&self.hosts[first + offset], first + offset);
             let nic = |network: &usize| {
                 let (v4, v6) = host_address(*network, number);
-                let [a, b, c, d] = v4.octets();
                 Nic {
                     network: self.networks[*network].clone(),
                     address: v4.to_string(),
                     address6: v6.to_string(),
-                    // Made from its address: a host that comes up again is whom its neighbours remember.
-                    hardware: vec![0x02, 0, a, b, c, d],
+                    hardware: hardware(v4).to_vec(),
                 }
             };
             let routes = self.routes(&host.networks, Some(number));
@@ -284,6 +282,43 @@ impl Family {
     }
 }
 
+/// Every address that /etc/hosts names, with the hardware behind it: [`Plan::names`] has a host's two families one after
+/// the other.
+pub(super) fn neighbours(names: &str) -> Vec<(IpAddr, [u8; 6])> {
+    let mut neighbours = Vec::new();
+    let mut hardware = None;
+    for line in names.lines() {
+        let Some(Ok(address)) = line.split(' ').next().map(str::parse::<IpAddr>) else { continue };
+        match address {
+            IpAddr::V4(v4) if v4.is_loopback() => hardware = None,
+            IpAddr::V4(v4) => hardware = Some(self::hardware(v4)),
+            IpAddr::V6(_) => {}
+        }
+        neighbours.extend(hardware.map(|hardware| (address, hardware)));
+    }
+    neighbours
+}
+
+/// Whether an address is on the network on which `own` is, and not `own` itself.
+pub(super) fn is_near(address: IpAddr, own: &str) -> bool {
+    let Ok(own) = own.parse::<Ipv4Addr>() else { return false };
+    let network = u16::from(own.octets()[1]);
+    match address {
+        IpAddr::V4(address) => address != own && address.octets()[1] == own.octets()[1],
+        IpAddr::V6(address) => {
+            let [_, _, _, of, _, _, high, low] = address.segments();
+            let [_, _, own_high, own_low] = own.octets().map(u16::from);
+            of == network && (high, low) != (own_high, own_low)
+        }
+    }
+}
+
+/// Made from its address: a host that comes up again is whom its neighbours remember.
+fn hardware(address: Ipv4Addr) -> [u8; 6] {
+    let [a, b, c, d] = address.octets();
+    [0x02, 0, a, b, c, d]
+}
+
 fn twice(what: &str, name: &str) -> Trouble {
     Trouble::new(Reason::DuplicateName, format!("{what} `{name}` is named twice"))
         .fix(format!("give each {what} a name of its own"))
@@ -372,6 +407,21 @@ mod tests {
             via: Ipv4Addr::new(10, 0, 255, 2).into(),
         };
         assert_eq!(gw.routes[0], lab);
+    }
+
+    #[test]
+    fn neighbours_are_those_of_the_same_network() {
+        let mut plan = plan(&["left", "right"], Vec::new()).unwrap();
+        let hosts = vec![host("a", &["left"]), host("r", &["left", "right"]), host("b", &["right"])];
+        let (_, names) = plan.add(hosts).unwrap();
+        let near = |own: &str| {
+            let all = neighbours(&names).into_iter().filter(|(address, _)| is_near(*address, own));
+            all.map(|(address, hardware)| format!("{address} {:x}", hardware[5]))
+                .collect::<Vec<_>>()
+                .join(", ")
+        };
+        assert_eq!(near("10.0.0.1"), "10.0.0.2 2, fd6e:7370::2 2");
+        assert_eq!(near("10.1.0.2"), "10.1.0.3 3, fd6e:7370:0:1::3 3");
     }
 
     #[test]

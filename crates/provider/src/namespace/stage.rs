@@ -308,8 +308,8 @@ impl Stage<'_> {
         }
         Disk::of(&self.ground, name).write_names(name, &host.names)?;
         host.generation += 1;
-        let Host { nics, routes, generation, .. } = &*host;
-        let plan = Plan { ground: &self.ground, name, nics, routes, generation: *generation };
+        let Host { nics, routes, names, generation, .. } = &*host;
+        let plan = Plan { ground: &self.ground, name, nics, routes, names, generation: *generation };
         let (control, theirs) = control::pair().step("socketpair")?;
         let (link, their_link) = control::stream_pair().step("socketpair")?;
         let pid = match fork(HOST_NAMESPACES).step("clone a host")? {
