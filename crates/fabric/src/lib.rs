@@ -27,6 +27,8 @@ mod reject;
 mod schedule;
 mod segment;
 mod sys;
+#[cfg(any(test, feature = "testing"))]
+pub mod testing;
 
 pub use crate::{
     boxes::{BoxDrop, BoxReport, BoxRoute, BoxSide, BoxSpec},
