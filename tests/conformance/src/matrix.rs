@@ -401,7 +401,8 @@ async fn lines(
     within: Duration,
 ) -> Result {
     let mut waits = JoinSet::<Result>::new();
-    for process in processes.iter().cloned() {
+    for process in processes {
+        let process = process.clone();
         waits.spawn(async move {
             let mut line = process.wait_for(pattern).since(since).within(within).await?;
             for _ in 1..count {
