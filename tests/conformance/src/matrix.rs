@@ -17,7 +17,7 @@ use tokio::task::JoinSet;
 pub const WRITABLE_WITHIN: Duration = secs(20);
 /// Within this time a cluster with nothing wrong has one leader.
 const HEALTHY_WITHIN: Duration = secs(60);
-/// How long members are left to a fault: some elections.
+/// How long members are left to a fault that fails no write: some elections.
 const HELD: Duration = secs(1);
 /// How soon a writer knows that a member does not answer, times `patience`: its own deadline is a second.
 const FAILS_WITHIN: Duration = secs(20);
@@ -73,14 +73,9 @@ impl Case {
     fn leaves_majority(self) -> bool {
         match self.who {
             Who::Leader | Who::Follower => true,
-            Who::Majority => self.is_cut(),
+            Who::Majority => matches!(self.how, How::CutOneWay | How::CutBothWays),
             Who::EachAlone => false,
         }
-    }
-
-    /// Whether clients reach everybody all the same.
-    fn is_cut(self) -> bool {
-        matches!(self.how, How::CutOneWay | How::CutBothWays)
     }
 }
 
@@ -302,19 +297,24 @@ impl<'t, S: Service> Cluster<'t, S> {
     async fn hold(&self, case: Case, hit: &[Host], writers: &[Process]) -> Result {
         let since = self.bed.now();
         let is_hit = |index: usize| hit.iter().any(|host| host.name() == self.members[index].name());
-        let pairs: Vec<_> = writers.iter().cloned().enumerate().collect();
+        let is_majority = |index: usize| is_hit(index) == (case.who == Who::Majority);
         let chosen = |choose: &dyn Fn(usize) -> bool| -> Vec<Process> {
-            pairs.iter().filter(|(index, _)| choose(*index)).map(|(_, writer)| writer.clone()).collect()
+            let indexed = writers.iter().enumerate();
+            indexed.filter(|(index, _)| choose(*index)).map(|(_, writer)| writer.clone()).collect()
         };
-        let deaf = match (case.leaves_majority(), case.is_cut()) {
+        let deaf = match (case.leaves_majority(), case.how) {
             (false, _) => chosen(&|_| true),
-            (true, false) => chosen(&is_hit),
-            (true, true) => Vec::new(),
+            // Whoever is only not heard may send its clients elsewhere.
+            (true, How::CutOneWay) => Vec::new(),
+            (true, _) => chosen(&|index| !is_majority(index)),
         };
-        lines(&deaf, "^failed ", 1, since, FAILS_WITHIN).await?;
-        tokio::time::sleep(HELD).await;
+        if deaf.is_empty() {
+            tokio::time::sleep(HELD).await;
+        }
+        // The first may have been begun before.
+        lines(&deaf, "^failed ", 2, since, FAILS_WITHIN).await?;
         if case.leaves_majority() {
-            let majority = chosen(&|index| is_hit(index) == (case.who == Who::Majority));
+            let majority = chosen(&is_majority);
             acks(&majority, 2, self.bed.now(), WRITABLE_WITHIN).await?;
         }
         for writer in deaf {
