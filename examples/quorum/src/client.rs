@@ -8,14 +8,14 @@ use std::time::{Duration, Instant};
 
 use crate::failure::{Failure, phrase};
 use crate::flags::Flags;
-use crate::kv::{KEY_BYTES_MAX, Put, VALUE_BYTES_MAX};
+use crate::kv::{KEY_BYTES_MAX, Page, Put, VALUE_BYTES_MAX};
 use crate::members::{Address, Place, parse_places};
 use crate::net::connect;
 use crate::protocol::{Frame, Request, Response, Status, read_frame, write_frame};
 use crate::rng::random_seed;
 
 const USAGE: &str = "\
-usage: kvctl [--servers a:7000,b:7000,c:7000] [--timeout 5s] put KEY VALUE | get KEY | status
+usage: kvctl [--servers a:7000,b:7000,c:7000] [--timeout 5s] put KEY VALUE | get KEY | list | status
   --servers  the members to ask; default: the environment's KVCTL_SERVERS
   --timeout  how long to try, as 5s or 500ms; default: 5s
 exit: 0 done, 1 failed, 2 no such key";
@@ -36,6 +36,8 @@ struct Task {
 enum Done {
     /// Lines for the output.
     Lines(String),
+    /// No line at all.
+    Nothing,
     NoSuchKey,
 }
 
@@ -62,6 +64,7 @@ pub fn kvctl(args: impl IntoIterator<Item = OsString>, servers: Option<String>) 
             Ok(()) => ExitCode::SUCCESS,
             Err(_) => ExitCode::FAILURE, // the reader has gone and with it whoever could be told
         },
+        Ok(Done::Nothing) => ExitCode::SUCCESS,
         Ok(Done::NoSuchKey) => {
             let _ = writeln!(io::stderr(), "no such key");
             ExitCode::from(2)
@@ -87,11 +90,15 @@ fn parse(args: impl IntoIterator<Item = OsString>, servers: Option<String>) -> R
             value: limited("value", value, VALUE_BYTES_MAX)?,
         }),
         ["get", key] => Request::Get { key: limited("key", key, KEY_BYTES_MAX)? },
+        ["list"] => Request::List { after: String::new() },
         ["status"] => Request::Status,
-        [] => return Err(Failure::new("nothing to do", "write put KEY VALUE, get KEY or status")),
+        [] => return Err(Failure::new("nothing to do", "write put KEY VALUE, get KEY, list or status")),
         _ => {
             let what = format!("`{}` is not understood", words.join(" "));
-            return Err(Failure::new(what, "write put KEY VALUE, get KEY or status, with flags before it"));
+            return Err(Failure::new(
+                what,
+                "write put KEY VALUE, get KEY, list or status, with flags before it",
+            ));
         }
     };
     let servers = flags.value("servers").map(str::to_owned).or(servers).filter(|servers| !servers.is_empty());
@@ -117,6 +124,7 @@ impl Task {
         let deadline = Instant::now() + self.timeout;
         match &self.request {
             Request::Status => self.status(deadline),
+            Request::List { .. } => self.list(deadline),
             Request::Put(_) | Request::Get { .. } => self.ask_until(deadline),
         }
     }
@@ -152,7 +160,7 @@ impl Task {
     fn ask(&self, server: &Address, deadline: Instant) -> Result<Done, Miss> {
         let miss =
             |why: &str, maybe_done| Miss { why: why.to_owned(), maybe_done, is_silent: false, leader: None };
-        match self.exchange(server, deadline)? {
+        match self.exchange(server, &self.request, deadline)? {
             Response::Written => Ok(Done::Lines("OK".into())),
             Response::Value(Some(value)) => Ok(Done::Lines(value)),
             Response::Value(None) => Ok(Done::NoSuchKey),
@@ -162,13 +170,13 @@ impl Task {
                 Err(Miss { why, maybe_done: false, is_silent: false, leader: Address::parse(&leader).ok() })
             }
             Response::Lost => Err(miss("it lost its leadership", true)),
-            Response::Status(_) => Err(miss("its answer fits no question", true)),
+            Response::Listed(_) | Response::Status(_) => Err(miss("its answer fits no question", true)),
         }
     }
 
     /// One request and its response. From the first byte sent on, a failure leaves open whether it was acted
     /// on.
-    fn exchange(&self, server: &Address, deadline: Instant) -> Result<Response, Miss> {
+    fn exchange(&self, server: &Address, request: &Request, deadline: Instant) -> Result<Response, Miss> {
         let miss = |maybe_done, err: &io::Error| {
             let is_timeout = matches!(err.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut);
             let why = if is_timeout { "no answer in time".to_owned() } else { phrase(err) };
@@ -181,7 +189,7 @@ impl Task {
         };
         let mut stream = connect(server, left(5)).map_err(|err| miss(false, &err))?;
         stream.set_read_timeout(Some(left(2))).map_err(|err| miss(false, &err))?;
-        let sent = write_frame(&mut stream, &Frame::Request(self.request.clone()));
+        let sent = write_frame(&mut stream, &Frame::Request(request.clone()));
         let received = sent.and_then(|()| read_frame(&mut stream));
         match received.map_err(|err| miss(true, &err))? {
             Some(Frame::Response(response)) => Ok(response),
@@ -210,9 +218,46 @@ impl Task {
                 let what = format!("get `{key}`: no leader among {addresses} within {timeout:?}{last}");
                 Failure::new(what, "see kvctl status, or raise --timeout")
             }
+            Request::List { .. } => {
+                let what = format!("list: none of {addresses} answered within {timeout:?}{last}");
+                Failure::new(what, "start kvd there, or correct --servers")
+            }
             Request::Status => {
                 let what = format!("status: none of {addresses} answered within {timeout:?}");
                 Failure::new(what, "start kvd there, or correct --servers")
+            }
+        }
+    }
+
+    /// All that the first server that answers has applied, though another may have more.
+    fn list(&self, deadline: Instant) -> Result<Done, Failure> {
+        let mut last = String::new();
+        for Place { address, .. } in self.servers.iter().cycle() {
+            match self.list_of(address, deadline) {
+                Ok(lines) if lines.is_empty() => return Ok(Done::Nothing),
+                Ok(lines) => return Ok(Done::Lines(lines.join("\n"))),
+                Err(miss) => last = format!("{address}: {}", miss.why),
+            }
+            if Instant::now() >= deadline {
+                break;
+            }
+            thread::sleep(PAUSE.min(deadline.saturating_duration_since(Instant::now())));
+        }
+        Err(self.gave_up(false, &last))
+    }
+
+    fn list_of(&self, server: &Address, deadline: Instant) -> Result<Vec<String>, Miss> {
+        let (mut lines, mut after) = (Vec::new(), String::new());
+        loop {
+            let response = self.exchange(server, &Request::List { after }, deadline)?;
+            let Response::Listed(Page { entries, more }) = response else {
+                let why = "its answer fits no question".to_owned();
+                return Err(Miss { why, maybe_done: false, is_silent: false, leader: None });
+            };
+            after = entries.last().map(|(key, _)| key.clone()).unwrap_or_default();
+            lines.extend(entries.into_iter().map(|(key, value)| format!("{key}\t{value}")));
+            if !more {
+                return Ok(lines);
             }
         }
     }
@@ -232,7 +277,7 @@ impl Task {
     }
 
     fn status_of(&self, server: &Place, deadline: Instant) -> Option<Status> {
-        match self.exchange(&server.address, deadline) {
+        match self.exchange(&server.address, &self.request, deadline) {
             Ok(Response::Status(status)) => Some(status),
             Ok(_) | Err(_) => None,
         }
@@ -308,6 +353,23 @@ mod tests {
         // The follower answers once; so after the dead leader it must be the turn of the third.
         let task = task(&format!("--servers {follower},{dead},{leader} put x 1")).unwrap().unwrap();
         assert_eq!(task.run().unwrap(), Done::Lines("OK".into()));
+    }
+
+    #[test]
+    fn a_list_goes_on_until_its_last_page() {
+        let (sender, requests) = std::sync::mpsc::channel();
+        let page = |key: &str, more| Page { entries: vec![(key.into(), "1".into())], more };
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        thread::spawn(move || {
+            for (page, stream) in [page("x", true), page("y", false)].into_iter().zip(listener.incoming()) {
+                sender.send(answer(&stream.unwrap(), Response::Listed(page))).unwrap();
+            }
+        });
+        let lines = task(&format!("--servers {address} list")).unwrap().unwrap().run().unwrap();
+        assert_eq!(lines, Done::Lines("x\t1\ny\t1".into()));
+        let asked = |after: &str| Frame::Request(Request::List { after: after.into() });
+        assert_eq!(requests.iter().collect::<Vec<_>>(), [asked(""), asked("x")]);
     }
 
     #[test]

@@ -8,7 +8,7 @@
 use std::io::{self, Read, Write};
 
 use crate::codec::{Malformed, Reader, Writer};
-use crate::kv::{KEY_BYTES_MAX, Put, VALUE_BYTES_MAX};
+use crate::kv::{KEY_BYTES_MAX, PAGE_ENTRIES_MAX, Page, Put, VALUE_BYTES_MAX};
 use crate::members::NAME_BYTES_MAX;
 use crate::raft::{BATCH_ENTRIES_MAX, Message, Outcome};
 
@@ -36,7 +36,13 @@ pub(crate) enum Frame {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Request {
     Put(Put),
-    Get { key: String },
+    Get {
+        key: String,
+    },
+    /// What this member has applied, leader or not: the keys behind one, or from the first.
+    List {
+        after: String,
+    },
     Status,
 }
 
@@ -51,6 +57,7 @@ pub(crate) enum Response {
     NotLeader(Option<String>),
     /// The write may or may not happen.
     Lost,
+    Listed(Page),
     Status(Status),
 }
 
@@ -128,8 +135,8 @@ impl Frame {
         let frame = match kind {
             b'H' => Self::Hello { from: input.text(NAME_BYTES_MAX)?, to: input.text(NAME_BYTES_MAX)? },
             b'V' | b'v' | b'A' | b'a' | b'r' => Self::Message(decode_message(kind, &mut input)?),
-            b'P' | b'G' | b'S' => Self::Request(decode_request(kind, &mut input)?),
-            b'w' | b'g' | b'n' | b'l' | b's' => Self::Response(decode_response(kind, &mut input)?),
+            b'P' | b'G' | b'L' | b'S' => Self::Request(decode_request(kind, &mut input)?),
+            b'w' | b'g' | b'n' | b'l' | b'p' | b's' => Self::Response(decode_response(kind, &mut input)?),
             _ => return Err(Malformed("its kind is unknown")),
         };
         input.end(frame)
@@ -201,6 +208,10 @@ fn encode_request(out: &mut Writer, request: &Request) {
             out.byte(b'G');
             out.text(key);
         }
+        Request::List { after } => {
+            out.byte(b'L');
+            out.text(after);
+        }
         Request::Status => out.byte(b'S'),
     }
 }
@@ -209,6 +220,7 @@ fn decode_request(kind: u8, input: &mut Reader<'_>) -> Result<Request, Malformed
     Ok(match kind {
         b'P' => Request::Put(input.put()?),
         b'G' => Request::Get { key: input.text(KEY_BYTES_MAX)? },
+        b'L' => Request::List { after: input.text(KEY_BYTES_MAX)? },
         _ => Request::Status,
     })
 }
@@ -224,6 +236,12 @@ fn encode_response(out: &mut Writer, response: &Response) {
         Response::Value(value) => optional(b'g', value),
         Response::NotLeader(leader) => optional(b'n', leader),
         Response::Lost => out.byte(b'l'),
+        Response::Listed(Page { entries, more }) => {
+            out.byte(b'p');
+            out.byte(u8::from(*more));
+            out.number(entries.len() as u64);
+            entries.iter().flat_map(|(key, value)| [key, value]).for_each(|text| out.text(text));
+        }
         Response::Status(status) => {
             out.byte(b's');
             out.text(&status.name);
@@ -243,6 +261,7 @@ fn decode_response(kind: u8, input: &mut Reader<'_>) -> Result<Response, Malform
         b'g' => Response::Value(optional(input, VALUE_BYTES_MAX)?),
         b'n' => Response::NotLeader(optional(input, ADDRESS_BYTES_MAX)?),
         b'l' => Response::Lost,
+        b'p' => Response::Listed(decode_page(input)?),
         _ => Response::Status(Status {
             name: input.text(NAME_BYTES_MAX)?,
             role: input.text(NAME_BYTES_MAX)?,
@@ -251,6 +270,15 @@ fn decode_response(kind: u8, input: &mut Reader<'_>) -> Result<Response, Malform
             last: input.number()?,
         }),
     })
+}
+
+fn decode_page(input: &mut Reader<'_>) -> Result<Page, Malformed> {
+    let (more, count) = (input.byte()? == 1, input.number()?);
+    if count > PAGE_ENTRIES_MAX as u64 {
+        return Err(Malformed("it has more entries than one page may have"));
+    }
+    let entry = |_| Ok((input.text(KEY_BYTES_MAX)?, input.text(VALUE_BYTES_MAX)?));
+    Ok(Page { entries: (0..count).map(entry).collect::<Result<_, _>>()?, more })
 }
 
 #[cfg(test)]
@@ -277,13 +305,19 @@ mod tests {
             Message::AppendReply { term: 1, round: 2, outcome: Outcome::Accepted { matched: 3 } },
             Message::AppendReply { term: 1, round: 2, outcome: Outcome::Rejected { next: 3 } },
         ];
-        let requests = [Request::Put(put()), Request::Get { key: "k".into() }, Request::Status];
+        let requests = [
+            Request::Put(put()),
+            Request::Get { key: "k".into() },
+            Request::List { after: String::new() },
+            Request::Status,
+        ];
         let responses = [
             Response::Written,
             Response::Value(None),
             Response::Value(Some("v".into())),
             Response::NotLeader(Some("b:7000".into())),
             Response::Lost,
+            Response::Listed(Page { entries: vec![("k".into(), "v".into())], more: true }),
             Response::Status(status),
         ];
         let hello = Frame::Hello { from: "a".into(), to: "b".into() };

@@ -237,10 +237,6 @@ impl Raft {
         self.term
     }
 
-    pub(crate) fn commit(&self) -> u64 {
-        self.commit
-    }
-
     pub(crate) fn last_index(&self) -> u64 {
         self.log.last_index()
     }

@@ -203,6 +203,10 @@ impl Server {
         let (key, input) = match request {
             Request::Put(put) => (None, Input::Write { ticket, put }),
             Request::Get { key } => (Some(key), Input::Read { ticket }),
+            Request::List { after } => {
+                let _ = reply.try_send(Response::Listed(self.store.page(&after)));
+                return;
+            }
             Request::Status => {
                 let _ = reply.try_send(Response::Status(self.status()));
                 return;
@@ -246,7 +250,8 @@ impl Server {
             name: self.settings.members.name(self.settings.me).to_owned(),
             role: self.raft.role().to_owned(),
             term: self.raft.term(),
-            commit: self.raft.commit(),
+            // What is committed and not yet applied would not be listed.
+            commit: self.applied,
             last: self.raft.last_index(),
         }
     }

@@ -160,6 +160,7 @@ fn a_killed_leader_is_replaced_and_catches_up() {
     assert_eq!(cluster.ask(&["get", "x"]), "1\n");
 
     let leader = cluster.leader();
+    assert_eq!(cluster.ask(&["--servers", &cluster.addresses[leader], "list"]), "x\t1\n");
     cluster.members[leader].kill();
     assert_eq!(cluster.ask(&["put", "y", "-2"]), "OK\n");
     assert_eq!(cluster.ask(&["get", "x"]), "1\n");

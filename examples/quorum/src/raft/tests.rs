@@ -114,9 +114,9 @@ fn a_shorter_log_gets_no_vote() {
 fn an_entry_of_an_earlier_term_is_not_committed_by_counting() {
     let mut raft = leader(saved(3, &[1, 3]));
     receive(&mut raft, ms(1001), B, accepted(4, 1, 2));
-    assert_eq!(raft.commit(), 0, "two of three have entry 2, but it is of term 3");
+    assert_eq!(raft.commit, 0, "two of three have entry 2, but it is of term 3");
     receive(&mut raft, ms(1002), B, accepted(4, 1, 3));
-    assert_eq!(raft.commit(), 3);
+    assert_eq!(raft.commit, 3);
 }
 
 #[test]
@@ -203,9 +203,9 @@ fn what_is_committed_is_never_replaced() {
         entries,
     };
     receive(&mut raft, ms(1), B, append(1, 2, 2, vec![]));
-    assert_eq!(raft.commit(), 2);
+    assert_eq!(raft.commit, 2);
     let output = receive(&mut raft, ms(2), C, append(2, 0, 0, vec![nothing(2)]));
-    assert_eq!((raft.commit(), raft.log.term_at(1)), (2, Some(1)));
+    assert_eq!((raft.commit, raft.log.term_at(1)), (2, Some(1)));
     assert_eq!(output.save, [Record::Ballot { term: 2, vote: None }]);
 }
 
@@ -225,7 +225,7 @@ fn a_late_copy_of_an_earlier_message_takes_nothing_back() {
 fn words_of_an_earlier_term_count_for_nothing() {
     let mut raft = leader(saved(3, &[1, 3]));
     receive(&mut raft, ms(1001), B, accepted(3, 1, 3));
-    assert_eq!(raft.commit(), 0);
+    assert_eq!(raft.commit, 0);
 
     let mut raft = member(3, Saved::default());
     raft.step(ms(1000), Input::Tick);
