@@ -163,7 +163,7 @@ pub enum Event {
     FaultEnded {
         /// Which.
         fault: String,
-        /// `healed`, `time` or `refused`: it never was in force.
+        /// `healed`, `time`, `from outside`, `the run ended`, or `refused`: it never was in force.
         why: String,
     },
     /// What happened on a directed link on which packets were lost or a fault was in force; links.json has all.

@@ -1,5 +1,7 @@
 //! What testbed, hosts and processes share: the state of one run's hosts.
 
+mod faults;
+
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -8,15 +10,13 @@ use std::time::Duration;
 use netsplit_link::{Config, Link, SessionId};
 use netsplit_model::{
     Capabilities, Capability, Event, HostName, Place, ProcessName, Reason, Scope, Scopes, Template, Trouble,
-    excerpt, nearest,
-    units::{At, Wanted},
+    excerpt, nearest, units::Wanted,
 };
-use netsplit_netmodel::FaultState;
 use netsplit_provider::{Bed, BedEvent, FaultTurned, MadeHost};
 use tokio::runtime::Handle;
 use tokio::sync::watch;
-use tokio::task::JoinHandle;
 
+pub(crate) use self::faults::FaultBegins;
 use crate::ends::Ends;
 use crate::error::{Error, Result};
 use crate::gate::{Gate, Gated};
@@ -41,6 +41,8 @@ pub(crate) struct Core {
     /// What `./x` is relative to: the scenario's folder, or the crate.
     pub(crate) base: PathBuf,
     pub(crate) ends: Ends,
+    /// How many faults heal whose guards were dropped.
+    pub(crate) healing: watch::Sender<usize>,
     state: Mutex<State>,
 }
 
@@ -62,27 +64,12 @@ struct State {
     faults_beginning: usize,
     /// What unknown faults did meanwhile: one of those, perhaps.
     fault_news: Vec<FaultTurned>,
-    /// Faults whose guards were dropped.
-    healing: Vec<JoinHandle<()>>,
+    /// What the network calls the faults that were begun here, also those that have ended.
+    own_faults: HashSet<u32>,
     /// Where fetched files were put in the evidence.
     fetched: HashSet<PathBuf>,
     /// Whether the verdict is given: what ends from now on is not lost.
     over: bool,
-}
-
-/// A fault is being begun; see [`Core::begins_fault`].
-pub(crate) struct FaultBegins(Arc<Core>);
-
-impl Drop for FaultBegins {
-    fn drop(&mut self) {
-        let mut state = self.0.lock();
-        state.faults_beginning -= 1;
-        let news = std::mem::take(&mut state.fault_news);
-        drop(state);
-        for turned in news {
-            self.0.on_fault_turned(turned);
-        }
-    }
 }
 
 /// What a host is, for good.
@@ -151,7 +138,7 @@ impl Core {
             faults_ever: 0,
             faults_beginning: 0,
             fault_news: Vec::new(),
-            healing: Vec::new(),
+            own_faults: HashSet::new(),
             fetched: HashSet::new(),
             over: false,
         };
@@ -168,6 +155,7 @@ impl Core {
             capabilities,
             base,
             ends,
+            healing: watch::Sender::new(0),
             state,
         })
     }
@@ -220,116 +208,6 @@ impl Core {
 
     pub(crate) fn warnings(&self) -> Vec<Trouble> {
         self.lock().warnings.clone()
-    }
-
-    // ── faults of the network ──
-
-    pub(crate) fn set_routers(&self, routers: Vec<HostName>) {
-        self.lock().routers = routers;
-    }
-
-    /// Whom faults may be about: hosts, and routers that are none.
-    pub(crate) fn stations(&self) -> Vec<HostName> {
-        let mut names = self.names();
-        names.extend(self.lock().routers.iter().cloned());
-        names
-    }
-
-    /// A number for a new fault.
-    pub(crate) fn next_fault(&self) -> u32 {
-        let mut state = self.lock();
-        state.faults_ever += 1;
-        state.faults_ever
-    }
-
-    /// How many faults were asked for.
-    pub(crate) fn faults_ever(&self) -> u32 {
-        self.lock().faults_ever
-    }
-
-    pub(crate) fn add_fault(&self, fault: InForce) {
-        self.lock().faults.push(fault);
-    }
-
-    /// Keeps news of unknown faults until what this returns is dropped: news may come before the answer that has a number.
-    pub(crate) fn begins_fault(self: &Arc<Self>) -> FaultBegins {
-        self.lock().faults_beginning += 1;
-        FaultBegins(Arc::clone(self))
-    }
-
-    pub(crate) fn take_fault(&self, number: u32) -> Option<InForce> {
-        let faults = &mut self.lock().faults;
-        let at = faults.iter().position(|fault| fault.number == number)?;
-        Some(faults.remove(at))
-    }
-
-    pub(crate) fn faults(&self) -> Vec<InForce> {
-        self.lock().faults.clone()
-    }
-
-    /// The faults in force, for messages.
-    pub(crate) fn in_force(&self) -> Vec<String> {
-        let state = self.lock();
-        let in_force = state.faults.iter().filter(|fault| !fault.is_lifted);
-        in_force.map(|fault| format!("{} since {}", fault.what, At(fault.since))).collect()
-    }
-
-    pub(crate) fn is_healing(&self, task: JoinHandle<()>) {
-        self.lock().healing.push(task);
-    }
-
-    pub(crate) fn healing(&self) -> Vec<JoinHandle<()>> {
-        std::mem::take(&mut self.lock().healing)
-    }
-
-    /// A fault did something by itself.
-    fn on_fault_turned(self: &Arc<Self>, turned: FaultTurned) {
-        let mut state = self.lock();
-        let known = state.faults.iter().find(|fault| fault.ids.contains(&turned.id)).cloned();
-        if known.is_none() && state.faults_beginning > 0 {
-            state.fault_news.push(turned);
-            return;
-        }
-        drop(state);
-        let Some(fault) = known else {
-            if turned.state == FaultState::InForce {
-                self.engine.spawn(network::note_foreign(Arc::clone(self), turned.id));
-            }
-            return;
-        };
-        // A fault of several parts turns once.
-        let is_lifted = turned.state != FaultState::InForce;
-        if turned.state != FaultState::Ended && fault.is_lifted == is_lifted {
-            return;
-        }
-        let label = InForce::label(fault.number);
-        let (event, what) = match turned.state {
-            FaultState::Ended => {
-                self.take_fault(fault.number);
-                self.set_reached(&fault.unreached, true);
-                (Event::FaultEnded { fault: label, why: "time".into() }, "was over")
-            }
-            FaultState::InForce => (Event::FaultTurned { fault: label, in_force: true }, "came into force"),
-            FaultState::Lifted | FaultState::Waiting => {
-                (Event::FaultTurned { fault: label, in_force: false }, "was lifted")
-            }
-        };
-        let since = self.recorder.disturbance(event, format!("`{}` {what}", fault.what));
-        if let Some(turned_fault) = self.lock().faults.iter_mut().find(|known| known.number == fault.number) {
-            (turned_fault.since, turned_fault.is_lifted) = (since, is_lifted);
-        }
-    }
-
-    /// Closes or opens our own way to hosts.
-    pub(crate) fn set_reached(&self, hosts: &[HostName], reached: bool) {
-        for host in hosts {
-            let (gate, link) = self.with_host(host, |host| (host.gate.clone(), host.link.clone()));
-            let (is_open, is_new) = gate.set(reached);
-            if let (true, Some(link)) = (is_new, link) {
-                // Silence is what was asked for; it is no death.
-                link.set_heartbeat(is_open.then_some(HEARTBEAT));
-            }
-        }
     }
 
     /// A new file for packets; its name is made of `name`.
@@ -479,6 +357,7 @@ impl Core {
         }
         let (address, address6) = self.with_host(&info.name, |host| {
             (host.link, host.power, host.generation) = (Some(link.clone()), Power::Up, made.generation);
+            host.tend();
             host.changed.send_replace(());
             (host.address.clone(), host.address6.clone())
         });
@@ -672,6 +551,14 @@ impl Core {
 }
 
 impl HostState {
+    /// Asks the agent whether it lives, but not while silence is what was asked for: that is no death.
+    pub(crate) fn tend(&self) {
+        let may_answer = self.power == Power::Up && self.gate.is_open();
+        if let Some(link) = &self.link {
+            link.set_heartbeat(may_answer.then_some(HEARTBEAT));
+        }
+    }
+
     /// What every process and template on this host can know of it.
     fn facts(&self, run: &str, seed: u64) -> impl Iterator<Item = (&'static str, String)> {
         [

@@ -63,7 +63,7 @@ pub(crate) async fn run_while_awaited<T: Send + 'static>(
     task.await.map_err(|error| stopped(&error))
 }
 
-fn stopped(error: &JoinError) -> Error {
+pub(crate) fn stopped(error: &JoinError) -> Error {
     Error::new(Reason::Bug, format!("the engine stopped: {error}"))
 }
 

@@ -2,7 +2,7 @@
 
 use std::io;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 
 use netsplit_provider::BoxTransport;
@@ -14,27 +14,32 @@ pub(crate) struct Gate(Arc<Mutex<State>>);
 
 #[derive(Debug, Default)]
 struct State {
-    /// How many faults close it.
-    closed: usize,
+    is_closed: bool,
     waiting: Vec<Waker>,
 }
 
 impl Gate {
-    /// Whether bytes pass, and whether that is new.
-    pub(crate) fn set(&self, open: bool) -> (bool, bool) {
-        let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let was_open = state.closed == 0;
-        state.closed = if open { state.closed.saturating_sub(1) } else { state.closed + 1 };
-        let is_open = state.closed == 0;
-        if is_open {
+    /// Whether bytes pass from now on.
+    pub(crate) fn set(&self, open: bool) {
+        let mut state = self.lock();
+        state.is_closed = !open;
+        if open {
             state.waiting.drain(..).for_each(Waker::wake);
         }
-        (is_open, is_open != was_open)
+    }
+
+    /// Whether bytes pass.
+    pub(crate) fn is_open(&self) -> bool {
+        !self.lock().is_closed
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn poll(&self, context: &Context<'_>) -> Poll<()> {
-        let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if state.closed == 0 {
+        let mut state = self.lock();
+        if !state.is_closed {
             return Poll::Ready(());
         }
         // Reader and writer are one task, or two: no more wait here.

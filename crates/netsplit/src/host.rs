@@ -271,28 +271,39 @@ impl Host {
                 format!("host {} is {}", self.name(), if pause { "paused already" } else { "not paused" });
             return Err(Error::new(Reason::HostDown, text));
         }
-        let link = self.core.link(self.name())?;
-        // A host that is stopped on purpose does not answer.
-        link.set_heartbeat(None);
+        self.core.link(self.name())?;
         let event = if pause {
             Event::HostPaused { host: self.name().clone() }
         } else {
             Event::HostResumed { host: self.name().clone() }
         };
         self.core.recorder.disturbance(event, format!("{verb} {} began", self.name()));
-        self.core.with_host(self.name(), |host| host.power = wanted);
+        self.core.with_host(self.name(), |host| {
+            host.power = wanted;
+            // One that is stopped on purpose does not answer; one that goes on does so when it has come to that.
+            if pause {
+                host.tend();
+            }
+        });
         let changed = self.change(if pause { PowerChange::Pause } else { PowerChange::Resume }).await;
-        if changed.is_err() {
-            self.core.with_host(self.name(), |host| host.power = before);
-        }
-        if !pause || changed.is_err() {
-            link.set_heartbeat(Some(HEARTBEAT));
-        }
+        self.core.with_host(self.name(), |host| {
+            if changed.is_err() {
+                host.power = before;
+            }
+            host.tend();
+        });
         changed
     }
 
     async fn do_restart(&self) -> Result {
         self.core.need(Capability::Kill)?;
+        if let Some(fault) = self.core.unreached_by(self.name()) {
+            let text =
+                format!("{0} cannot be restarted: `{1}` cuts netsplit off from it", self.name(), fault.what);
+            return Err(Trouble::new(Reason::HostDown, text)
+                .fix(format!("heal `{}` first", fault.what))
+                .into());
+        }
         let power = self.core.with_host(self.name(), |host| host.power.clone());
         match power {
             Power::Up | Power::Paused => self.do_kill().await?,
@@ -303,7 +314,13 @@ impl Host {
         let (core, info) = (Arc::clone(&self.core), Arc::clone(&self.info));
         run_on(&self.core.engine, async move {
             let made = core.bed.start(&info.name).await.map_err(Error::from)?;
-            core.connect(info, made).await
+            let name = info.name.clone();
+            let connected = core.connect(info, made).await;
+            if connected.is_err() {
+                // It is down for the test: it must not run behind its back.
+                let _gone_already = core.bed.power(&name, PowerChange::Kill).await;
+            }
+            connected
         })
         .await?
     }

@@ -1,23 +1,26 @@
-//! The network between hosts: faults as guards, and what is in force. Captures have a file of their own.
+//! The network between hosts: what may be changed of it, and what is in force. Faults and captures have files of their own.
 
 mod capture;
+mod fault;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::fmt;
 use std::future::{Future, IntoFuture};
 use std::panic::Location;
 use std::sync::Arc;
 use std::time::Duration;
 
-use netsplit_model::{Capability, Event, HostName, Place, Reason, Selector, Trouble, nearest};
+use netsplit_model::{HostName, Place, Reason, Selector, Trouble, nearest};
 use netsplit_netmodel::{
     Condition, Ends, FaultError, Faults, Flap, Jitter, Loss, PRESETS, Schedule, Scope, TopologyError, preset,
     regions,
 };
-use netsplit_provider::{CaptureFilter, FaultSpec, NetworkReport};
+use netsplit_provider::{CaptureFilter, NetworkReport};
 
 pub use capture::Capture;
 pub(crate) use capture::{capture, new_file, of_host};
+pub use fault::Fault;
+pub(crate) use fault::{InForce, note_foreign, settle};
 
 use crate::core::Core;
 use crate::engine::run_on;
@@ -188,7 +191,7 @@ impl Network {
         self.fault("", Ok(scope), Condition::new().cut())
     }
 
-    /// Heals the fault of this name, or all that were begun here.
+    /// Heals the fault of this name, whoever began it.
     ///
     /// # Errors
     /// Nothing in force is called that; or the network did not heal.
@@ -205,11 +208,7 @@ impl Network {
                 let text = format!("no fault called `{name}` is in force{near}");
                 return self.core.noted(Err(Error::new(Reason::UnknownName, text)), at);
             }
-            for fault in found {
-                let healed = heal(&self.core, fault.number).await;
-                self.core.noted(healed, at.clone())?;
-            }
-            Ok(())
+            self.core.noted(self.heal_each(found).await, at)
         }
     }
 
@@ -221,12 +220,19 @@ impl Network {
     pub fn heal_all(&self) -> impl Future<Output = Result> + Send + '_ {
         let at = place::of(Location::caller());
         async move {
-            for fault in self.core.faults() {
-                let healed = heal(&self.core, fault.number).await;
-                self.core.noted(healed, at.clone())?;
-            }
-            Ok(())
+            let mut own = self.core.faults();
+            own.retain(|fault| !fault.is_foreign);
+            self.core.noted(self.heal_each(own).await, at)
         }
+    }
+
+    /// Heals each of these, also when one does not; the first that did not says why.
+    async fn heal_each(&self, faults: Vec<InForce>) -> Result {
+        let mut all = Ok(());
+        for fault in faults {
+            all = all.and(fault::heal(&self.core, fault.number).await);
+        }
+        all
     }
 
     /// Reads from the network what is in force on which links, and what has happened to packets.
@@ -443,7 +449,7 @@ impl Change {
 
     async fn begin(self) -> Result<Fault> {
         let (core, at) = (Arc::clone(&self.core), self.at.clone());
-        core.noted(begin(self).await, at)
+        core.noted(fault::begin(self).await, at)
     }
 }
 
@@ -454,168 +460,6 @@ impl IntoFuture for Change {
     fn into_future(self) -> BoxFuture<Result<Fault>> {
         Box::pin(self.begin())
     }
-}
-
-/// A fault of the network. Dropped, it heals; [`heal`](Self::heal) also says whether it did.
-#[must_use = "a fault heals when its guard is dropped"]
-pub struct Fault {
-    core: Arc<Core>,
-    number: u32,
-    what: String,
-    is_left: bool,
-}
-
-impl Fault {
-    /// Itself in words: `isolate a`.
-    pub fn what(&self) -> &str {
-        &self.what
-    }
-
-    /// Heals it. When this returns the network was read back: its links do what they did before.
-    ///
-    /// # Errors
-    /// The network did not heal.
-    #[track_caller]
-    pub fn heal(mut self) -> impl Future<Output = Result> + Send {
-        let at = place::of(Location::caller());
-        self.is_left = true;
-        async move { self.core.noted(heal(&self.core, self.number).await, at) }
-    }
-
-    /// Leaves it in force until the run ends, or [`Network::heal`] heals it by its name.
-    pub fn leave(mut self) {
-        self.is_left = true;
-    }
-
-    /// The number by which the run's log knows it.
-    pub fn number(&self) -> u32 {
-        self.number
-    }
-}
-
-impl Drop for Fault {
-    fn drop(&mut self) {
-        if self.is_left {
-            return;
-        }
-        let Some(fault) = lift(&self.core, self.number) else { return };
-        let core = Arc::clone(&self.core);
-        // What the test asks of the network next waits for it: see `settle`.
-        let task = self.core.engine.spawn(async move {
-            for id in fault.ids {
-                if let Err(trouble) = heal_in_bed(&core, id).await {
-                    core.warn(trouble);
-                }
-            }
-        });
-        self.core.is_healing(task);
-    }
-}
-
-/// A fault in force, as the run knows it.
-#[derive(Clone, Debug)]
-pub(crate) struct InForce {
-    /// Its number in this run.
-    pub(crate) number: u32,
-    /// Its parts' numbers in the network.
-    pub(crate) ids: Vec<u32>,
-    pub(crate) name: Option<String>,
-    pub(crate) what: String,
-    /// Since when it is what it is: in force, or not.
-    pub(crate) since: Duration,
-    /// It waits for its time, or is lifted for a while.
-    pub(crate) is_lifted: bool,
-    /// Hosts that we do not reach ourselves meanwhile.
-    pub(crate) unreached: Vec<HostName>,
-}
-
-impl InForce {
-    /// Its name in the log.
-    pub(crate) fn label(number: u32) -> String {
-        format!("f{number}")
-    }
-}
-
-async fn begin(change: Change) -> Result<Fault> {
-    let core = Arc::clone(&change.core);
-    core.need(Capability::Network)?;
-    if let Some(mistake) = change.mistakes.first() {
-        return Err(mistake.clone().into());
-    }
-    let what = change.words(change.parts.as_ref().map_err(Clone::clone)?);
-    let parts = change.parts?;
-    for part in &parts {
-        check_fault(&core.stations(), &what, &part.scope, &part.condition, change.schedule)?;
-    }
-    check_name(&core, change.name.as_deref())?;
-    settle(&core).await;
-    let hosts: BTreeSet<HostName> = parts.iter().flat_map(|part| part.scope.hosts()).cloned().collect();
-    let on: Vec<HostName> = hosts.into_iter().collect();
-    let unreached = if change.control { on.clone() } else { Vec::new() };
-    let number = core.next_fault();
-    let name = change.name;
-    let event = Event::FaultBegan {
-        fault: InForce::label(number),
-        name: name.clone(),
-        what: what.clone(),
-        on,
-        control: change.control,
-    };
-    let since = core.recorder.disturbance(event, format!("`{what}` began"));
-    let is_lifted = !change.schedule.after.is_zero();
-    if is_lifted {
-        core.recorder.event(Event::FaultTurned { fault: InForce::label(number), in_force: false });
-    }
-    let _news_waits = core.begins_fault();
-    let asker = Arc::clone(&core);
-    let specs = specs(parts, name.as_ref(), &what, change.schedule);
-    match run_on(&core.engine, async move { begin_all(&asker, specs).await }).await.and_then(|begun| begun) {
-        Ok(ids) => {
-            core.set_reached(&unreached, false);
-            let what = what.clone();
-            core.add_fault(InForce { number, ids, name, what, since, is_lifted, unreached });
-        }
-        Err(error) => {
-            core.recorder.event(Event::FaultEnded { fault: InForce::label(number), why: "refused".into() });
-            return Err(error);
-        }
-    }
-    Ok(Fault { core, number, what, is_left: false })
-}
-
-/// What is asked of the network. Its first part has the name.
-fn specs(parts: Vec<Part>, name: Option<&String>, what: &str, schedule: Schedule) -> Vec<FaultSpec> {
-    let name_of = |index: usize| name.filter(|_| index == 0).cloned();
-    let spec = |(index, Part { scope, condition }): (usize, Part)| FaultSpec {
-        name: name_of(index),
-        what: what.to_owned(),
-        fault: netsplit_netmodel::Fault {
-            scope: scope
-                .try_map(|host| Ok::<_, std::convert::Infallible>(host.to_string()))
-                .unwrap_or_else(|never| match never {}),
-            condition,
-            schedule,
-        },
-        outlives_asker: false,
-    };
-    parts.into_iter().enumerate().map(spec).collect()
-}
-
-/// Begins all parts of a fault, or none.
-async fn begin_all(core: &Core, specs: Vec<FaultSpec>) -> Result<Vec<u32>> {
-    let mut ids = Vec::new();
-    for spec in specs {
-        match core.bed.begin_fault(spec).await {
-            Ok(id) => ids.push(id),
-            Err(trouble) => {
-                for id in ids {
-                    core.bed.heal(id).await?;
-                }
-                return Err(trouble.into());
-            }
-        }
-    }
-    Ok(ids)
 }
 
 fn check_name(core: &Core, name: Option<&str>) -> Result {
@@ -682,64 +526,6 @@ fn in_names(error: &TopologyError, names: &[HostName]) -> String {
     }
 }
 
-/// Heals a fault once those that were dropped before it are healed.
-async fn heal(core: &Arc<Core>, number: u32) -> Result {
-    settle(core).await;
-    // One whose time was over is healed.
-    let Some(fault) = lift(core, number) else { return Ok(()) };
-    let task = Arc::clone(core);
-    let heal_all = async move {
-        for id in fault.ids {
-            heal_in_bed(&task, id).await?;
-        }
-        Ok(())
-    };
-    run_on(&core.engine, heal_all).await?
-}
-
-/// One that the network does not know any more ended by itself at this very moment.
-async fn heal_in_bed(core: &Core, id: u32) -> Result<(), Trouble> {
-    match core.bed.heal(id).await {
-        Err(trouble) if trouble.name == Reason::BadFault => Ok(()),
-        healed => healed,
-    }
-}
-
-/// Takes a fault from the run's list: from now on it is none, though the network has not healed yet.
-fn lift(core: &Core, number: u32) -> Option<InForce> {
-    let fault = core.take_fault(number)?;
-    let event = Event::FaultEnded { fault: InForce::label(number), why: "healed".into() };
-    core.recorder.disturbance(event, format!("`{}` was healed", fault.what));
-    core.set_reached(&fault.unreached, true);
-    Some(fault)
-}
-
-/// Waits until faults whose guards were dropped are healed.
-pub(crate) async fn settle(core: &Core) {
-    for task in core.healing() {
-        let _healed_or_said_so = task.await;
-    }
-}
-
-/// Notes a fault that somebody else began, as with `netsplit bed`.
-pub(crate) async fn note_foreign(core: Arc<Core>, id: u32) {
-    let _news_waits = core.begins_fault();
-    let report = core.bed.network().await.unwrap_or_default();
-    let Some(fault) = report.faults.into_iter().find(|fault| fault.id == id) else { return };
-    let number = core.next_fault();
-    let (name, what) = (fault.name, fault.what);
-    let event = Event::FaultBegan {
-        fault: InForce::label(number),
-        name: name.clone(),
-        what: format!("{what}, from outside"),
-        on: Vec::new(),
-        control: false,
-    };
-    let since = core.recorder.disturbance(event, format!("`{what}` began, from outside"));
-    let (ids, unreached) = (vec![id], Vec::new());
-    core.add_fault(InForce { number, ids, name, what, since, unreached, is_lifted: false });
-}
-
 impl fmt::Debug for Network {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Network({:?})", self.core.names())
@@ -750,11 +536,5 @@ impl fmt::Debug for Change {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let words = self.parts.as_ref().map(|parts| self.words(parts));
         write!(f, "Change({})", words.unwrap_or_else(|error| error.to_string()))
-    }
-}
-
-impl fmt::Debug for Fault {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Fault({})", self.what)
     }
 }

@@ -373,7 +373,7 @@ impl Run {
         for fault in core.faults() {
             // The network ends, or heals itself once this process has gone.
             core.take_fault(fault.number);
-            core.set_reached(&fault.unreached, true);
+            core.reach(&fault.unreached);
             let fault = InForce::label(fault.number);
             core.recorder.event(Event::FaultEnded { fault, why: "the run ended".into() });
         }
