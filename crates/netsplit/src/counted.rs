@@ -1,6 +1,6 @@
 //! What happened on the network of a run, told once at its end: links.json, the log, the verdict.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use netsplit_model::{Capability, Event, LateSummary, NetworkSummary, Reason, Trouble, units::Wanted};
@@ -22,8 +22,11 @@ pub(crate) async fn read(core: &Core) -> Option<NetworkReport> {
     if !core.capabilities.has(Capability::Network) || core.names().is_empty() {
         return None;
     }
-    settle(core).await;
-    tokio::time::timeout(REPORT_MAX, core.bed.network()).await.ok()?.ok()
+    let read = async {
+        settle(core).await;
+        core.bed.network().await
+    };
+    tokio::time::timeout(REPORT_MAX, read).await.ok()?.ok()
 }
 
 /// Writes links.json and the log's lines, and gives the verdict's part.
@@ -56,13 +59,12 @@ fn summary(faults: u32, report: &NetworkReport) -> NetworkSummary {
         }
     }
     let sum = |of: fn(&Counters) -> u64| report.links.iter().map(|link| of(&link.counters)).sum();
-    let kind = |port: &netsplit_provider::PortReport| port.kind.clone();
     NetworkSummary {
         faults,
         offered: sum(|counters| counters.offered.packets),
         delivered: sum(|counters| counters.delivered.packets),
         dropped: all,
-        ports: report.ports.iter().find_map(kind).unwrap_or_default(),
+        ports: kinds(report),
         late: LateSummary {
             deliveries: report.lateness.count,
             p50_ns: report.lateness.p50_ns,
@@ -70,6 +72,13 @@ fn summary(faults: u32, report: &NetworkReport) -> NetworkSummary {
             max_ns: report.lateness.max_ns,
         },
     }
+}
+
+/// How hosts are joined: of all in one way its word, else each, in order. Routers are joined in the network itself.
+fn kinds(report: &NetworkReport) -> String {
+    let kinds = report.ports.iter().filter_map(|port| port.kind.as_deref());
+    let kinds: BTreeSet<_> = kinds.filter(|kind| *kind != "router").collect();
+    kinds.into_iter().collect::<Vec<_>>().join(", ")
 }
 
 /// Packets by the cause of their loss, without those that are none.
@@ -102,6 +111,22 @@ pub(crate) fn too_late(summary: &NetworkSummary, limit: Duration) -> Option<Trou
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn ways_in_are_those_of_hosts() {
+        let port = |kind: Option<&str>| netsplit_provider::PortReport {
+            name: "a".into(),
+            kind: kind.map(str::to_owned),
+            refused: 0,
+        };
+        let said = |kinds: &[Option<&str>]| {
+            let ports = kinds.iter().copied().map(port).collect();
+            super::kinds(&NetworkReport { ports, ..NetworkReport::default() })
+        };
+        assert_eq!(said(&[Some("router"), None, Some("tap"), Some("tap")]), "tap");
+        assert_eq!(said(&[Some("tap"), Some("packet"), Some("router")]), "packet, tap");
+        assert_eq!(said(&[None]), "");
+    }
 
     #[test]
     fn late_is_what_is_beyond_the_limit() {

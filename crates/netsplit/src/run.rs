@@ -369,15 +369,15 @@ impl Run {
     async fn end_network(&self) -> Option<NetworkSummary> {
         let core = Arc::clone(self.core.as_ref()?);
         let read = Arc::clone(&core);
-        let report = self.engine.run(async move { counted::read(&read).await }).await.ok()??;
-        for fault in core.faults() {
+        let report = self.engine.run(async move { counted::read(&read).await }).await;
+        for fault in core.faults().into_iter().filter(|fault| !fault.is_foreign) {
             // The network ends, or heals itself once this process has gone.
             core.take_fault(fault.number);
             core.reach(&fault.unreached);
             let fault = InForce::label(fault.number);
             core.recorder.event(Event::FaultEnded { fault, why: "the run ended".into() });
         }
-        Some(counted::tell(&core, &report))
+        Some(counted::tell(&core, &report.ok()??))
     }
 
     /// A verdict that rests on a network that was too late is none, where that was asked for.
