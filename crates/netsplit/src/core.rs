@@ -376,18 +376,38 @@ impl Core {
     }
 
     /// The error of a host that did not come up, with its own last words if it has any.
-    async fn not_ready(&self, name: &HostName, otherwise: &str) -> Error {
+    async fn not_ready(self: &Arc<Self>, name: &HostName, otherwise: &str) -> Error {
         let words = async {
             loop {
                 match self.bed.event().await {
                     BedEvent::HostDied(host, reason) if host == *name && !reason.is_empty() => return reason,
-                    BedEvent::HostDied(..) | BedEvent::FaultTurned(_) => {}
-                    BedEvent::Ended(reason) => return reason,
+                    // What is not ours is nobody else's to hear: events come once.
+                    BedEvent::Ended(reason) => {
+                        self.on_bed_event(BedEvent::Ended(reason.clone()));
+                        return reason;
+                    }
+                    other => self.on_bed_event(other),
                 }
             }
         };
         let reason = tokio::time::timeout(LAST_WORDS, words).await.unwrap_or_else(|_| otherwise.to_owned());
         Trouble::new(Reason::HostNotReady, format!("host {name} did not come up: {reason}")).into()
+    }
+
+    /// The testbed said something by itself.
+    fn on_bed_event(self: &Arc<Self>, event: BedEvent) {
+        let lost = |host: &HostName, reason: &str| {
+            let generation = self.with_host(host, |host| host.generation);
+            self.on_lost(host, generation, reason);
+        };
+        match event {
+            BedEvent::HostDied(host, reason) if self.names().contains(&host) => {
+                lost(&host, if reason.is_empty() { "its agent was killed or ended" } else { &reason });
+            }
+            BedEvent::HostDied(..) => {}
+            BedEvent::FaultTurned(turned) => self.on_fault_turned(turned),
+            BedEvent::Ended(reason) => self.names().iter().for_each(|host| lost(host, &reason)),
+        }
     }
 
     /// The verdict is given; the testbed is taken down.
@@ -605,24 +625,11 @@ async fn watch_link(core: Arc<Core>, host: HostName, generation: u32, link: Link
 /// Passes on what the testbed says by itself. Runs on the engine until the testbed ends.
 pub(crate) async fn watch_bed(core: Arc<Core>) {
     loop {
-        match core.bed.event().await {
-            BedEvent::HostDied(host, reason) => {
-                let known = core.named(host.as_str()).is_some();
-                let generation = if known { core.with_host(&host, |host| host.generation) } else { 0 };
-                let reason =
-                    if reason.is_empty() { "its agent was killed or ended".to_owned() } else { reason };
-                if known {
-                    core.on_lost(&host, generation, &reason);
-                }
-            }
-            BedEvent::FaultTurned(turned) => core.on_fault_turned(turned),
-            BedEvent::Ended(reason) => {
-                for host in core.names() {
-                    let generation = core.with_host(&host, |host| host.generation);
-                    core.on_lost(&host, generation, &reason);
-                }
-                return;
-            }
+        let event = core.bed.event().await;
+        let is_last = matches!(event, BedEvent::Ended(_));
+        core.on_bed_event(event);
+        if is_last {
+            return;
         }
     }
 }
