@@ -66,6 +66,8 @@ struct State {
     fault_news: Vec<FaultTurned>,
     /// What the network calls the faults that were begun here, also those that have ended.
     own_faults: HashSet<u32>,
+    /// Captures that were not ended, by the network's numbers.
+    captures: BTreeMap<u32, PathBuf>,
     /// Where fetched files were put in the evidence.
     fetched: HashSet<PathBuf>,
     /// Whether the verdict is given: what ends from now on is not lost.
@@ -139,6 +141,7 @@ impl Core {
             faults_beginning: 0,
             fault_news: Vec::new(),
             own_faults: HashSet::new(),
+            captures: BTreeMap::new(),
             fetched: HashSet::new(),
             over: false,
         };
@@ -213,6 +216,19 @@ impl Core {
     /// A new file for packets; its name is made of `name`.
     pub(crate) fn capture_file(&self, name: &str) -> std::io::Result<(PathBuf, std::fs::File)> {
         network::new_file(&self.recorder.dir().captures(), name)
+    }
+
+    /// Packets are being written into this file.
+    pub(crate) fn add_capture(&self, id: u32, path: PathBuf) {
+        self.lock().captures.insert(id, path);
+    }
+
+    pub(crate) fn take_capture(&self, id: u32) {
+        self.lock().captures.remove(&id);
+    }
+
+    pub(crate) fn take_captures(&self) -> BTreeMap<u32, PathBuf> {
+        std::mem::take(&mut self.lock().captures)
     }
 
     // ── hosts ──

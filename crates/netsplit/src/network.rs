@@ -18,7 +18,7 @@ use netsplit_netmodel::{
 use netsplit_provider::{CaptureFilter, NetworkReport};
 
 pub use capture::Capture;
-pub(crate) use capture::{capture, new_file, of_host};
+pub(crate) use capture::{capture, end_all as end_captures, new_file, of_host};
 pub use fault::Fault;
 pub(crate) use fault::{InForce, note_foreign, settle};
 

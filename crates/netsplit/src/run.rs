@@ -21,7 +21,7 @@ use crate::counted;
 use crate::engine::{Engine, WhileWanted};
 use crate::error::{Error, Result};
 use crate::here::{self, HereOutput, HereSpec};
-use crate::network::InForce;
+use crate::network::{InForce, end_captures};
 use crate::recorder::{QUIET, Recorder};
 use crate::settings::{Keep, NetworkSettings, Settings};
 use crate::testbed::Testbed;
@@ -304,6 +304,7 @@ impl Run {
         let task = self.engine.handle().spawn(async move {
             tokio::time::sleep(time).await;
             core.set_over();
+            end_captures(&core).await;
             let _seen_again_at_the_end = core.bed.end().await;
         });
         Some(WhileWanted(task))
@@ -365,11 +366,16 @@ impl Run {
         }
     }
 
-    /// Heals what is still in force, and tells what happened to packets.
+    /// Heals what is still in force, ends what is still written down, and tells what happened to packets.
     async fn end_network(&self) -> Option<NetworkSummary> {
         let core = Arc::clone(self.core.as_ref()?);
         let read = Arc::clone(&core);
-        let report = self.engine.run(async move { counted::read(&read).await }).await;
+        let report = self.engine.run(async move {
+            let report = counted::read(&read).await;
+            end_captures(&read).await;
+            report
+        });
+        let report = report.await;
         for fault in core.faults().into_iter().filter(|fault| !fault.is_foreign) {
             // The network ends, or heals itself once this process has gone.
             core.take_fault(fault.number);

@@ -6,16 +6,21 @@ use std::future::Future;
 use std::panic::Location;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
-use netsplit_model::{Capability, HostName, Place, Reason, Trouble};
+use netsplit_model::{Capability, HostName, Place, Reason, Trouble, units::Wanted};
 use netsplit_netmodel::Scope;
 use netsplit_provider::{CaptureFilter, CaptureReport, CaptureSpec};
+use tokio::time::{Instant, timeout_at};
 
 use crate::core::Core;
 use crate::engine::run_on;
 use crate::error::{Error, Result};
 use crate::host::Host;
 use crate::place;
+
+/// How long the captures of a run may take to end, all together: what they have in memory is a few MiB.
+const END_MAX: Duration = Duration::from_secs(5);
 
 /// The one link that is meant, with a name for its file.
 pub(super) fn one_link(scope: &Scope<HostName>) -> Result<(String, CaptureFilter)> {
@@ -56,6 +61,7 @@ impl Capture {
         let at = place::of(Location::caller());
         async move {
             let (core, id) = (Arc::clone(&self.core), self.id);
+            core.take_capture(id);
             let report = async move { core.bed.end_capture(id).await.map_err(Error::from) };
             self.core.noted(run_on(&self.core.engine, report).await.and_then(|report| report), at)
         }
@@ -77,12 +83,37 @@ pub(crate) fn capture(
             })?;
             let asker = Arc::clone(&core);
             let spec = CaptureSpec { file, filter };
-            let asked = async move { asker.bed.capture(spec).await.map_err(Error::from) };
+            let kept = path.clone();
+            let asked = async move {
+                let id = asker.bed.capture(spec).await.map_err(Error::from)?;
+                asker.add_capture(id, kept);
+                Ok::<_, Error>(id)
+            };
             let id = run_on(&core.engine, asked).await??;
             Ok(Capture { core: Arc::clone(&core), id, path })
         };
         let begun = begun.await;
         core.noted(begun, at)
+    }
+}
+
+/// Ends the captures that the test did not end, for their files to be complete before the network goes. Runs on the
+/// engine. What goes wrong is a warning: they decide nothing.
+pub(crate) async fn end_all(core: &Core) {
+    let open = core.take_captures();
+    let is_whole = |report: &CaptureReport| report.lost == 0 && report.error.is_none();
+    let until = Instant::now() + END_MAX;
+    for (id, path) in open {
+        let why = match timeout_at(until, core.bed.end_capture(id)).await {
+            Ok(Ok(report)) if is_whole(&report) => continue,
+            Ok(Ok(report)) => {
+                let error = report.error.map(|error| format!(": {error}")).unwrap_or_default();
+                format!("{} packets are missing{error}", report.lost)
+            }
+            Ok(Err(trouble)) => trouble.text,
+            Err(_) => format!("it did not end within {}", Wanted(END_MAX)),
+        };
+        core.warn(Trouble::new(Reason::DiskFull, format!("{} is not whole: {why}", path.display())));
     }
 }
 
