@@ -401,6 +401,36 @@ impl Hosts for &Vec<Host> {
     }
 }
 
+impl Hosts for Vec<&Host> {
+    fn hosts(self) -> Vec<HostName> {
+        self.as_slice().hosts()
+    }
+}
+
+impl Hosts for &[&Host] {
+    fn hosts(self) -> Vec<HostName> {
+        self.iter().map(|host| host.name().clone()).collect()
+    }
+}
+
+impl Hosts for &Vec<&Host> {
+    fn hosts(self) -> Vec<HostName> {
+        self.as_slice().hosts()
+    }
+}
+
+impl<const N: usize> Hosts for [Host; N] {
+    fn hosts(self) -> Vec<HostName> {
+        self.as_slice().hosts()
+    }
+}
+
+impl<const N: usize> Hosts for &[Host; N] {
+    fn hosts(self) -> Vec<HostName> {
+        self.as_slice().hosts()
+    }
+}
+
 impl<const N: usize> Hosts for [&Host; N] {
     fn hosts(self) -> Vec<HostName> {
         self.iter().map(|host| host.name().clone()).collect()

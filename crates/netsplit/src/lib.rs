@@ -59,7 +59,10 @@ pub use crate::{
     error::{Error, Result},
     files::{CopyTo, Fetched, Get, Put, Write},
     host::{Host, Hosts},
-    network::{Between, Capture, Change, Fault, IntoLinks, Links, Network, check_fault, fault_words},
+    network::{
+        Between, Capture, Change, Fault, IntoGroups, IntoHosts, IntoLinks, Links, Network, check_fault,
+        fault_words,
+    },
     process::{Exit, IntoSignal, Output, Process, Run, Start, WaitForEnd, wait_all, wait_any},
     program::{Machine, machine},
     test::TestFailure,

@@ -75,6 +75,81 @@ impl IntoLinks for &str {
     }
 }
 
+/// What names hosts and routers: hosts, or in words `"members,-a"`, `"gw"`.
+pub trait IntoHosts {
+    /// Their names; of words those of this network.
+    ///
+    /// # Errors
+    /// Words that are no selector, or name nobody.
+    fn into_hosts(self, network: &Network) -> Result<Vec<HostName>>;
+}
+
+impl<H: Hosts> IntoHosts for H {
+    fn into_hosts(self, _network: &Network) -> Result<Vec<HostName>> {
+        Ok(self.hosts())
+    }
+}
+
+impl IntoHosts for &str {
+    fn into_hosts(self, network: &Network) -> Result<Vec<HostName>> {
+        network.select(self)
+    }
+}
+
+/// Groups of hosts: several of one kind, as `["a,b", "c"]` or a vector of vectors, or a tuple: `([&a, &b], &c)`.
+pub trait IntoGroups {
+    /// The names of each.
+    ///
+    /// # Errors
+    /// Words that are no selector, or name nobody.
+    fn into_groups(self, network: &Network) -> Result<Vec<Vec<HostName>>>;
+}
+
+impl<G: IntoHosts, const N: usize> IntoGroups for [G; N] {
+    fn into_groups(self, network: &Network) -> Result<Vec<Vec<HostName>>> {
+        self.into_iter().map(|group| group.into_hosts(network)).collect()
+    }
+}
+
+impl<G: IntoHosts> IntoGroups for Vec<G> {
+    fn into_groups(self, network: &Network) -> Result<Vec<Vec<HostName>>> {
+        self.into_iter().map(|group| group.into_hosts(network)).collect()
+    }
+}
+
+impl<'g, G> IntoGroups for &'g [G]
+where
+    &'g G: IntoHosts,
+{
+    fn into_groups(self, network: &Network) -> Result<Vec<Vec<HostName>>> {
+        self.iter().map(|group| group.into_hosts(network)).collect()
+    }
+}
+
+impl<'g, G> IntoGroups for &'g Vec<G>
+where
+    &'g G: IntoHosts,
+{
+    fn into_groups(self, network: &Network) -> Result<Vec<Vec<HostName>>> {
+        self.as_slice().into_groups(network)
+    }
+}
+
+macro_rules! groups {
+    ($($group:ident)+) => {
+        impl<$($group: IntoHosts),+> IntoGroups for ($($group,)+) {
+            fn into_groups(self, network: &Network) -> Result<Vec<Vec<HostName>>> {
+                #[expect(non_snake_case, reason = "a group is called as its type")]
+                let ($($group,)+) = self;
+                Ok(vec![$($group.into_hosts(network)?),+])
+            }
+        }
+    };
+}
+groups!(A B);
+groups!(A B C);
+groups!(A B C D);
+
 /// Names the links between hosts.
 pub trait Between {
     /// From each of these to each of `others`, one way.
@@ -128,36 +203,39 @@ impl Network {
 
     /// Cuts each of these hosts off from all others, also from one another.
     #[track_caller]
-    pub fn isolate(&self, hosts: impl Hosts) -> Change {
-        self.cutting(Scope::Isolate { hosts: hosts.hosts() })
+    pub fn isolate(&self, hosts: impl IntoHosts) -> Change {
+        self.cutting(hosts.into_hosts(self).map(|hosts| Scope::Isolate { hosts }))
     }
 
     /// Cuts groups off from one another. Hosts in none see all.
     #[track_caller]
-    pub fn partition<H: Hosts>(&self, groups: impl IntoIterator<Item = H>) -> Change {
-        self.cutting(Scope::Partition { groups: groups.into_iter().map(Hosts::hosts).collect() })
+    pub fn partition(&self, groups: impl IntoGroups) -> Change {
+        self.cutting(groups.into_groups(self).map(|groups| Scope::Partition { groups }))
     }
 
     /// Each of these hosts hears a majority of them, and no two the same one.
     #[track_caller]
-    pub fn ring(&self, hosts: impl Hosts) -> Change {
-        self.cutting(Scope::Ring { hosts: hosts.hosts() })
+    pub fn ring(&self, hosts: impl IntoHosts) -> Change {
+        self.cutting(hosts.into_hosts(self).map(|hosts| Scope::Ring { hosts }))
     }
 
     /// Two halves of these hosts do not hear each other, and `middle` hears both.
     #[track_caller]
-    pub fn bridge(&self, hosts: impl Hosts, middle: impl Hosts) -> Change {
-        self.cutting(Scope::Bridge { hosts: hosts.hosts(), middle: middle.hosts() })
+    pub fn bridge(&self, hosts: impl IntoHosts, middle: impl IntoHosts) -> Change {
+        let middle = middle.into_hosts(self);
+        let scope = |hosts| Ok(Scope::Bridge { hosts, middle: middle? });
+        self.cutting(hosts.into_hosts(self).and_then(scope))
     }
 
     /// Puts hosts into regions of a cloud ([`regions::REGIONS`]): between them, and between hosts of one region, packets
     /// take as long as there. Hosts that have no place keep the links they had.
     #[track_caller]
-    pub fn regions<'r, H: Hosts>(&self, places: impl IntoIterator<Item = (&'r str, H)>) -> Change {
-        let places: Vec<_> = places.into_iter().map(|(name, hosts)| (name, hosts.hosts())).collect();
-        let shown = places.iter().map(|(name, hosts)| format!("{name} {}", listed(hosts)));
+    pub fn regions<'r, H: IntoHosts>(&self, places: impl IntoIterator<Item = (&'r str, H)>) -> Change {
+        let places = places.into_iter().map(|(name, hosts)| Ok((name, hosts.into_hosts(self)?)));
+        let places: Result<Vec<_>> = places.collect();
+        let shown = places.iter().flatten().map(|(name, hosts)| format!("{name} {}", listed(hosts)));
         let what = format!("regions {}", shown.collect::<Vec<_>>().join(" | "));
-        let parts = region_parts(&places);
+        let parts = places.and_then(|places| region_parts(&places));
         Change {
             what: Some(what),
             parts,
@@ -187,8 +265,8 @@ impl Network {
     }
 
     #[track_caller]
-    fn cutting(&self, scope: Scope<HostName>) -> Change {
-        self.fault("", Ok(scope), Condition::new().cut())
+    fn cutting(&self, scope: Result<Scope<HostName>>) -> Change {
+        self.fault("", scope, Condition::new().cut())
     }
 
     /// Heals the fault of this name, whoever began it.
