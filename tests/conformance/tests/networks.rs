@@ -54,6 +54,26 @@ async fn behind_a_home_router_nobody_is_reached_and_all_are_seen_as_one(bed: Tes
     Ok(())
 }
 
+/// A router has no agent: a fault that names one, and cuts us off as well, cuts us off from the hosts that it names.
+#[netsplit::test(
+    hosts(client = 1, server = 1),
+    networks(home = "client", net = "server"),
+    routers(gw(inside = "home", outside = "net", kind = "home"))
+)]
+async fn a_router_in_a_fault_that_cuts_us_off(bed: Testbed) -> netsplit::Result {
+    let [client, server] = [bed.host("client")?, bed.host("server")?];
+    let isolated = bed.network().isolate("gw").control().await?;
+    assert!(!pings(&client, "server").await?);
+    isolated.heal().await?;
+    let cut = bed.network().cut("gw and server").control().await?;
+    client.run("true").await?;
+    let waits = server.run("true").within(secs(60)).into_future();
+    assert!(tokio::time::timeout(millis(500), waits).await.is_err(), "it waits");
+    cut.heal().await?;
+    assert!(pings(&client, "server").await?);
+    server.run("true").await.map(drop)
+}
+
 #[netsplit::test(
     hosts(office = 1, outside = 1),
     networks(lan = "office", net = "outside"),

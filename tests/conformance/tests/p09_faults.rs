@@ -10,11 +10,12 @@ use conformance::fails;
 use conformance::log::events;
 use conformance::measure::{Burst, Ears, link, send};
 use conformance::programs::{echo_client, echo_server};
+use conformance::run;
 use conformance::traffic::{talk_client, talk_server, tcp_ask, udp_ask};
 use netsplit::model::{Event, Record};
 use netsplit::netmodel::{Cause, FaultState};
 use netsplit::prelude::*;
-use netsplit::{Change, Process, Reason};
+use netsplit::{Change, Process, Reason, Verdict};
 use tokio::time::{sleep, timeout};
 
 /// Neighbour discovery shares a link with what a test sends: an ARP question, its answer, and again when it is old.
@@ -353,6 +354,63 @@ async fn a_guard_that_is_dropped_heals(bed: Testbed) -> netsplit::Result {
     Ok(())
 }
 
+/// Whoever gives a change up, or its heal, leaves nothing in force, and what he asks next finds it so.
+#[netsplit::test(hosts = 2, needs = ["network"])]
+async fn what_nobody_waits_for_is_healed(bed: Testbed) -> netsplit::Result {
+    let network = bed.network();
+    for _ in 0..20 {
+        let change = network.cut("a and b").named("split").into_future();
+        drop(timeout(Duration::ZERO, change).await);
+        assert_eq!(network.report().await?.faults, [], "its change was dropped");
+        let cut = network.cut("a and b").named("split").await?;
+        drop(cut.heal());
+        assert_eq!(network.report().await?.faults, [], "its heal never began");
+        let cut = network.cut("a and b").named("split").await?;
+        drop(timeout(Duration::ZERO, cut.heal()).await);
+        assert_eq!(network.report().await?.faults, [], "its heal was dropped");
+    }
+    let text = fails(bed.host("a")?.wait_for("x").within(millis(1)).await, Reason::WaitTimedOut);
+    assert!(!text.contains("in force"), "{text}");
+    Ok(())
+}
+
+/// Hosts are named as values of any shape, and in words.
+#[netsplit::test(hosts = 3, needs = ["network"])]
+async fn hosts_are_named_in_many_ways(bed: Testbed) -> netsplit::Result {
+    let [a, b, c] = ["a", "b", "c"].map(|name| bed.host(name).expect("three hosts"));
+    let network = bed.network();
+    let (slice, rest): (&[&Host], &[&Host]) = (&[&a, &b], &[&c]);
+    let ways = [
+        network.partition(([&a, &b], [&c])),
+        network.partition((vec![&a, &b], &c)),
+        network.partition((bed.select("all,-c")?, "c")),
+        network.partition([slice, rest]),
+        network.partition([vec![&a, &b], vec![&c]]),
+        network.partition(vec![vec![a.clone(), b.clone()], vec![c.clone()]]),
+        network.partition(["a,b", "c"]),
+        network.isolate("c"),
+        network.isolate(vec![&c]),
+        network.cut(slice.and(rest)),
+        network.cut([a.clone(), b.clone()].and(&c)),
+        network.cut("all,-c and c"),
+    ];
+    for change in ways {
+        let fault = change.await?;
+        let report = network.report().await?;
+        assert_eq!((report.faults[0].links, report.faults[0].verified), (4, 4), "{}", fault.what());
+        fault.heal().await?;
+    }
+    for (change, wanted) in [
+        (network.ring("all"), "ring a, b, c"),
+        (network.bridge("all", "b"), "bridge a, c with b in the middle"),
+        (network.regions([("london", "a,b"), ("tokyo", "c")]), "regions london a, b | tokyo c"),
+    ] {
+        assert_eq!(format!("{change:?}"), format!("Change({wanted})"));
+    }
+    fails(network.isolate("d").await, Reason::UnknownHost);
+    Ok(())
+}
+
 /// How often each thing happened to faults, by the run's log.
 fn turns(bed: &Testbed) -> [usize; 3] {
     let mut counts = [0; 3];
@@ -498,6 +556,70 @@ async fn the_test_is_cut_off_only_where_it_asks_for_it(bed: Testbed) -> netsplit
     Ok(())
 }
 
+/// Silence that was asked for twice, by a fault and by a pause, is no death when one of them ends.
+#[netsplit::test(hosts = 2, needs = ["network", "pause"])]
+async fn a_paused_host_that_was_cut_off_is_not_lost(bed: Testbed) -> netsplit::Result {
+    let (a, b) = (bed.host("a")?, bed.host("b")?);
+    let [isolated, other] =
+        [bed.network().isolate(&a).control().await?, bed.network().isolate(&b).control().await?];
+    a.pause().await?;
+    isolated.heal().await?;
+    b.pause().await?;
+    b.resume().await?;
+    // A host that ought to answer counts as lost after 30.
+    sleep(secs(33)).await;
+    a.resume().await?;
+    other.heal().await?;
+    for host in [a, b] {
+        host.run("true").within(secs(30)).await?;
+        assert_eq!(host.generation(), 1);
+    }
+    Ok(())
+}
+
+#[netsplit::test(hosts = 2, needs = ["network", "kill"])]
+async fn a_host_that_is_cut_off_from_the_test_is_not_restarted(bed: Testbed) -> netsplit::Result {
+    let a = bed.host("a")?;
+    let isolated = bed.network().isolate(&a).control().await?;
+    for _ in 0..2 {
+        let text = fails(a.restart().await, Reason::HostDown);
+        assert!(text.contains("`isolate a` cuts netsplit off from it"), "{text}");
+        assert!(text.contains("fix: heal `isolate a` first"), "{text}");
+        if a.generation() == 1 {
+            let _down_already = a.kill().await;
+        }
+    }
+    isolated.heal().await?;
+    a.restart().await?;
+    a.run("true").await?;
+    assert_eq!(a.generation(), 2);
+    Ok(())
+}
+
+/// Our own way closes when links do, and opens when they do.
+#[netsplit::test(hosts = 2, needs = ["network"])]
+async fn the_test_is_cut_off_while_the_fault_is_in_force(bed: Testbed) -> netsplit::Result {
+    let a = bed.host("a")?;
+    let network = bed.network();
+    let later = network.isolate(&a).control().after(secs(3)).await?;
+    timeout(secs(2), a.run("true").into_future()).await.expect("it is not in force")?;
+    eventually(secs(30), async || if turns(&bed)[0] == 1 { Ok(()) } else { Err(turns(&bed)) })
+        .await
+        .expect("it comes into force");
+    assert!(timeout(millis(500), a.run("true").into_future()).await.is_err(), "it is in force");
+    later.heal().await?;
+    a.run("true").await?;
+    let flaps = network.isolate(&a).control().flap(millis(300), millis(300)).await?;
+    for _ in 0..5 {
+        a.run("true").within(secs(30)).await?;
+        sleep(millis(200)).await;
+    }
+    flaps.heal().await?;
+    let over = network.isolate(&a).control().lasting(millis(300)).await?;
+    a.run("true").within(secs(30)).await?;
+    over.heal().await
+}
+
 #[netsplit::test(hosts = 2, needs = ["network"])]
 async fn a_failure_says_what_was_in_force(bed: Testbed) -> netsplit::Result {
     let a = bed.host("a")?;
@@ -615,4 +737,32 @@ async fn captures_say_what_became_of_packets(bed: Testbed) -> netsplit::Result {
         assert_eq!(filters.each_ref().map(|filter| count(filter)), wanted, "{}", path.display());
     }
     Ok(())
+}
+
+/// Every packet of a capture that goes on when the test ends is in its file when the run has ended.
+#[test]
+fn a_capture_is_complete_when_its_run_has_ended() {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+    let done = runtime.block_on(run::with("capture", run::plans(2, None), async |bed| {
+        bed.need(Capability::Network)?;
+        let (a, b) = (bed.host("a")?, bed.host("b")?);
+        let ears = Ears::of(&bed).await?;
+        let capture = bed.network().capture(a.to(&b)).await?;
+        ears.measure(&a, &b, Burst::of(500)).await?;
+        Ok(capture.path().to_owned())
+    }));
+    let path = match done {
+        Err(error) if error.verdict() == Verdict::Skipped => return,
+        done => done.unwrap_or_else(|error| panic!("{error}")),
+    };
+    let file = std::fs::read(&path).expect("a file");
+    let (mut rest, mut packets) = (&file[..], 0);
+    while let [k0, k1, k2, k3, l0, l1, l2, l3, ..] = *rest {
+        let length = u32::from_le_bytes([l0, l1, l2, l3]) as usize;
+        assert!(length <= rest.len(), "its last block is not whole");
+        // An enhanced packet block of pcapng.
+        packets += usize::from(u32::from_le_bytes([k0, k1, k2, k3]) == 6);
+        rest = &rest[length..];
+    }
+    assert!(rest.is_empty() && packets >= 500, "{packets}");
 }
