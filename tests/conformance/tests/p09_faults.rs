@@ -524,6 +524,71 @@ async fn a_flapping_fault_comes_and_goes(bed: Testbed) -> netsplit::Result {
     Ok(())
 }
 
+// ── what others do ──
+
+/// Why faults ended, by the run's log.
+fn whys(bed: &Testbed) -> Vec<String> {
+    let why = |record: Record| match record.event {
+        Event::FaultEnded { why, .. } => Some(why),
+        _ => None,
+    };
+    events(bed).into_iter().filter_map(why).collect()
+}
+
+/// What is begun and healed from outside is told as that; a fault of several parts lasts as long as one of them.
+#[netsplit::test(hosts = 3, needs = ["network"])]
+async fn what_others_do_is_known_for_that(bed: Testbed) -> netsplit::Result {
+    let (a, network) = (bed.host("a")?, bed.network());
+    let Ok(others) = netsplit_provider::namespace::attach(&bed.evidence()) else {
+        return Err(netsplit::Error::new(Reason::MissingCapability, "nobody else reaches this testbed"));
+    };
+    let says = async || fails(a.wait_for("x").within(millis(1)).await, Reason::WaitTimedOut);
+    let ended = async |count: usize| {
+        let seen = async || if whys(&bed).len() == count { Ok(()) } else { Err(whys(&bed)) };
+        eventually(secs(10), seen).await.expect("its end is heard of");
+    };
+    let regions = network.regions([("london", "a,b"), ("tokyo", "c")]).await?;
+    let ids: Vec<u32> = network.report().await?.faults.iter().map(|fault| fault.id).collect();
+    assert_eq!(ids.len(), 2);
+    others.heal(ids[0]).await?;
+    // That a part has ended is not in the log: there is nothing to wait for.
+    sleep(millis(300)).await;
+    assert!(says().await.contains("in force regions london a, b | tokyo c since "));
+    others.heal(ids[1]).await?;
+    ended(1).await;
+    assert!(!says().await.contains("in force"));
+    regions.heal().await?;
+    let regions = network.regions([("london", "a,b"), ("tokyo", "c")]).await?;
+    let first = network.report().await?.faults[0].id;
+    others.heal(first).await?;
+    regions.heal().await?;
+    assert_eq!(network.report().await?.faults, [], "its other part is healed with it");
+    let theirs = netsplit_provider::FaultSpec {
+        name: Some("theirs".into()),
+        what: "cut a to b".into(),
+        fault: netsplit::netmodel::Fault {
+            scope: netsplit::netmodel::Scope::OneWay { from: vec!["a".into()], to: vec!["b".into()] },
+            condition: netsplit::netmodel::Condition::new().cut(),
+            schedule: Default::default(),
+        },
+        outlives_asker: true,
+    };
+    let theirs = others.begin_fault(theirs).await?;
+    eventually(secs(10), async || {
+        let text = says().await;
+        if text.contains("in force cut a to b since ") { Ok(()) } else { Err(text) }
+    })
+    .await
+    .expect("it is heard of");
+    network.heal_all().await?;
+    assert_eq!(network.report().await?.faults.len(), 1, "it was not begun here");
+    others.heal(theirs).await?;
+    ended(3).await;
+    assert_eq!(whys(&bed), ["from outside", "healed", "from outside"]);
+    assert!(!says().await.contains("in force"));
+    Ok(())
+}
+
 // ── the test's own way, and what it reads ──
 
 #[netsplit::test(hosts = 2, needs = ["network"])]
