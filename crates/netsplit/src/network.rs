@@ -551,7 +551,10 @@ async fn begin(change: Change) -> Result<Fault> {
     settle(&core).await;
     let hosts: BTreeSet<HostName> = parts.iter().flat_map(|part| part.scope.hosts()).cloned().collect();
     let on: Vec<HostName> = hosts.into_iter().collect();
-    let unreached = if change.control { on.clone() } else { Vec::new() };
+    // Nobody has a way to a router, which has no agent.
+    let hosts = core.names();
+    let reached = on.iter().filter(|name| change.control && hosts.contains(name));
+    let unreached: Vec<_> = reached.cloned().collect();
     let number = core.next_fault();
     let name = change.name;
     let event = Event::FaultBegan {
