@@ -7,11 +7,13 @@ mod verbs;
 
 pub(crate) use tables::ALL as SHAPES;
 pub(crate) use tables::{
-    COMMAND, DEADLINES, FILE, FLAP, HOST, LOOP, OUTPUT, PART_WORDS, PROCEDURE, PROVIDERS, TEST, TOP, WATCH,
+    COMMAND, DEADLINES, FILE, FLAP, HOST, LOOP, OUTPUT, PART_WORDS, PROCEDURE, PROVIDERS, ROUTER, TEST, TOP,
+    WATCH,
 };
 pub(crate) use verbs::VERBS;
 
 use netsplit_model::Capability;
+use netsplit_netmodel::nat::NatKind;
 use netsplit_netmodel::{Distribution, PRESETS};
 
 /// The version of netsplit that speaks this grammar.
@@ -105,6 +107,10 @@ pub(crate) enum Kind {
     Mtu,
     Distribution,
     Preset,
+    /// A network of the file's.
+    Network,
+    /// What a router does.
+    RouterDoes,
     Command,
     Path,
     Paths,
@@ -235,6 +241,8 @@ impl Kind {
             Self::Mtu => "a number of bytes, 68 to 65535",
             Self::Distribution => r#""uniform", "normal", "pareto" or "pareto-normal""#,
             Self::Preset => r#"a preset such as "geo""#,
+            Self::Network => r#"a network such as "home""#,
+            Self::RouterDoes => r#"a kind such as "home""#,
             Self::Command => r#"a command such as "kvctl get x", or a list of its words"#,
             Self::Path => r#"a path such as "/etc/kv.conf""#,
             Self::Paths => r#"a path, or a list of paths such as ["cluster.toml"]"#,
@@ -274,6 +282,11 @@ pub(crate) fn presets() -> impl Iterator<Item = &'static str> {
 /// The names of all distributions of delays.
 pub(crate) fn distributions() -> impl Iterator<Item = String> {
     Distribution::ALL.iter().map(ToString::to_string)
+}
+
+/// The names of all kinds of routers.
+pub(crate) fn router_kinds() -> impl Iterator<Item = &'static str> {
+    NatKind::ALL.iter().map(|kind| kind.name())
 }
 
 /// The words of all capabilities.

@@ -32,7 +32,10 @@ pub use crate::{
     load::{Linted, Overrides, lint},
     new::new_scenario,
     reference::reference,
-    scenario::{Build, Case, Deadlines, File, Limit, Loaded, Need, Role, Scenario, StepAt, Test, Variable},
+    scenario::{
+        Build, Case, Deadlines, File, Limit, Loaded, Need, Network, Role, Router, Scenario, StepAt, Test,
+        Variable,
+    },
     schema::schema,
     source::Sources,
     step::{

@@ -2,6 +2,7 @@
 //! once for each case of the matrix.
 
 mod files;
+mod networks;
 mod tests;
 
 use std::path::{Path, PathBuf};
@@ -116,6 +117,7 @@ pub fn lint(path: &Path) -> Result<Linted, Mistakes> {
     let mut loader = Loader::new(ledger, &gathered, Overrides::default());
     loader.names.incomplete = true;
     loader.head();
+    loader.networks();
     loader.fixed();
     loader.unused();
     let (troubles, warnings, sources) = loader.ledger.close();
@@ -226,6 +228,7 @@ impl<'t> Loader<'t> {
     fn scenario(&mut self) -> Option<Scenario> {
         let head = self.head();
         self.no_hosts();
+        let (networks, routers) = self.networks();
         let fixed = self.fixed();
         let cases = self.cases(&head);
         self.unused();
@@ -242,6 +245,8 @@ impl<'t> Loader<'t> {
             tags: head.tags,
             within: head.within,
             roles: std::mem::take(&mut self.tables.roles),
+            networks,
+            routers,
             env: fixed.env,
             files: fixed.files,
             variables: fixed.variables,
@@ -266,9 +271,8 @@ impl<'t> Loader<'t> {
         }
         let deadlines = fields.get("deadlines").map(|(key, entry)| deadlines(ledger, key, entry));
         // Read with all parts, or later with the tests.
-        for word in
-            ["include", "hosts", "env", "files", "commands", "variables", "procedures", "watch", "matrix"]
-        {
+        let elsewhere = ["include", "hosts", "networks", "routers", "env", "files", "commands", "variables"];
+        for word in elsewhere.iter().chain(&["procedures", "watch", "matrix"]) {
             let _ = fields.get(word);
         }
         let _ = (fields.get("cleanup"), fields.get("test"));

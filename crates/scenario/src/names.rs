@@ -22,6 +22,11 @@ const LISTED: usize = 12;
 pub(crate) struct Names {
     pub(crate) roles: IndexMap<String, (Span, Vec<HostName>)>,
     pub(crate) hosts: IndexMap<String, (Span, HostName)>,
+    pub(crate) networks: IndexMap<String, Span>,
+    /// `None`: its name is wrong.
+    pub(crate) routers: IndexMap<String, (Span, Option<HostName>)>,
+    /// Who is on each network, routers included, when all of them are right and there are several.
+    pub(crate) joined: Option<Vec<BTreeSet<HostName>>>,
     pub(crate) files: IndexMap<String, Span>,
     pub(crate) commands: IndexMap<String, Span>,
     pub(crate) procedures: IndexMap<String, Span>,
@@ -82,6 +87,17 @@ pub(crate) struct FaultSeen {
     pub(crate) healed: Option<Span>,
 }
 
+/// Who may be named where hosts are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Whom {
+    /// Hosts, roles and captured names.
+    Hosts,
+    /// These and routers: whom faults are about.
+    Stations,
+    /// Hosts and roles: who is on a network.
+    Members,
+}
+
 /// Who asks for a value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Asker {
@@ -111,12 +127,43 @@ impl Names {
             || (seen.anything && (self.anywhere.contains_key(name) || self.incomplete))
     }
 
-    /// Answers an unknown host, role or captured name.
-    pub(crate) fn unknown_host(&self, name: &str, span: Span, seen: &Seen, sources: &Sources) -> Trouble {
-        let trouble = Trouble::new(Reason::UnknownHost, format!("no host, role or captured name `{name}`"));
+    /// The same, or a router where those may be named.
+    pub(crate) fn is_named(&self, name: &str, whom: Whom, seen: &Seen) -> bool {
+        self.is_host(name, seen) || (whom == Whom::Stations && self.routers.contains_key(name))
+    }
+
+    /// Answers an unknown host, role, router or captured name.
+    pub(crate) fn unknown_host(
+        &self,
+        name: &str,
+        whom: Whom,
+        span: Span,
+        seen: &Seen,
+        sources: &Sources,
+    ) -> Trouble {
+        if self.routers.contains_key(name) {
+            let trouble = Trouble::new(Reason::UnknownHost, format!("`{name}` is a router, not a host"));
+            return trouble.hint(match whom {
+                Whom::Members => "`inside` and `outside` of a router say on which networks it is",
+                _ => "only faults may name a router; nothing runs on it",
+            });
+        }
+        let what = match whom {
+            Whom::Hosts => "host, role or captured name",
+            Whom::Stations if self.routers.is_empty() => "host, role or captured name",
+            Whom::Stations => "host, role, router or captured name",
+            Whom::Members => "host or role",
+        };
+        let trouble = Trouble::new(Reason::UnknownHost, format!("no {what} `{name}`"));
         if let Some(later) = self.anywhere.get(name).filter(|later| **later != span) {
             let place = sources.named_from(*later, span);
-            return trouble.hint(format!("it is captured {place}, and not before this step"));
+            return trouble.hint(match whom {
+                Whom::Members => format!("it is captured {place}, and networks are made before any step"),
+                _ => format!("it is captured {place}, and not before this step"),
+            });
+        }
+        if self.networks.contains_key(name) {
+            return trouble.hint(format!("`{name}` is a network: name the hosts on it"));
         }
         if seen.processes.contains_key(name) {
             return trouble
@@ -126,7 +173,9 @@ impl Names {
         let roles: Vec<_> =
             self.roles.keys().map(String::as_str).filter(|role| !hosts.contains(role)).collect();
         let captured: Vec<_> = seen.captured.keys().map(String::as_str).collect();
-        let all = hosts.iter().chain(&roles).chain(&captured).copied();
+        let routers: Vec<_> = self.routers.keys().map(String::as_str).collect();
+        let routers = if whom == Whom::Stations { routers } else { Vec::new() };
+        let all = hosts.iter().chain(&roles).chain(&routers).chain(&captured).copied();
         let hosts = list("hosts", &hosts);
         match nearest(name, all.chain(["all"])) {
             Some(near) => {
@@ -135,7 +184,8 @@ impl Names {
                 trouble.hint(format!("did you mean `{near}`{captured}? {hosts}"))
             }
             None => {
-                let lists = [hosts, list("roles", &roles), list("captured", &captured)];
+                let lists =
+                    [hosts, list("roles", &roles), list("routers", &routers), list("captured", &captured)];
                 let lists: Vec<_> = lists.into_iter().filter(|list| !list.is_empty()).collect();
                 trouble.hint(lists.join(" · "))
             }
@@ -265,7 +315,8 @@ impl Names {
     pub(crate) fn host_taken(&self, name: &str) -> Option<(&'static str, Option<Span>)> {
         let host = self.hosts.get(name).map(|(span, _)| *span);
         let host = host.or_else(|| self.roles.get(name).map(|(span, _)| *span));
-        host.map(|span| ("a host or role", Some(span))).or_else(|| self.value_taken(name))
+        let router = || self.routers.get(name).map(|(span, _)| ("a router", Some(*span)));
+        host.map(|span| ("a host or role", Some(span))).or_else(router).or_else(|| self.value_taken(name))
     }
 }
 

@@ -15,7 +15,7 @@ use indexmap::IndexMap;
 use netsplit_model::{HostName, ProcessName, Reason, Selector, Template, Trouble, check_identifier, nearest};
 
 use crate::ledger::Ledger;
-use crate::names::{Asker, Names, OwnFile, Seen, list};
+use crate::names::{Asker, Names, OwnFile, Seen, Whom, list};
 use crate::source::Span;
 use crate::toml::{self, Key};
 use crate::{Listen, LocalPath, Pattern, Process, ProcessRef, Select, Text, Where};
@@ -105,7 +105,12 @@ impl Reader<'_> {
 
     /// Hosts.
     pub(crate) fn select(&mut self, text: &toml::Text) -> Option<Select> {
-        match self.select_or_here(text)? {
+        self.select_whom(text, Whom::Hosts)
+    }
+
+    /// Those who may be named here.
+    pub(crate) fn select_whom(&mut self, text: &toml::Text, whom: Whom) -> Option<Select> {
+        match self.select_part(text, 0..text.value.len(), whom)? {
             Where::Hosts(select) => Some(select),
             Where::Here => {
                 let trouble =
@@ -119,13 +124,13 @@ impl Reader<'_> {
     /// Hosts, or `here`.
     pub(crate) fn select_or_here(&mut self, text: &toml::Text) -> Option<Where> {
         let whole = 0..text.value.len();
-        self.select_part(text, whole)
+        self.select_part(text, whole, Whom::Hosts)
     }
 
     /// The hosts that a part of a text means.
-    fn select_part(&mut self, text: &toml::Text, range: std::ops::Range<usize>) -> Option<Where> {
+    fn select_part(&mut self, text: &toml::Text, range: std::ops::Range<usize>, whom: Whom) -> Option<Where> {
         let (expanded, exact) = self.expand(text, range.clone())?;
-        self.select_filled(text, range, expanded, exact)
+        self.select_filled(text, range, expanded, exact, whom)
     }
 
     /// The hosts that `expanded` means, which is what `range` of `text` says, `exact`ly or with values filled in.
@@ -135,6 +140,7 @@ impl Reader<'_> {
         range: std::ops::Range<usize>,
         expanded: String,
         exact: bool,
+        whom: Whom,
     ) -> Option<Where> {
         let written = &text.value[range.clone()];
         // Where values were filled in, the whole is marked.
@@ -160,10 +166,11 @@ impl Reader<'_> {
                 let text = "`here` stands alone: it is no host but the machine netsplit runs on";
                 self.ledger.mistake(span, Trouble::new(Reason::BadValue, text));
                 known = false;
-            } else if !self.names.is_host(&term.name, &self.seen) {
+            } else if !self.names.is_named(&term.name, whom, &self.seen) {
                 known = false;
                 if !self.names.incomplete {
-                    let trouble = self.names.unknown_host(&term.name, span, &self.seen, &self.ledger.sources);
+                    let (seen, sources) = (&self.seen, &self.ledger.sources);
+                    let trouble = self.names.unknown_host(&term.name, whom, span, seen, sources);
                     self.ledger.mistake(span, trouble);
                 }
             }
@@ -246,7 +253,8 @@ impl Reader<'_> {
     }
 
     /// The hosts meant, when all names are known.
-    fn known_hosts(&self, select: &Select) -> Option<Vec<HostName>> {
+    pub(crate) fn known_hosts(&self, select: &Select) -> Option<Vec<HostName>> {
+        let router = |name: &str| Some(vec![self.names.routers.get(name)?.1.clone()?]);
         let named = |name: &str| match name {
             "all" => Some(self.names.hosts.values().map(|(_, host)| host.clone()).collect()),
             _ => {
@@ -255,7 +263,8 @@ impl Reader<'_> {
                 if role.as_ref().is_some_and(Vec::is_empty) {
                     return None;
                 }
-                role.or_else(|| self.names.hosts.get(name).map(|(_, host)| vec![host.clone()]))
+                let host = || self.names.hosts.get(name).map(|(_, host)| vec![host.clone()]);
+                role.or_else(host).or_else(|| router(name))
             }
         };
         if self.names.incomplete { None } else { select.resolve(named).ok() }
@@ -268,7 +277,7 @@ impl Reader<'_> {
         };
         let at = text.value.len() - process.len();
         let process = self.process_ref(text, at);
-        let Where::Hosts(hosts) = self.select_part(text, 0..at - 1)? else {
+        let Where::Hosts(hosts) = self.select_part(text, 0..at - 1, Whom::Hosts)? else {
             let trouble = Trouble::new(Reason::BadValue, "nothing is started on `here`");
             self.ledger.mistake(text.inner(), trouble);
             return None;
@@ -293,7 +302,7 @@ impl Reader<'_> {
             self.ledger.mistake(span, Trouble::new(Reason::BadValue, text));
         }
         let process = self.process_ref(text, at);
-        let hosts = match self.select_part(text, 0..at - 1)? {
+        let hosts = match self.select_part(text, 0..at - 1, Whom::Hosts)? {
             Where::Hosts(hosts) => hosts,
             Where::Here => {
                 let trouble = Trouble::new(Reason::BadValue, "nothing is started on `here`");

@@ -20,7 +20,9 @@ const VALUES: &str = "\
 
 - **Hosts** (`on`, `kill`, `each` …): hosts, roles, names that an earlier `find … as` captured, and `all`; a comma joins,
   `-` takes away: `members,-leader`. `here` is the machine netsplit runs on; only `run` and `sh` go there.
-- **Links** (`cut`, `link` …): `X to Y` is from each of X to each of Y, one way; `X and Y` is both ways. X and Y are hosts.
+- **Links** (`cut`, `link` …): `X to Y` is from each of X to each of Y, one way; `X and Y` is both ways. X and Y are hosts,
+  or routers. Only those on one network have a link; a fault that is about none is a mistake.
+- **Networks** are made before any step: who is on one is said with hosts and roles. See [networks.md](networks.md).
 - **A fault** of the network begins with its step and ends with its test, whatever became of that, before the test's
   `cleanup`; `for` or `heal` end it earlier. Of several faults on one link each figure is as the newest says that says
   anything of it. What is wrong with a fault is said before anything runs, as far as it is known then who is meant.
@@ -42,8 +44,8 @@ const VALUES: &str = "\
   variables, and `peers`, the hosts of the same role, itself included, each with those words. Lines that only hold a
   `{% … %}` leave nothing behind.
 - **Needs.** Steps need what they do: `kill` and `restart` need the capability kill, `pause` and `resume` need pause,
-  the faults of the network, `heal` and `capture` need network, `pty` needs pty, `user` needs users, `run`, `sh` and `start` on hosts need programs. `netsplit lint` lists them with
-  their lines. A scenario whose provider cannot do one is skipped with that reason; a test that says so in its own
+  `networks`, `routers`, the faults of the network, `heal` and `capture` need network, `pty` needs pty, `user` needs users,
+  `run`, `sh` and `start` on hosts need programs. `netsplit lint` lists them with their lines. A scenario whose provider cannot do one is skipped with that reason; a test that says so in its own
   `needs` is skipped alone.
 ";
 

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use indexmap::IndexMap;
 use netsplit_model::{Capability, HostName, Place, Reason, Trouble};
+use netsplit_netmodel::nat::NatKind;
 
 use crate::{Content, Env, Pattern, Program, Select, Sources, Step, Text, Verb};
 
@@ -26,6 +27,10 @@ pub struct Scenario {
     pub within: Option<Limit>,
     /// Who takes part, in the order written.
     pub roles: Vec<Role>,
+    /// The networks, in the order written; none: one that joins all hosts.
+    pub networks: Vec<Network>,
+    /// Routers between networks that are no hosts, in the order written.
+    pub routers: Vec<Router>,
     /// Environment of all processes.
     pub env: Env,
     /// Files that are there before the first step.
@@ -65,6 +70,28 @@ pub struct Role {
     pub hints: IndexMap<String, serde_json::Value>,
     /// Where it is written.
     pub place: Place,
+}
+
+/// A network and who is on it. A host's first network is the one of its name.
+#[derive(Clone, Debug)]
+pub struct Network {
+    /// Its name.
+    pub name: HostName,
+    /// The hosts on it, each once.
+    pub hosts: Vec<HostName>,
+}
+
+/// A router between two networks that is no host.
+#[derive(Clone, Debug)]
+pub struct Router {
+    /// Its name, unlike any host's or role's.
+    pub name: HostName,
+    /// The network whose hosts it translates or protects.
+    pub inside: HostName,
+    /// The network of all others.
+    pub outside: HostName,
+    /// What it does.
+    pub kind: NatKind,
 }
 
 /// A file that is on its hosts before the first step.
@@ -213,6 +240,17 @@ impl Scenario {
         let role = self.roles.iter().find(|role| role.name.as_str() == name);
         let role = role.map(|role| role.hosts.clone());
         role.or_else(|| self.hosts().find(|host| host.as_str() == name).map(|host| vec![host.clone()]))
+    }
+
+    /// The router that `name` means, which faults may be about.
+    pub fn router(&self, name: &str) -> Option<&Router> {
+        self.routers.iter().find(|router| router.name.as_str() == name)
+    }
+
+    /// The networks that a host is on, the one of its name first; none when there is only one, without a name.
+    pub fn networks_of(&self, host: &HostName) -> impl Iterator<Item = &HostName> {
+        let on = self.networks.iter().filter(|network| network.hosts.contains(host));
+        on.map(|network| &network.name)
     }
 
     /// What all cases need of a provider, each capability once, with the first place that needs it.

@@ -144,7 +144,9 @@ fn kind(kind_: Kind) -> Value {
         | Kind::Packets
         | Kind::Mtu
         | Kind::Distribution
-        | Kind::Preset => of_network(kind_),
+        | Kind::Preset
+        | Kind::Network
+        | Kind::RouterDoes => of_network(kind_),
         Kind::Texts | Kind::Paths | Kind::Command => one_or_many(json!({ "type": "string" })),
         Kind::Duration => {
             json!({ "type": "string", "pattern": r"^\s*([0-9.]+\s*(ns|us|ms|s|m|h|d)\s*)+$" })
@@ -175,10 +177,7 @@ fn kind(kind_: Kind) -> Value {
         Kind::Save => json!({ "type": "object", "additionalProperties": { "type": "string" } }),
         Kind::Same => json!({ "enum": ["bytes", "prefix"] }),
         Kind::Version => json!({ "type": "string", "pattern": r"^\s*(>=)?\s*[0-9]+(\.[0-9]+){0,2}\s*$" }),
-        Kind::Capabilities => {
-            let words: Vec<_> = grammar::capabilities().collect();
-            json!({ "anyOf": [{ "type": "array", "items": { "enum": words } }, { "type": "string" }] })
-        }
+        Kind::Capabilities => capabilities(),
         Kind::Variable => json!({ "anyOf": [{ "type": "string" }, { "const": false }] }),
         Kind::HostNames => json!({ "type": "array", "items": host_name(), "minItems": 1 }),
         Kind::Hint => json!({ "type": "object" }),
@@ -189,6 +188,11 @@ fn kind(kind_: Kind) -> Value {
         Kind::Map(inner) => json!({ "type": "object", "additionalProperties": kind(*inner) }),
         Kind::Either(kinds) => json!({ "anyOf": kinds.iter().map(|inner| kind(*inner)).collect::<Vec<_>>() }),
     }
+}
+
+fn capabilities() -> Value {
+    let words: Vec<_> = grammar::capabilities().collect();
+    json!({ "anyOf": [{ "type": "array", "items": { "enum": words } }, { "type": "string" }] })
 }
 
 fn host_name() -> Value {
@@ -205,7 +209,7 @@ fn axis() -> Value {
     ] })
 }
 
-/// What only faults want.
+/// What only faults, networks and routers want.
 fn of_network(kind_: Kind) -> Value {
     // A value of the matrix fits everywhere.
     let filled = || json!({ "type": "string", "pattern": "%\\{" });
@@ -229,6 +233,10 @@ fn of_network(kind_: Kind) -> Value {
         Kind::Share => json!({ "anyOf": [{ "type": "number", "minimum": 0, "maximum": 1 },
                                          { "type": "string", "pattern": r"^\s*[0-9.]+\s*%?\s*$" }, filled()] }),
         Kind::Rate => json!({ "type": "string", "pattern": r"^\s*[0-9.]+\s*[kmg]?bit(/s)?\s*$|%\{" }),
+        Kind::Network => host_name(),
+        Kind::RouterDoes => {
+            json!({ "enum": grammar::router_kinds().chain(["corporate"]).collect::<Vec<_>>() })
+        }
         Kind::Packets => number(1, 1_000_000),
         Kind::Mtu => number(68, 65_535),
         Kind::Distribution => one_of(grammar::distributions().collect()),
@@ -364,6 +372,9 @@ mod tests {
             "hosts.a = { cuont = 3 }",
             "env.A = true",
             "deadlines.run = 10",
+            "networks.a = ['b']",
+            "routers.a = { inside = 'x' }",
+            "routers.a = { inside = 'x', outside = 'y', kind = 'hoem' }",
             "[[test]]\nname = 'x'",
             "[[test]]\nname = 'x'\nsteps = [{ run = 'x', start = 'x', on = 'a' }]",
             "[[test]]\nname = 'x'\nsteps = [{ on = 'a' }]",

@@ -21,6 +21,8 @@ const HEALTHY_WITHIN: Duration = secs(60);
 const HELD: Duration = secs(1);
 /// How soon a writer knows that a member does not answer, times `patience`: its own deadline is a second.
 const FAILS_WITHIN: Duration = secs(20);
+/// Of so many missing writes a message tells.
+const SHOWN_MAX: usize = 6;
 /// A line of a writer whose write was acknowledged.
 const ACKED: &str = "^acked ";
 
@@ -134,6 +136,15 @@ pub struct Found {
     pub took: Duration,
 }
 
+impl Found {
+    /// The case and the first few of what is missing after it.
+    fn what_is_missing(&self) -> String {
+        let (shown, more) = self.missing.split_at(self.missing.len().min(SHOWN_MAX));
+        let more = if more.is_empty() { String::new() } else { format!(" and {} more", more.len()) };
+        format!("{}: {}{more}", self.case, shown.join(", "))
+    }
+}
+
 impl fmt::Display for Found {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { case, acked, missing, writable_after, took } = self;
@@ -153,7 +164,7 @@ impl fmt::Display for Found {
 /// What is missing.
 pub fn nothing_is_missing(found: &[Found]) -> Result {
     let wrong = found.iter().filter(|found| !found.missing.is_empty());
-    let wrong: Vec<_> = wrong.map(|found| format!("{}: {}", found.case, found.missing.join(", "))).collect();
+    let wrong: Vec<_> = wrong.map(Found::what_is_missing).collect();
     if wrong.is_empty() {
         return Ok(());
     }

@@ -11,10 +11,11 @@ use crate::shell;
 use crate::user::Ordinary;
 
 /// Scenarios, and what each needs on this machine.
-const SCENARIOS: [(&str, &[&str]); 3] = [
+const SCENARIOS: [(&str, &[&str]); 4] = [
     ("examples/quorum.toml", &[]),
     ("examples/etcd.toml", &["etcd", "etcdctl"]),
     ("examples/etcd-partition.toml", &["etcd", "etcdctl"]),
+    ("examples/nat.toml", &["curl", "python3"]),
 ];
 
 /// Runs each scenario once as ourselves and once as `user`.

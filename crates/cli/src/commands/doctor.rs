@@ -22,8 +22,17 @@ const TRY_MAX: Duration = Duration::from_secs(30);
 struct Health {
     name: &'static str,
     /// How long a host took, and which of its folders are read-only; or why there is none.
-    host: Result<(Duration, Vec<String>), Trouble>,
+    host: Result<Tried, Trouble>,
     capabilities: Vec<Capability>,
+}
+
+/// What a host was like that was made to see.
+struct Tried {
+    took: Duration,
+    /// Folders that it cannot write to.
+    read_only: Vec<String>,
+    /// How it is joined to others: `tap`, `packet`; `None`: by another network than ours.
+    port: Option<String>,
 }
 
 pub(crate) fn run(args: &DoctorArgs, output: Output) -> anyhow::Result<ExitCode> {
@@ -69,7 +78,7 @@ async fn examine(provider: &dyn Provider) -> Health {
 }
 
 /// Makes one host, asks it what is read-only, and takes it down.
-async fn make_host(provider: &dyn Provider) -> Result<(Duration, Vec<String>), Trouble> {
+async fn make_host(provider: &dyn Provider) -> Result<Tried, Trouble> {
     let here = |error: std::io::Error| {
         Trouble::new(netsplit::Reason::DiskFull, format!("no folder for a try: {error}"))
     };
@@ -90,8 +99,10 @@ async fn make_host(provider: &dyn Provider) -> Result<(Duration, Vec<String>), T
             None => Err(Trouble::new(netsplit::Reason::HostNotReady, "no host was made")),
         };
         let took = begun.elapsed();
+        let ports = bed.network().await.map(|network| network.ports).unwrap_or_default();
         bed.end().await;
-        asked.map(|read_only| (took, read_only))
+        let port = ports.into_iter().find_map(|port| port.kind);
+        asked.map(|read_only| Tried { took, read_only, port })
     }
     .await;
     let _only_a_try = std::fs::remove_dir_all(&dir);
@@ -121,7 +132,7 @@ async fn read_only(link: Link) -> Result<Vec<String>, Trouble> {
 
 fn show(health: &Health, output: Output) {
     match &health.host {
-        Ok((took, read_only)) => {
+        Ok(Tried { took, read_only, port }) => {
             let can: Vec<_> = health.capabilities.iter().map(ToString::to_string).collect();
             let word = output.paint.help("can run");
             output.out(format!(
@@ -130,6 +141,14 @@ fn show(health: &Health, output: Output) {
                 took.as_secs_f64() * 1e3,
                 can.join(" ")
             ));
+            let how = match port.as_deref() {
+                Some("tap") => "TAP devices",
+                Some("packet") => {
+                    "packet sockets; quicker where users may open it: sudo chmod 0666 /dev/net/tun"
+                }
+                _ => "the kernel",
+            };
+            output.out(format!("           hosts are joined by {how}"));
             if !read_only.is_empty() {
                 output.out(format!(
                     "           read-only on hosts: {} (something is mounted below)",
@@ -149,8 +168,8 @@ fn show(health: &Health, output: Output) {
 
 fn document(health: &Health) -> serde_json::Value {
     match &health.host {
-        Ok((took, read_only)) => json!({
-            "name": health.name, "can": true, "seconds": took.as_secs_f64(), "read_only": read_only,
+        Ok(Tried { took, read_only, port }) => json!({
+            "name": health.name, "can": true, "seconds": took.as_secs_f64(), "read_only": read_only, "port": port,
             "capabilities": health.capabilities,
         }),
         Err(trouble) => json!({ "name": health.name, "can": false, "reason": trouble }),

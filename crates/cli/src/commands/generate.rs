@@ -41,6 +41,7 @@ pub(crate) fn man(args: &ManArgs) -> anyhow::Result<ExitCode> {
 #[cfg(test)]
 mod tests {
     use clap::ValueEnum;
+    use netsplit::netmodel::nat::{NatBehaviour, NatKind, NatRule, Ports};
 
     use super::*;
 
@@ -55,15 +56,61 @@ mod tests {
         }
         let page = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/scenario.md");
         check_committed(page, &netsplit_scenario::reference());
-        let page = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/faults.md");
-        let mut text = fs::read_to_string(page).unwrap();
-        for (name, table) in super::super::presets::tables() {
+        check_tables("faults.md", &super::super::presets::tables());
+        check_tables("networks.md", &[("kinds", kinds())]);
+    }
+
+    /// What the code knows in a page that is written by hand.
+    fn check_tables(page: &str, tables: &[(&str, String)]) {
+        let page = format!("{}/../../docs/{page}", env!("CARGO_MANIFEST_DIR"));
+        let mut text = fs::read_to_string(&page).unwrap();
+        for (name, table) in tables {
             let begin = format!("<!-- made: {name} -->\n");
             let at = text.find(&begin).expect("the page has a place for it") + begin.len();
             let end = at + text[at..].find("<!-- end -->").expect("the place has an end");
-            text.replace_range(at..end, &table);
+            text.replace_range(at..end, table);
         }
-        check_committed(page, &text);
+        check_committed(&page, &text);
+    }
+
+    /// What routers do, by their kinds.
+    fn kinds() -> String {
+        let mut table = "| kind | IPv4 outside | who gets in | ports outside | from inside to the outside address | UDP is forgotten after |\n\
+                         | --- | --- | --- | --- | --- | --- |\n"
+            .to_owned();
+        for kind in NatKind::ALL {
+            let NatBehaviour { mapping, filtering, ports, hairpin, udp_timeout, .. } = kind.behaviour();
+            let is_translator = mapping.is_some();
+            let addresses = match mapping {
+                None => "as inside",
+                Some(NatRule::EndpointIndependent) => "the router's, a port for each port inside",
+                Some(NatRule::AddressDependent) => "the router's, a port for each address spoken to",
+                Some(NatRule::AddressAndPortDependent) => "the router's, a port for each port spoken to",
+            };
+            let who = match filtering {
+                None => "all",
+                Some(NatRule::EndpointIndependent) => "all, at ports that have spoken to anybody",
+                Some(NatRule::AddressDependent) => "any port of an address that was spoken to",
+                Some(NatRule::AddressAndPortDependent) => "the very port that was spoken to",
+            };
+            let ports = match ports {
+                _ if !is_translator => "-".to_owned(),
+                Ports::Kept => "as inside, if free".to_owned(),
+                Ports::Random => "random".to_owned(),
+                Ports::Blocks(count) => format!("{count} for each host"),
+            };
+            let back = if !is_translator {
+                "-"
+            } else if hairpin {
+                "passes"
+            } else {
+                "does not pass"
+            };
+            let minutes = udp_timeout.as_secs() / 60;
+            let forgets = if filtering.is_some() { format!("{minutes} min") } else { "-".to_owned() };
+            table += &format!("| `{kind}` | {addresses} | {who} | {ports} | {back} | {forgets} |\n");
+        }
+        table
     }
 
     fn check_committed(path: &str, text: &str) {

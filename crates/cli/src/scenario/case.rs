@@ -13,7 +13,7 @@ use netsplit::settings::{Deadlines, Settings};
 use netsplit::{HostName, Never, Reason, Testbed, Verdict};
 use netsplit_model::units::Wanted;
 use netsplit_model::{Capabilities, Event, Record, TestReport, Trouble, words};
-use netsplit_provider::Provider;
+use netsplit_provider::{Provider, RouterSpec};
 use netsplit_scenario::{
     Build, Case, Loaded, Need, Program, Scenario, Step, StepAt, Test, Text, Values, Verb,
 };
@@ -80,9 +80,9 @@ pub(crate) async fn run_case(case_run: CaseRun<'_>) -> Result<Finished, Box<Trou
     let spec = RunSpec {
         test: case.name.clone(),
         provider,
+        networks: scenario.networks.iter().map(|network| network.name.to_string()).collect(),
+        routers: scenario.routers.iter().map(router).collect(),
         // Each path of a scenario is joined to the folder of its own file.
-        networks: Vec::new(),
-        routers: Vec::new(),
         base: PathBuf::new(),
         repeat,
         scenario: texts(loaded),
@@ -128,6 +128,15 @@ fn deadlines(scenario: &Scenario, settings: &Settings) -> Deadlines {
         wait: pick(own.wait, or.wait),
         test: pick(own.test, or.test),
         grace: pick(own.grace, or.grace),
+    }
+}
+
+fn router(router: &netsplit_scenario::Router) -> RouterSpec {
+    RouterSpec {
+        name: router.name.to_string(),
+        inside: router.inside.to_string(),
+        outside: router.outside.to_string(),
+        kind: router.kind.name().to_owned(),
     }
 }
 
@@ -325,7 +334,11 @@ impl<'a> Life<'a> {
     fn plans(&self) -> Vec<HostPlan> {
         let plans =
             |role: &netsplit_scenario::Role| HostPlan::of_role(&role.name, role.hosts.clone(), role.disk);
-        self.scenario.roles.iter().flat_map(plans).collect()
+        let mut plans: Vec<_> = self.scenario.roles.iter().flat_map(plans).collect();
+        for plan in &mut plans {
+            plan.networks = self.scenario.networks_of(&plan.name).map(ToString::to_string).collect();
+        }
+        plans
     }
 
     /// Runs what makes a program, here, before any host is made.

@@ -1,15 +1,15 @@
 //! Faults of the network: they belong to the test that began them, and end with it.
 
-use netsplit::Between;
+use netsplit::{Between, HostName, Hosts};
 use netsplit_model::{Reason, Trouble};
-use netsplit_scenario::{Capture, Fault, Heal, LinkEnds, Regions, Select};
+use netsplit_scenario::{Capture, Fault, Heal, LinkEnds, Regions};
 
 use super::state::{Failure, State, StepResult};
 use super::steps::boxed;
 
 /// Begins a fault.
 pub(super) async fn begin(state: &State<'_>, fault: &Fault) -> StepResult {
-    let scope = fault.links.scope(|select| names(state, select))?;
+    let scope = fault.links.scope(|select| state.stations(select))?;
     let change = state.bed.network().fault(fault.verb, Ok(scope), fault.condition);
     let change = named(change.schedule(fault.schedule), fault.name.as_deref());
     let change = if fault.control { change.control() } else { change };
@@ -25,15 +25,20 @@ fn named(change: netsplit::Change, name: Option<&str>) -> netsplit::Change {
     }
 }
 
-fn names(state: &State<'_>, select: &Select) -> StepResult<Vec<netsplit::HostName>> {
-    Ok(state.hosts(select)?.iter().map(|host| host.name().clone()).collect())
+/// Hosts and routers.
+struct Stations(Vec<HostName>);
+
+impl Hosts for Stations {
+    fn hosts(self) -> Vec<HostName> {
+        self.0
+    }
 }
 
 /// Puts hosts into regions: a delay for each pair of them, and one within each.
 pub(super) async fn regions(state: &State<'_>, of: &Regions) -> StepResult {
     let mut places = Vec::new();
     for (region, select) in &of.places {
-        places.push((*region, state.hosts(select)?));
+        places.push((*region, Stations(state.stations(select)?)));
     }
     let change = named(state.bed.network().regions(places), of.name.as_deref());
     state.has_begun(of.name.as_deref(), change.await.map_err(boxed)?);

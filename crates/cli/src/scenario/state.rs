@@ -138,9 +138,16 @@ impl<'a> State<'a> {
     // ── hosts ──
 
     pub(super) fn hosts(&self, select: &Select) -> StepResult<Vec<Host>> {
+        let names = self.stations(select)?;
+        Ok(names.iter().filter_map(|name| self.bed.host(name.as_str()).ok()).collect())
+    }
+
+    /// Hosts, and routers where those may be named.
+    pub(super) fn stations(&self, select: &Select) -> StepResult<Vec<HostName>> {
         let lookup = |name: &str| {
             let captured = self.made().captured.get(name).cloned();
-            captured.map(|host| vec![host]).or_else(|| self.scenario.named(name))
+            let router = || Some(vec![self.scenario.router(name)?.name.clone()]);
+            captured.map(|host| vec![host]).or_else(|| self.scenario.named(name)).or_else(router)
         };
         let names = select.resolve(lookup).map_err(|term| {
             let text = format!("`{}` was not captured by any step that ran", term.name);
@@ -150,7 +157,7 @@ impl<'a> State<'a> {
             let text = format!("`{select}` selects no host now");
             return Err(Box::new(Trouble::new(Reason::UnknownHost, text).at(Some(select.place.clone()))));
         }
-        Ok(names.iter().filter_map(|name| self.bed.host(name.as_str()).ok()).collect())
+        Ok(names)
     }
 
     /// The hosts meant, or all.

@@ -4,7 +4,7 @@ use super::{Key, Kind, Shape, TEXT_OR_COMMAND, TEXT_OR_LOOP, Unspoken, key};
 
 /// All tables with known keys, in the order of the reference.
 pub(crate) const ALL: &[&Shape] =
-    &[&TOP, &TEST, &HOST, &COMMAND, &FILE, &LOOP, &PROCEDURE, &WATCH, &DEADLINES, &FLAP, &OUTPUT];
+    &[&TOP, &TEST, &HOST, &ROUTER, &COMMAND, &FILE, &LOOP, &PROCEDURE, &WATCH, &DEADLINES, &FLAP, &OUTPUT];
 
 /// The providers whose tables a host may carry.
 pub(crate) const PROVIDERS: &[&str] =
@@ -16,6 +16,8 @@ pub(crate) const PART_WORDS: &[&str] = &[
     "netsplit",
     "include",
     "hosts",
+    "networks",
+    "routers",
     "env",
     "files",
     "commands",
@@ -60,7 +62,7 @@ pub(crate) static TOP: Shape = Shape {
             "include",
             Kind::Paths,
             r#"["cluster.toml"]"#,
-            "Other scenario files, beside this one, whose hosts, env, files, commands, variables, watch and procedures count here too.",
+            "Other scenario files, beside this one, whose hosts, networks, routers, env, files, commands, variables, watch and procedures count here too.",
         ),
         key("netsplit", Kind::Version, r#"">=0.1""#, "The oldest netsplit that understands the file."),
         key(
@@ -68,6 +70,18 @@ pub(crate) static TOP: Shape = Shape {
             Kind::Map(&Kind::Either(&[Kind::Count, Kind::HostNames, Kind::Table(&HOST)])),
             r#"{ members = ["a", "b", "c"], client = 1 }"#,
             "Who takes part: each role with the names of its hosts, their count, or a table.",
+        ),
+        key(
+            "networks",
+            Kind::Map(&Kind::Hosts),
+            r#"{ home = "client", net = "server" }"#,
+            "The networks, each with the hosts on it; without any, all hosts are on one. A host on several routes between them.",
+        ),
+        key(
+            "routers",
+            Kind::Map(&Kind::Table(&ROUTER)),
+            r#"{ gw = { inside = "home", outside = "net", kind = "home" } }"#,
+            "Routers between networks that are no hosts; they may translate addresses, or filter.",
         ),
         ENV,
         key(
@@ -179,6 +193,24 @@ pub(crate) static HOST: Shape = Shape {
         key("digitalocean", Kind::Hint, r#"{ region = "ams3" }"#, "What only this provider knows."),
         key("pool", Kind::Hint, "{}", "What only this provider knows."),
         key("simulated", Kind::Hint, "{}", "What only this provider knows."),
+    ],
+};
+
+pub(crate) static ROUTER: Shape = Shape {
+    slug: "router",
+    place: "in a router",
+    title: "`routers.NAME`",
+    about: "A router between two networks. Faults may name it; nothing runs on it. What each kind does: [networks.md](networks.md#kinds-of-routers).",
+    keys: &[
+        key("inside", Kind::Network, r#""home""#, "The network whose hosts it translates or protects.")
+            .must(),
+        key("outside", Kind::Network, r#""net""#, "The network of all others.").must(),
+        key(
+            "kind",
+            Kind::RouterDoes,
+            r#""home""#,
+            "What it does: `router`, which only forwards, when not said; else `home`, `full-cone`, `restricted`, `symmetric`, `cgnat` or `firewall`.",
+        ),
     ],
 };
 

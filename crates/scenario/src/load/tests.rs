@@ -94,7 +94,8 @@ impl<'t> Loader<'t> {
         needs.append(&mut steps.needs);
         let stated = head.needs.iter().chain(&self.tables.host_needs);
         let stated = stated.map(|(capability, span)| stated_need(*capability, *span));
-        let needs: Vec<_> = stated.chain(needs).collect();
+        let networks = self.network_need();
+        let needs: Vec<_> = stated.chain(networks).chain(needs).collect();
         let needs = self.needs(needs);
         Some(Case { name: case_name(&self.name, of), values, tests: tests?, cleanup, needs })
     }

@@ -1,11 +1,12 @@
 //! Steps that change the network: their links, figures, times and names. What cannot be, and can be known without
 //! running anything, is a mistake here.
 
+use std::collections::BTreeMap;
 use std::ops::Range;
 use std::time::Duration;
 
 use netsplit_model::units::Wanted;
-use netsplit_model::{Capability, Reason, Trouble, nearest};
+use netsplit_model::{Capability, HostName, Reason, Trouble, nearest};
 use netsplit_netmodel::regions::REGIONS;
 use netsplit_netmodel::{
     Condition, ConditionWords, Ends, FaultError, Faults, Flap, Schedule, Scope, Topology, TopologyError,
@@ -16,7 +17,7 @@ use super::Reader;
 use super::steps::Steps;
 use crate::fields::{self, Fields};
 use crate::grammar::{self, FLAP, Key};
-use crate::names::{FaultSeen, list};
+use crate::names::{FaultSeen, Whom, list};
 use crate::source::Span;
 use crate::toml::{self, Entry, Node, Value};
 use crate::{Capture, Fault, FaultLinks, Heal, LinkEnds, Regions, Select, Where};
@@ -63,18 +64,18 @@ impl<'t> Steps<'_, 't> {
                 let middle = fields.must(self.reader.ledger, "middle", None);
                 let middle =
                     middle.and_then(|(key, entry)| fields::text(self.reader.ledger, &entry.node, key));
-                let middle = middle.and_then(|text| self.reader.select(text));
-                let hosts = self.value(verb, entry).and_then(|text| self.reader.select(text));
+                let middle = middle.and_then(|text| self.reader.stations(text));
+                let hosts = self.value(verb, entry).and_then(|text| self.reader.stations(text));
                 (FaultLinks::Bridge { hosts: hosts?, middle: middle? }, Vec::new())
             }
             "isolate" | "ring" => {
-                let hosts = self.value(verb, entry).and_then(|text| self.reader.select(text))?;
+                let hosts = self.value(verb, entry).and_then(|text| self.reader.stations(text))?;
                 let is_ring = verb.word == "ring";
                 (if is_ring { FaultLinks::Ring(hosts) } else { FaultLinks::Isolate(hosts) }, Vec::new())
             }
             _ => {
                 let text = self.value(verb, entry)?;
-                (FaultLinks::Ends(self.reader.ends(text)?), Vec::new())
+                (FaultLinks::Ends(self.reader.ends(text, Whom::Stations)?), Vec::new())
             }
         };
         let at = entry.node.as_text().map_or(entry.node.span, toml::Text::inner);
@@ -95,7 +96,7 @@ impl<'t> Steps<'_, 't> {
         }
         let mut group = |node: &'t Node| {
             let text = fields::text(self.reader.ledger, node, &verb.as_key())?;
-            Some((self.reader.select(text)?, text.inner()))
+            Some((self.reader.stations(text)?, text.inner()))
         };
         let groups: Vec<_> = nodes.iter().map(&mut group).collect();
         let (groups, spans) = groups.into_iter().collect::<Option<Vec<_>>>()?.into_iter().unzip();
@@ -144,7 +145,7 @@ impl<'t> Steps<'_, 't> {
         if Ends::parse(&filled).is_none() {
             return self.reader.select(text).map(Capture::Hosts);
         }
-        let ends = self.reader.ends(text)?;
+        let ends = self.reader.ends(text, Whom::Hosts)?;
         let links = FaultLinks::Ends(ends.clone());
         self.reader.check_links(&links, text.inner(), &[]).then_some(Capture::Links(ends))
     }
@@ -172,7 +173,7 @@ impl<'t> Steps<'_, 't> {
                 self.reader.ledger.mistake(entry.key.span, trouble.hint(hint));
             }
             let text = fields::text(self.reader.ledger, &entry.node, &verb.as_key());
-            let hosts = text.and_then(|text| Some((self.reader.select(text)?, text.inner())));
+            let hosts = text.and_then(|text| Some((self.reader.stations(text)?, text.inner())));
             is_whole &= region.is_some() && hosts.is_some();
             if let (Some(region), Some((hosts, span))) = (region, hosts) {
                 places.push((region, hosts));
@@ -231,8 +232,13 @@ impl Reader<'_> {
         self.ledger.mistake(span, trouble.hint(hint));
     }
 
+    /// Hosts and routers.
+    fn stations(&mut self, text: &toml::Text) -> Option<Select> {
+        self.select_whom(text, Whom::Stations)
+    }
+
     /// `a to b`, `a and b`.
-    fn ends(&mut self, text: &toml::Text) -> Option<LinkEnds> {
+    fn ends(&mut self, text: &toml::Text, whom: Whom) -> Option<LinkEnds> {
         let whole = 0..text.value.len();
         let (filled, is_exact) = self.expand(text, whole.clone())?;
         let Some(ends) = Ends::parse(&filled) else {
@@ -243,7 +249,7 @@ impl Reader<'_> {
         let mut select = |side: &str| {
             let start = side.as_ptr() as usize - filled.as_ptr() as usize;
             let range: Range<usize> = if is_exact { start..start + side.len() } else { whole.clone() };
-            let found = self.select_filled(text, range, side.to_owned(), is_exact)?;
+            let found = self.select_filled(text, range, side.to_owned(), is_exact, whom)?;
             let Where::Hosts(select) = found else {
                 let trouble =
                     Trouble::new(Reason::BadValue, "`here` is no host but the machine netsplit runs on");
@@ -258,13 +264,23 @@ impl Reader<'_> {
 
     /// Whether there are such links, as far as it is known who is meant. `at`: the verb's value; `groups`: each of them.
     fn check_links(&mut self, links: &FaultLinks, at: Span, groups: &[Span]) -> bool {
-        let hosts: Vec<_> = self.names.hosts.values().map(|(_, host)| host.clone()).collect();
+        let hosts = self.names.hosts.values().map(|(_, host)| host);
+        let routers = self.names.routers.values().filter_map(|(_, router)| router.as_ref());
+        let hosts: Vec<_> = hosts.chain(routers).cloned().collect();
         let index = |host| hosts.iter().position(|known| *known == host).ok_or(());
         let known = |select: &Select| -> Result<Vec<usize>, ()> {
             self.known_hosts(select).ok_or(())?.into_iter().map(index).collect()
         };
         let Ok(scope) = links.scope(known) else { return true };
-        let Err(error) = Scope::links(&scope, &Topology::new(hosts.len())) else { return true };
+        let error = match Scope::links(&scope, &Topology::new(hosts.len())) {
+            Ok(links) if !links.iter().any(|link| self.are_joined(&hosts[link.from], &hosts[link.to])) => {
+                let trouble = Trouble::new(Reason::BadFault, "no two of these are on one network");
+                self.ledger.mistake(at, trouble.hint(self.between_networks()));
+                return false;
+            }
+            Ok(_) => return true,
+            Err(error) => error,
+        };
         let (text, span) = match error {
             TopologyError::Overlap { host, first, second } => {
                 let text = format!("{} is in group {first} and in group {second}", hosts[host]);
@@ -275,6 +291,25 @@ impl Reader<'_> {
         };
         self.ledger.mistake(span, Trouble::new(Reason::BadFault, text));
         false
+    }
+
+    /// Whether two have a link, as far as that is known.
+    fn are_joined(&self, one: &HostName, other: &HostName) -> bool {
+        let Some(networks) = &self.names.joined else { return true };
+        networks.iter().any(|network| network.contains(one) && network.contains(other))
+    }
+
+    /// Whose links may be meant where two hosts have none.
+    fn between_networks(&self) -> String {
+        let networks = self.names.joined.iter().flatten();
+        let mut counts: BTreeMap<&HostName, u32> = BTreeMap::new();
+        networks.flatten().for_each(|name| *counts.entry(name).or_default() += 1);
+        let between: Vec<_> =
+            counts.iter().filter(|(_, count)| **count > 1).map(|(name, _)| name.as_str()).collect();
+        match between.is_empty() {
+            true => "and nothing joins their networks".to_owned(),
+            false => list("with links to several networks", &between),
+        }
     }
 
     /// The figures of a link.

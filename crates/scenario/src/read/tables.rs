@@ -64,6 +64,9 @@ pub(crate) struct Named<'t> {
 pub(crate) struct Tables<'t> {
     pub(crate) roles: Vec<Role>,
     pub(crate) host_needs: Vec<(Capability, Span)>,
+    /// `None`: its name is wrong.
+    pub(crate) networks: Vec<(Option<HostName>, &'t Entry)>,
+    pub(crate) routers: Vec<&'t Entry>,
     pub(crate) commands: Vec<CommandTable<'t>>,
     pub(crate) files: Vec<Named<'t>>,
     pub(crate) variables: Vec<Named<'t>>,
@@ -76,6 +79,8 @@ pub(crate) struct Tables<'t> {
 /// The tables of the users' names, with what each names.
 const MAPS: &[(&str, &str)] = &[
     ("hosts", "a role"),
+    ("networks", "a network"),
+    ("routers", "a router"),
     ("env", "a variable"),
     ("files", "a file"),
     ("commands", "a command"),
@@ -95,6 +100,7 @@ pub(crate) fn collect<'t>(
     for part in parts {
         collector.part(part);
     }
+    collector.routers_apart();
     collector.circles();
     collector.tables
 }
@@ -186,10 +192,13 @@ impl<'t> Collector<'_, 't> {
 
     fn named(&mut self, word: &str, what: &str, named: Named<'t>) {
         let entry = named.entry;
-        let good = word == "env" || word == "hosts" || good_key(self.ledger, &entry.key, what);
+        let own = ["env", "hosts", "networks", "routers"].contains(&word);
+        let good = own || good_key(self.ledger, &entry.key, what);
         let key = &entry.key;
         let first = match word {
             "hosts" => self.names.roles.get(&key.name).map(|(span, _)| *span),
+            "networks" => self.names.networks.get(&key.name).copied(),
+            "routers" => self.names.routers.get(&key.name).map(|(span, _)| *span),
             "files" => self.names.files.get(&key.name).copied(),
             "commands" => self.names.commands.get(&key.name).copied(),
             "procedures" => self.names.procedures.get(&key.name).copied(),
@@ -213,6 +222,17 @@ impl<'t> Collector<'_, 't> {
         match word {
             "hosts" => self.role(entry),
             "env" => self.tables.env.push(named),
+            "networks" => {
+                // Also with a wrong name: whoever names the network shall not be blamed.
+                self.names.networks.insert(key.name.clone(), key.span);
+                let name = self.station_name(key, "a network's name");
+                self.tables.networks.push((name, entry));
+            }
+            "routers" => {
+                let name = self.station_name(key, "a router's name");
+                self.names.routers.insert(key.name.clone(), (key.span, name));
+                self.tables.routers.push(entry);
+            }
             "files" => {
                 self.names.files.insert(key.name.clone(), key.span);
                 self.tables.files.push(named);
@@ -226,6 +246,29 @@ impl<'t> Collector<'_, 't> {
             "variables" if good => self.variable(named),
             "matrix" if good => self.axis(entry),
             _ => {}
+        }
+    }
+
+    /// What hosts, networks and routers may be called.
+    fn station_name(&mut self, key: &Key, what: &str) -> Option<HostName> {
+        match HostName::new(&key.name) {
+            Ok(name) => Some(name),
+            Err(error) => {
+                let error = error.to_string().replace("a host's name", what);
+                self.ledger.mistake(key.span, Trouble::new(Reason::BadName, error));
+                None
+            }
+        }
+    }
+
+    /// No router is called as a host or a role.
+    fn routers_apart(&mut self) {
+        for (name, (span, _)) in &self.names.routers {
+            let host = self.names.hosts.get(name).map(|(first, _)| ("host", *first));
+            let role = || self.names.roles.get(name).map(|(first, _)| ("role", *first));
+            if let Some((what, first)) = host.or_else(role) {
+                self.ledger.duplicate(format!("`{name}` is both a {what} and a router"), *span, first);
+            }
         }
     }
 
@@ -268,16 +311,10 @@ impl<'t> Collector<'_, 't> {
             .roles
             .insert(key.name.clone(), (key.span, hosts.iter().map(|(host, _)| host.clone()).collect()));
         self.join_hosts(key, &hosts);
-        match HostName::new(&key.name) {
-            Ok(name) => {
-                let hosts = hosts.into_iter().map(|(host, _)| host).collect();
-                let place = self.ledger.place(key.span);
-                self.tables.roles.push(Role { name, hosts, disk, hints, place });
-            }
-            Err(error) => {
-                let error = error.to_string().replace("a host's name", "a role's name");
-                self.ledger.mistake(key.span, Trouble::new(Reason::BadName, error));
-            }
+        if let Some(name) = self.station_name(key, "a role's name") {
+            let hosts = hosts.into_iter().map(|(host, _)| host).collect();
+            let place = self.ledger.place(key.span);
+            self.tables.roles.push(Role { name, hosts, disk, hints, place });
         }
     }
 
