@@ -4,7 +4,7 @@
 use std::collections::VecDeque;
 use std::io;
 use std::os::fd::{BorrowedFd, OwnedFd};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::net::RecvFlags;
@@ -16,8 +16,6 @@ use super::sys::{Forked, fork};
 
 /// How long the process may take for one thing: a device takes a millisecond, a capture's last bytes a slow disk.
 const ANSWER_MAX: Duration = Duration::from_secs(20);
-/// What a question is numbered: 0 is what nobody asked for.
-const ASKED: u64 = 1;
 
 /// The network's process.
 #[derive(Debug)]
@@ -26,6 +24,8 @@ pub(super) struct Process {
     pub(super) alive: OwnedFd,
     /// Readable when it has news.
     pub(super) control: OwnedFd,
+    /// The number of the newest question; 0 is what nobody asked for.
+    asked: u64,
     /// What it said by itself while it was asked something.
     news: VecDeque<Say>,
 }
@@ -39,23 +39,27 @@ impl Process {
             Forked::Parent(pid) => pid,
         };
         let alive = pidfd_open(pid, PidfdFlags::empty()).step("pidfd_open")?;
-        Ok(Self { alive, control, news: VecDeque::new() })
+        Ok(Self { alive, control, asked: 0, news: VecDeque::new() })
     }
 
     /// Asks for one thing, and waits until it is done.
     pub(super) fn ask(&mut self, ask: Ask, fd: Option<BorrowedFd<'_>>) -> Result<u32, StepError> {
         const STEP: &str = "ask the network's process";
-        control::send(&self.control, &Request { id: ASKED, ask: Some(ask) }, fd).step(STEP)?;
+        self.asked += 1;
+        control::send(&self.control, &Request { id: self.asked, ask: Some(ask) }, fd).step(STEP)?;
+        let begun = Instant::now();
         loop {
-            if !is_readable(&self.control, ANSWER_MAX).step(STEP)? {
+            if !is_readable(&self.control, ANSWER_MAX.saturating_sub(begun.elapsed())).step(STEP)? {
                 return Err(io::Error::from(io::ErrorKind::TimedOut)).step(STEP);
             }
             let reply = control::receive::<Reply>(&self.control, RecvFlags::empty(), REPLY_MAX).step(STEP)?;
+            let Some((reply, _)) = reply else { return Err(io::Error::other("it has ended")).step(STEP) };
             match reply {
-                Some((Reply { id: 0, say: Some(news) }, _)) => self.news.push_back(news),
-                Some((Reply { say: Some(Say::Done(number)), .. }, _)) => return Ok(number),
-                Some((Reply { say: Some(Say::Failed(failure)), .. }, _)) => return Err(failure.into()),
-                _ => return Err(io::Error::other("it has ended")).step(STEP),
+                Reply { id, say: Some(Say::Done(number)) } if id == self.asked => return Ok(number),
+                Reply { id, say: Some(Say::Failed(failure)) } if id == self.asked => {
+                    return Err(failure.into());
+                }
+                other => self.news.extend(news_in(other)),
             }
         }
     }
@@ -67,14 +71,46 @@ impl Process {
 
     /// What it has said by itself; `None`: nothing.
     pub(super) fn news(&mut self) -> Option<Say> {
-        self.news.pop_front().or_else(|| {
-            let reply = control::receive::<Reply>(&self.control, RecvFlags::DONTWAIT, REPLY_MAX).ok()??;
-            reply.0.say
-        })
+        while self.news.is_empty() {
+            let (reply, _) =
+                control::receive::<Reply>(&self.control, RecvFlags::DONTWAIT, REPLY_MAX).ok()??;
+            self.news.extend(news_in(reply));
+        }
+        self.news.pop_front()
     }
+}
+
+/// What it said by itself. The late answer to a question that nobody waits for any more is none.
+fn news_in(reply: Reply) -> Option<Say> {
+    reply.say.filter(|say| reply.id == 0 && matches!(say, Say::Turned(_)))
 }
 
 fn is_readable(fd: &OwnedFd, within: Duration) -> io::Result<bool> {
     let timeout = Timespec::try_from(within).map_err(io::Error::other)?;
     Ok(poll(&mut [PollFd::new(fd, PollFlags::IN)], Some(&timeout))? > 0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::namespace::control::{State, Turned};
+
+    #[test]
+    fn a_late_answer_is_not_taken_for_the_next_ones() {
+        let (ours, theirs) = control::pair().unwrap();
+        let alive = theirs.try_clone().unwrap();
+        let mut process = Process { alive, control: ours, asked: 1, news: VecDeque::new() };
+        let turned = |id| Say::Turned(Turned { id, state: State::Ended.into() });
+        let say = |id, say| control::send(&theirs, &Reply { id, say: Some(say) }, None).unwrap();
+        say(1, Say::Done(7));
+        say(0, turned(5));
+        say(2, Say::Done(8));
+        assert_eq!(process.ask(Ask::Gone(0), None).unwrap(), 8);
+        say(2, Say::Done(9));
+        say(0, turned(6));
+        assert_eq!(
+            [process.news(), process.news(), process.news()],
+            [Some(turned(5)), Some(turned(6)), None]
+        );
+    }
 }
