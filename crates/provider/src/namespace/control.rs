@@ -289,6 +289,27 @@ pub(super) fn stream_pair() -> io::Result<(OwnedFd, OwnedFd)> {
 
 /// Sends one packet. A peer that is gone is an error, never a signal.
 pub(super) fn send(socket: impl AsFd, message: &impl Message, fd: Option<BorrowedFd<'_>>) -> io::Result<()> {
+    send_with(socket, message, fd, SendFlags::empty())
+}
+
+/// Sends one packet if that needs no wait; whether it did.
+pub(super) fn try_send(
+    socket: impl AsFd,
+    message: &impl Message,
+    fd: Option<BorrowedFd<'_>>,
+) -> io::Result<bool> {
+    match send_with(socket, message, fd, SendFlags::DONTWAIT) {
+        Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(false),
+        sent => sent.map(|()| true),
+    }
+}
+
+fn send_with(
+    socket: impl AsFd,
+    message: &impl Message,
+    fd: Option<BorrowedFd<'_>>,
+    flags: SendFlags,
+) -> io::Result<()> {
     let body = message.encode_to_vec();
     debug_assert!(!body.is_empty(), "an empty packet is an end of file");
     if body.len() > REQUEST_MAX {
@@ -301,7 +322,7 @@ pub(super) fn send(socket: impl AsFd, message: &impl Message, fd: Option<Borrowe
         control.push(SendAncillaryMessage::ScmRights(fds));
     }
     rustix::io::retry_on_intr(|| {
-        sendmsg(&socket, &[IoSlice::new(&body)], &mut control, SendFlags::NOSIGNAL)
+        sendmsg(&socket, &[IoSlice::new(&body)], &mut control, flags | SendFlags::NOSIGNAL)
     })?;
     Ok(())
 }
