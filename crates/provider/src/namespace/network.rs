@@ -418,8 +418,10 @@ impl Network {
         const STEP: &str = "begin a capture";
         let ports = match serde_json::from_str(filter).map_err(whole).step(STEP)? {
             CaptureFilter::All => FabricFilter::All,
-            CaptureFilter::Host(name) => FabricFilter::Port(name),
-            CaptureFilter::Link { from, to, both_ways } => FabricFilter::Link { from, to, both_ways },
+            CaptureFilter::Host(name) => FabricFilter::Ports(vec![name]),
+            CaptureFilter::Link { from, to, both_ways } => {
+                FabricFilter::Links { links: vec![[from, to]], both_ways }
+            }
         };
         let id = self.fabric.capture(CaptureSpec { file, ports, snap_bytes: 0 }).map_err(whole).step(STEP)?;
         u32::try_from(id).map_err(io::Error::other).step(STEP)
