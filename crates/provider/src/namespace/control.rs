@@ -76,12 +76,12 @@ pub(super) enum Ask {
     /// Write what is in force and what has happened, as JSON, into the file that comes with this packet.
     #[prost(bool, tag = "15")]
     Report(bool),
-    /// A client has gone, and with it its faults (network's process only).
+    /// A client has gone, and with it its faults and captures (network's process only).
     #[prost(uint64, tag = "16")]
     Gone(u64),
-    /// Write the packets that this JSON names into the file that comes with this packet.
-    #[prost(string, tag = "17")]
-    Capture(String),
+    /// Write packets into the file that comes with this packet.
+    #[prost(message, tag = "17")]
+    Capture(Capture),
     /// End the capture of this number, and write what it came to, as JSON, into the file that comes with this packet.
     #[prost(uint32, tag = "18")]
     EndCapture(u32),
@@ -98,6 +98,16 @@ pub(super) struct Fault {
     /// A `FaultSpec` as JSON.
     #[prost(string, tag = "2")]
     pub(super) spec: String,
+}
+
+#[derive(Clone, PartialEq, Eq, Message)]
+pub(super) struct Capture {
+    /// Who asked for it; the stage says so.
+    #[prost(uint64, tag = "1")]
+    pub(super) client: u64,
+    /// A `CaptureFilter` as JSON.
+    #[prost(string, tag = "2")]
+    pub(super) filter: String,
 }
 
 /// What joins the hosts.

@@ -1,6 +1,8 @@
 //! The network's process: the fabric, the table of faults, and who asked for what. Conditions, links and times are
 //! decided in `netmodel`; packets pass in the fabric's own thread.
 
+mod captures;
+
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io;
@@ -19,15 +21,15 @@ use rustix::net::RecvFlags;
 use rustix::process::Pid;
 use serde::Serialize;
 
+use self::captures::Captures;
 use super::control::{
-    self, Ask, Attach, Fault, Heal, REQUEST_MAX, Reply, Request, Say, State, Step, StepError, Turned,
+    self, Ask, Attach, Capture, Fault, Heal, REQUEST_MAX, Reply, Request, Say, State, Step, StepError, Turned,
 };
 use super::net::Netlink;
 use super::plan::{PREFIX_BITS, Route, RouterPlan};
 use super::sys;
 use crate::network::{
-    CaptureFilter, CaptureReport, FaultReport, FaultSpec, LatenessReport, LinkReport, NetworkReport,
-    PortReport,
+    CaptureFilter, FaultReport, FaultSpec, LatenessReport, LinkReport, NetworkReport, PortReport,
 };
 
 /// The client that is the test itself.
@@ -56,6 +58,7 @@ struct Network {
     table: Faults,
     faults: BTreeMap<u32, Asked>,
     faults_ever: u32,
+    captures: Captures,
     /// What faults did by themselves, or by others than the test; not told yet.
     news: Vec<(u32, State)>,
 }
@@ -91,34 +94,42 @@ impl Network {
             table: Faults::new(seed),
             faults: BTreeMap::new(),
             faults_ever: 0,
+            captures: Captures::default(),
             news: Vec::new(),
         })
     }
 
     fn serve(mut self, control: &OwnedFd) -> io::Result<()> {
         loop {
-            if !self.wait(control)? {
+            let is_asked = self.wait(control)?;
+            for (id, answer) in self.captures.settle(Instant::now()) {
+                reply(control, id, answer)?;
+            }
+            if !is_asked {
                 self.tell(control)?;
                 continue;
             }
             let next = control::receive::<Request>(control, RecvFlags::empty(), REQUEST_MAX)?;
             let Some((request, fd)) = next else { return Ok(()) };
             let Request { id, ask: Some(ask) } = request else { continue };
-            let say = match self.obey(ask, fd) {
-                Ok(number) => Say::Done(number),
-                Err(error) => Say::Failed(error.failure()),
-            };
-            control::send(control, &Reply { id, say: Some(say) }, None)?;
+            if let Some(answer) = self.obey(id, ask, fd) {
+                reply(control, id, answer)?;
+            }
             self.say_news(control)?;
         }
     }
 
-    /// `false`: nobody asked, and a fault's time has come.
+    /// `false`: nobody asked, and the time has come for something else.
     fn wait(&self, control: &OwnedFd) -> io::Result<bool> {
-        let timeout = self.table.deadline().map(|at| at.saturating_sub(self.begun.elapsed()));
+        let fault = self.table.deadline().map(|at| at.saturating_sub(self.begun.elapsed()));
+        let capture = self.captures.deadline().map(|at| at.saturating_duration_since(Instant::now()));
+        let timeout = fault.into_iter().chain(capture).min();
         let timeout = timeout.map(Timespec::try_from).transpose().map_err(io::Error::other)?;
-        match poll(&mut [PollFd::new(control, PollFlags::IN)], timeout.as_ref()) {
-            Ok(ready) => Ok(ready > 0),
+        let ends: Vec<_> = self.captures.fds().collect();
+        let mut fds = vec![PollFd::new(control, PollFlags::IN)];
+        fds.extend(ends.iter().map(|end| PollFd::new(end, PollFlags::IN)));
+        match poll(&mut fds, timeout.as_ref()) {
+            Ok(_) => Ok(!fds[0].revents().is_empty()),
             Err(rustix::io::Errno::INTR) => Ok(false),
             Err(error) => Err(error.into()),
         }
@@ -138,19 +149,27 @@ impl Network {
         Ok(())
     }
 
-    fn obey(&mut self, ask: Ask, fd: Option<OwnedFd>) -> Result<u32, StepError> {
-        match (ask, fd) {
+    /// `None`: the answer comes later.
+    fn obey(&mut self, id: u64, ask: Ask, fd: Option<OwnedFd>) -> Option<Result<u32, StepError>> {
+        Some(match (ask, fd) {
+            (Ask::EndCapture(capture), Some(file)) => {
+                return self.captures.end(&self.fabric, capture, id, file).err().map(Err);
+            }
             (Ask::Attach(attach), Some(agent)) => self.attach(&attach, agent.as_fd()).map(|()| 0),
             (Ask::Detach(name), _) => self.detach(&name).map(|()| 0),
             (Ask::Fault(Fault { client, spec }), _) => self.begin(client, &spec),
             (Ask::Heal(Heal { client, id }), _) => self.heal(client, id).map(|()| 0),
-            (Ask::Gone(client), _) => self.heal_all_of(client).map(|()| 0),
+            (Ask::Gone(client), _) => {
+                self.captures.leave(&self.fabric, client);
+                self.heal_all_of(client).map(|()| 0)
+            }
             (Ask::Router(plan), _) => self.router(&plan).map(|()| 0),
-            (Ask::Report(_), Some(file)) => write(file, &self.report()?).map(|()| 0),
-            (Ask::Capture(filter), Some(file)) => self.capture(&filter, file.into()),
-            (Ask::EndCapture(id), Some(file)) => self.end_capture(id, file).map(|()| 0),
+            (Ask::Report(_), Some(file)) => self.report().and_then(|report| write(file, &report)).map(|()| 0),
+            (Ask::Capture(Capture { client, filter }), Some(file)) => {
+                self.capture(client, &filter, file.into())
+            }
             _ => Err(io::Error::other("no such question")).step("ask the network's process"),
-        }
+        })
     }
 
     // ── hosts ──
@@ -414,8 +433,8 @@ impl Network {
         reports
     }
 
-    fn capture(&mut self, filter: &str, file: File) -> Result<u32, StepError> {
-        const STEP: &str = "begin a capture";
+    fn capture(&mut self, client: u64, filter: &str, file: File) -> Result<u32, StepError> {
+        const STEP: &str = super::diagnose::BEGIN_CAPTURE;
         let ports = match serde_json::from_str(filter).map_err(whole).step(STEP)? {
             CaptureFilter::All => FabricFilter::All,
             CaptureFilter::Host(name) => FabricFilter::Ports(vec![name]),
@@ -423,15 +442,21 @@ impl Network {
                 FabricFilter::Links { links: vec![[from, to]], both_ways }
             }
         };
+        self.captures.check_room().step(STEP)?;
         let id = self.fabric.capture(CaptureSpec { file, ports, snap_bytes: 0 }).map_err(whole).step(STEP)?;
-        u32::try_from(id).map_err(io::Error::other).step(STEP)
+        let id = u32::try_from(id).map_err(io::Error::other).step(STEP)?;
+        self.captures.add(id, client);
+        Ok(id)
     }
+}
 
-    fn end_capture(&mut self, id: u32, file: OwnedFd) -> Result<(), StepError> {
-        let report = self.fabric.end_capture(id.into()).map_err(whole).step("end a capture")?;
-        let error = report.error.map(|error| error.to_string());
-        write(file, &CaptureReport { packets: report.packets, lost: report.lost, bytes: report.bytes, error })
-    }
+/// Answers a question.
+fn reply(control: &OwnedFd, id: u64, answer: Result<u32, StepError>) -> io::Result<()> {
+    let say = match answer {
+        Ok(number) => Say::Done(number),
+        Err(error) => Say::Failed(error.failure()),
+    };
+    control::send(control, &Reply { id, say: Some(say) }, None)
 }
 
 fn behaviours(report: &Report) -> BTreeMap<(&str, &str), Behaviour> {

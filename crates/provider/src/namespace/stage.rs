@@ -16,7 +16,7 @@ use super::cgroup;
 use super::control::{
     self, Add, Ask, Attach, Fate, Network, Nic, REPLY_MAX, REQUEST_MAX, Reply, Request, Say, Step, StepError,
 };
-use super::fabric;
+use super::fabric::{self, News};
 use super::host::{self, Plan};
 use super::net::Netlink;
 use super::root::{self, Disk, Ground};
@@ -263,6 +263,15 @@ impl Stage<'_> {
         if ask == Ask::Fate(Fate::End.into()) {
             return Ok(false);
         }
+        if let (Joint::Fabric(fabric), Ask::EndCapture(_)) = (&mut self.joint, &ask) {
+            // A file may take its time.
+            return match fabric.ask_later(ask, fd.as_ref().map(AsFd::as_fd), id, number) {
+                Ok(()) => Ok(true),
+                Err(error) => {
+                    Ok(self.say(id, Reply { id: number, say: Some(Say::Failed(error.failure())) }, None))
+                }
+            };
+        }
         let answer = self.obey(id, ask, fd);
         let (say, fd) = match answer {
             Ok((generation, fd)) => (Say::Done(generation), fd),
@@ -291,7 +300,11 @@ impl Stage<'_> {
         while let Joint::Fabric(fabric) = &mut self.joint
             && let Some(news) = fabric.news()
         {
-            if !self.announce(&Reply { id: 0, say: Some(news) }) {
+            let goes_on = match news {
+                News::All(say) => self.announce(&Reply { id: 0, say: Some(say) }),
+                News::Answer(client, reply) => self.say(client, reply, None),
+            };
+            if !goes_on {
                 return false;
             }
         }
@@ -327,7 +340,12 @@ impl Stage<'_> {
                 let heal = control::Heal { client: client as u64, ..heal };
                 self.joint.ask(Ask::Heal(heal), None).map(|_| (0, None))
             }
-            Ask::Report(_) | Ask::Capture(_) | Ask::EndCapture(_) | Ask::Router(_) => {
+            Ask::Capture(capture) => {
+                let capture = control::Capture { client: client as u64, ..capture };
+                let fd = fd.as_ref().map(AsFd::as_fd);
+                self.joint.ask(Ask::Capture(capture), fd).map(|number| (number, None))
+            }
+            Ask::Report(_) | Ask::EndCapture(_) | Ask::Router(_) => {
                 self.joint.ask(ask, fd.as_ref().map(AsFd::as_fd)).map(|number| (number, None))
             }
             Ask::Begin(_) | Ask::Attach(_) | Ask::Detach(_) | Ask::Gone(_) => {

@@ -20,7 +20,9 @@ use tokio::net::{UnixDatagram, UnixStream};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout;
 
-use super::control::{self, Ask, Failure, Fate, Fault, Heal, Network, REPLY_MAX, Reply, Request, Say, State};
+use super::control::{
+    self, Ask, Capture, Failure, Fate, Fault, Heal, Network, REPLY_MAX, Reply, Request, Say, State,
+};
 use super::plan::Plan;
 use super::{diagnose, hook, socket};
 use crate::bed::{
@@ -243,13 +245,14 @@ impl Bed for Testbed {
     fn capture(&self, capture: CaptureSpec) -> BoxFuture<'_, Result<u32, Trouble>> {
         Box::pin(async move {
             let filter = serde_json::to_string(&capture.filter).map_err(|error| broken(&error.into()))?;
-            let answer = self.ask(Ask::Capture(filter), Some(capture.file.into())).await?;
-            Ok(self.answer(answer, "begin a capture").await?.0)
+            let answer =
+                self.ask(Ask::Capture(Capture { client: 0, filter }), Some(capture.file.into())).await?;
+            Ok(self.answer(answer, diagnose::BEGIN_CAPTURE).await?.0)
         })
     }
 
     fn end_capture(&self, capture: u32) -> BoxFuture<'_, Result<CaptureReport, Trouble>> {
-        Box::pin(self.read(Ask::EndCapture(capture), "end a capture"))
+        Box::pin(self.read(Ask::EndCapture(capture), diagnose::END_CAPTURE))
     }
 
     fn event(&self) -> BoxFuture<'_, BedEvent> {
