@@ -15,6 +15,7 @@ pub(super) const BEGIN_FAULT: &str = "begin a fault";
 pub(super) const HEAL_FAULT: &str = "heal a fault";
 pub(super) const BEGIN_CAPTURE: &str = "begin a capture";
 pub(super) const END_CAPTURE: &str = "end a capture";
+pub(super) const RUN_NETWORK: &str = "run the network between hosts";
 pub(super) const CHANGE_NETWORK: &str = "change the network";
 
 /// The hook did not run in this process.

@@ -97,7 +97,7 @@ impl Process {
     fn note(&mut self, reply: Reply) {
         if let Some((client, id)) = self.later.remove(&reply.id) {
             self.news.push_back(News::Answer(client, Reply { id, ..reply }));
-        } else if let Reply { id: 0, say: Some(say @ Say::Turned(_)) } = reply {
+        } else if let Reply { id: 0, say: Some(say @ (Say::Turned(_) | Say::Failed(_))) } = reply {
             self.news.push_back(News::All(say));
         }
     }

@@ -23,7 +23,8 @@ use serde::Serialize;
 
 use self::captures::Captures;
 use super::control::{
-    self, Ask, Attach, Capture, Fault, Heal, REQUEST_MAX, Reply, Request, Say, State, Step, StepError, Turned,
+    self, Ask, Attach, Capture, Failure, Fault, Heal, REQUEST_MAX, Reply, Request, Say, State, Step,
+    StepError, Turned,
 };
 use super::net::Netlink;
 use super::plan::{PREFIX_BITS, Route, RouterPlan};
@@ -43,7 +44,12 @@ const FAULTS_MAX: usize = 1000;
 pub(super) fn run(control: OwnedFd, seed: u64) -> ! {
     sys::close_all_but(&[control.as_raw_fd()]);
     let _only_for_ps = rustix::thread::set_name(c"netsplit-net");
-    let done = Network::new(seed).and_then(|network| network.serve(&control));
+    // Never dropped: that would wait for captures whose files take no bytes.
+    let done = Network::new(seed).and_then(|network| std::mem::ManuallyDrop::new(network).serve(&control));
+    if let Err(error) = &done {
+        let say = Say::Failed(Failure::of(super::diagnose::RUN_NETWORK, error));
+        let _stage_gone = control::send(&control, &Reply { id: 0, say: Some(say) }, None);
+    }
     sys::exit_now(done.is_err().into())
 }
 
@@ -99,7 +105,7 @@ impl Network {
         })
     }
 
-    fn serve(mut self, control: &OwnedFd) -> io::Result<()> {
+    fn serve(&mut self, control: &OwnedFd) -> io::Result<()> {
         loop {
             let is_asked = self.wait(control)?;
             for (id, answer) in self.captures.settle(Instant::now()) {
@@ -120,19 +126,25 @@ impl Network {
     }
 
     /// `false`: nobody asked, and the time has come for something else.
-    fn wait(&self, control: &OwnedFd) -> io::Result<bool> {
+    fn wait(&mut self, control: &OwnedFd) -> io::Result<bool> {
         let fault = self.table.deadline().map(|at| at.saturating_sub(self.begun.elapsed()));
         let capture = self.captures.deadline().map(|at| at.saturating_duration_since(Instant::now()));
         let timeout = fault.into_iter().chain(capture).min();
         let timeout = timeout.map(Timespec::try_from).transpose().map_err(io::Error::other)?;
         let ends: Vec<_> = self.captures.fds().collect();
-        let mut fds = vec![PollFd::new(control, PollFlags::IN)];
+        let fabric = self.fabric.ended();
+        let mut fds = vec![PollFd::new(control, PollFlags::IN), PollFd::new(&fabric, PollFlags::IN)];
         fds.extend(ends.iter().map(|end| PollFd::new(end, PollFlags::IN)));
         match poll(&mut fds, timeout.as_ref()) {
-            Ok(_) => Ok(!fds[0].revents().is_empty()),
-            Err(rustix::io::Errno::INTR) => Ok(false),
-            Err(error) => Err(error.into()),
+            Ok(_) => {}
+            Err(rustix::io::Errno::INTR) => return Ok(false),
+            Err(error) => return Err(error.into()),
         }
+        let [is_asked, has_ended] = [0, 1].map(|fd: usize| !fds[fd].revents().is_empty());
+        if has_ended {
+            return Err(io::Error::other(self.fabric.why_ended()));
+        }
+        Ok(is_asked)
     }
 
     /// Does what faults do by themselves, and says so.

@@ -189,7 +189,11 @@ impl Stage<'_> {
                             return Ok(());
                         }
                     }
-                    Ready::FabricEnded => return Err(io::Error::other("the network's process ended")),
+                    Ready::FabricEnded => {
+                        // It may have said why.
+                        self.on_news();
+                        return Err(io::Error::other("the network's process ended"));
+                    }
                     Ready::FabricNews => {
                         if !self.on_news() {
                             return Ok(());

@@ -364,12 +364,17 @@ async fn wait_for_end(socket: &UnixDatagram) {
 /// Passes answers and news on until the stage is gone; then nobody waits for an answer any more.
 async fn listen(socket: Arc<UnixDatagram>, pending: Pending, tell: mpsc::UnboundedSender<BedEvent>) {
     let next = || control::receive::<Reply>(&*socket, RecvFlags::DONTWAIT, REPLY_MAX);
+    let mut why = "the testbed's own processes ended".to_owned();
     loop {
         let Ok(Some((Reply { id, say }, fd))) = socket.async_io(Interest::READABLE, next).await else {
             break;
         };
         let answer = match say {
             Some(Say::Done(generation)) => Ok((generation, fd)),
+            Some(Say::Failed(Failure { step, text, .. })) if id == 0 => {
+                why = format!("{why}: {step}: {text}");
+                continue;
+            }
             Some(Say::Failed(failure)) => Err(failure),
             Some(Say::Died(text)) => {
                 let (name, reason) = text.split_once('\n').unwrap_or((&text, ""));
@@ -396,7 +401,7 @@ async fn listen(socket: Arc<UnixDatagram>, pending: Pending, tell: mpsc::Unbound
         }
     }
     lock(&pending).take();
-    let _over = tell.send(BedEvent::Ended("the testbed's own processes ended".into()));
+    let _over = tell.send(BedEvent::Ended(why));
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
