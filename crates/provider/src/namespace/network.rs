@@ -15,7 +15,7 @@ use netsplit_fabric::{
     LinkReport as FabricLink, Mac, Port, PortError, PortKind, Report, Scheduling,
 };
 use netsplit_netmodel::nat::{NatKind, Side};
-use netsplit_netmodel::{Behaviour, FaultState, Faults, LinkId, Topology};
+use netsplit_netmodel::{Behaviour, FaultState, Faults, LinkId, Scope, Topology};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::net::RecvFlags;
 use rustix::process::Pid;
@@ -286,11 +286,8 @@ impl Network {
         if let (Some(name), Some(other)) = (&spec.name, self.called(spec.name.as_deref())) {
             return refuse(format!("`{name}` is in force already: {}", other.what)).step(STEP);
         }
-        let index = |name: String| {
-            let known = self.stations.iter().position(|station| station.name == name);
-            known.ok_or_else(|| io::Error::other(format!("no host `{name}` has come up")))
-        };
-        let scope = spec.fault.scope.clone().try_map(index).step(STEP)?;
+        let scope = spec.fault.scope.clone().try_map(|name| self.index(&name)).step(STEP)?;
+        self.check_links(&scope).step(STEP)?;
         let fault = netsplit_netmodel::Fault {
             scope,
             condition: spec.fault.condition,
@@ -308,6 +305,28 @@ impl Network {
             self.news.push((id, State::InForce));
         }
         Ok(id)
+    }
+
+    fn index(&self, name: &str) -> io::Result<usize> {
+        let known = self.stations.iter().position(|station| station.name == name);
+        known.ok_or_else(|| io::Error::other(format!("no host `{name}` has come up")))
+    }
+
+    /// Between hosts without a common network there is nothing to be changed: who names two such hosts means something
+    /// else. What is about many is about those that there are.
+    fn check_links(&self, scope: &Scope) -> io::Result<()> {
+        let links = scope.links(&Topology::new(self.stations.len())).map_err(whole)?;
+        let is_named = matches!(scope, Scope::OneWay { .. } | Scope::BothWays { .. });
+        let mut apart = links.iter().filter(|link| self.pairs(**link).is_empty());
+        match apart.next() {
+            Some(link) if is_named || apart.count() + 1 == links.len() => refuse(self.apart(*link)),
+            _ => Ok(()),
+        }
+    }
+
+    fn apart(&self, link: LinkId) -> String {
+        let [from, to] = [link.from, link.to].map(|index| &self.stations[index].name);
+        format!("{from} and {to} have no network in common; name the router between them")
     }
 
     fn called(&self, name: Option<&str>) -> Option<&FaultSpec> {
