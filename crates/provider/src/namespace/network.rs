@@ -15,7 +15,7 @@ use netsplit_fabric::{
     LinkReport as FabricLink, Mac, Port, PortError, PortKind, Report, Scheduling,
 };
 use netsplit_netmodel::nat::{NatKind, Side};
-use netsplit_netmodel::{Behaviour, FaultState, Faults, LinkId, Scope, Topology};
+use netsplit_netmodel::{Advance, Behaviour, FaultState, Faults, LinkId, Scope, Topology};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::net::RecvFlags;
 use rustix::process::Pid;
@@ -149,8 +149,14 @@ impl Network {
 
     /// Does what faults do by themselves, and says so.
     fn tell(&mut self, control: &OwnedFd) -> io::Result<()> {
-        self.advance().map_err(|error| error.error)?;
+        self.catch_up();
         self.say_news(control)
+    }
+
+    /// Does what faults do by themselves. Links that did not change, which nobody asked for just now, are those that a
+    /// report says were not read back.
+    fn catch_up(&mut self) {
+        let _seen_in_reports = self.advance();
     }
 
     fn say_news(&mut self, control: &OwnedFd) -> io::Result<()> {
@@ -298,7 +304,11 @@ impl Network {
         self.table.begin(at, id.into(), fault).map_err(whole).step(STEP)?;
         self.faults_ever = id;
         self.faults.insert(id, Asked { client, at, spec });
-        self.advance()?;
+        if let Err(error) = self.advance() {
+            // Nobody would have its number.
+            let _first_error_counts = self.take_out(id);
+            return Err(error);
+        }
         // Who asked for it learns it from the answer.
         self.news.retain(|(turned, _)| *turned != id);
         if client != TEST {
@@ -336,45 +346,39 @@ impl Network {
 
     fn heal(&mut self, client: u64, id: u32) -> Result<(), StepError> {
         const STEP: &str = super::diagnose::HEAL_FAULT;
-        if self.faults.remove(&id).is_none() {
+        if !self.faults.contains_key(&id) {
             return refuse(format!("no fault {id} is in force")).step(STEP);
         }
-        // One whose time was over at this very moment is healed, too.
-        let _ended_already = self.table.heal(self.begun.elapsed(), id.into());
-        self.advance()?;
-        self.news.retain(|(turned, _)| *turned != id);
+        let done = self.take_out(id);
         if client != TEST {
             self.news.push((id, State::Ended));
         }
-        Ok(())
+        done
+    }
+
+    fn take_out(&mut self, id: u32) -> Result<(), StepError> {
+        self.faults.remove(&id);
+        // One whose time was over at this very moment is healed, too.
+        let _ended_already = self.table.heal(self.begun.elapsed(), id.into());
+        let done = self.advance();
+        self.news.retain(|(turned, _)| *turned != id);
+        done
     }
 
     fn heal_all_of(&mut self, client: u64) -> Result<(), StepError> {
         let theirs = |asked: &Asked| asked.client == client && !asked.spec.outlives_asker;
         let ids: Vec<u32> =
             self.faults.iter().filter(|(_, asked)| theirs(asked)).map(|(id, _)| *id).collect();
-        ids.into_iter().try_for_each(|id| self.heal(client, id))
+        // All of them, and then the first error.
+        ids.into_iter().map(|id| self.heal(client, id)).fold(Ok(()), Result::and)
     }
 
     /// Brings the fabric to what the table wants by now, reads that back, and notes what faults did by themselves.
     fn advance(&mut self) -> Result<(), StepError> {
         const STEP: &str = super::diagnose::CHANGE_NETWORK;
-        let advance = self.table.advance(self.begun.elapsed());
-        if !advance.links.is_empty() {
-            let changes = advance.links.iter().flat_map(|(link, behaviour)| {
-                let (pairs, behaviour) = (self.pairs(*link).into_iter(), *behaviour);
-                pairs.map(move |[from, to]| Change { from: from.into(), to: to.into(), behaviour })
-            });
-            self.fabric.set(changes.collect()).map_err(whole).step(STEP)?;
-            let report = self.fabric.report().map_err(whole).step(STEP)?;
-            let done = behaviours(&report);
-            let is_done = |(link, wanted): &&(LinkId, Behaviour)| self.does(&done, *link, wanted);
-            if let Some((link, _)) = advance.links.iter().find(|change| !is_done(change)) {
-                let (from, to) = (&self.stations[link.from].name, &self.stations[link.to].name);
-                return Err(io::Error::other(format!("the link {from} to {to} did not change"))).step(STEP);
-            }
-        }
-        for turn in advance.turns {
+        let Advance { links, turns } = self.table.advance(self.begun.elapsed());
+        // Whatever comes of the links: nobody would hear of these again.
+        for turn in turns {
             let id = u32::try_from(turn.id).map_err(io::Error::other).step(STEP)?;
             let state = match turn.state {
                 FaultState::InForce => State::InForce,
@@ -386,7 +390,30 @@ impl Network {
                 self.faults.remove(&id);
             }
         }
-        Ok(())
+        self.change(&links).step(STEP)
+    }
+
+    /// Has links do something else, and reads it back.
+    fn change(&self, links: &[(LinkId, Behaviour)]) -> io::Result<()> {
+        let changes = links.iter().flat_map(|(link, behaviour)| {
+            let (pairs, behaviour) = (self.pairs(*link).into_iter(), *behaviour);
+            pairs.map(move |[from, to]| Change { from: from.into(), to: to.into(), behaviour })
+        });
+        let changes: Vec<_> = changes.collect();
+        if changes.is_empty() {
+            return Ok(());
+        }
+        self.fabric.set(changes.clone()).map_err(whole)?;
+        let report = self.fabric.report().map_err(whole)?;
+        let done = behaviours(&report);
+        let is_done = |(link, wanted): &&(LinkId, Behaviour)| self.does(&done, *link, wanted);
+        match links.iter().find(|change| !is_done(change)) {
+            None => Ok(()),
+            Some((link, _)) => {
+                let [from, to] = [link.from, link.to].map(|index| &self.stations[index].name);
+                refuse(format!("the link {from} to {to} did not change"))
+            }
+        }
     }
 
     /// Whether the fabric was seen to do `wanted` on this link.
