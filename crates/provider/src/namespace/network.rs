@@ -495,9 +495,18 @@ impl Network {
         const STEP: &str = super::diagnose::BEGIN_CAPTURE;
         let ports = match serde_json::from_str(filter).map_err(whole).step(STEP)? {
             CaptureFilter::All => FabricFilter::All,
-            CaptureFilter::Host(name) => FabricFilter::Ports(vec![name]),
+            CaptureFilter::Host(name) => {
+                let ports = &self.stations[self.index(&name).step(STEP)?].ports;
+                FabricFilter::Ports(ports.iter().map(|at| at.port.clone()).collect())
+            }
             CaptureFilter::Link { from, to, both_ways } => {
-                FabricFilter::Links { links: vec![[from, to]], both_ways }
+                let link = LinkId { from: self.index(&from).step(STEP)?, to: self.index(&to).step(STEP)? };
+                let links: Vec<_> =
+                    self.pairs(link).into_iter().map(|pair| pair.map(str::to_owned)).collect();
+                if links.is_empty() {
+                    return refuse(self.apart(link)).step(STEP);
+                }
+                FabricFilter::Links { links, both_ways }
             }
         };
         self.captures.check_room().step(STEP)?;
