@@ -286,6 +286,8 @@ impl Network {
     fn begin(&mut self, client: u64, spec: &str) -> Result<u32, StepError> {
         const STEP: &str = super::diagnose::BEGIN_FAULT;
         let spec: FaultSpec = serde_json::from_str(spec).map_err(whole).step(STEP)?;
+        // What is over by now is not in force, and its name is free.
+        self.catch_up();
         if self.faults.len() >= FAULTS_MAX {
             return refuse(format!("{FAULTS_MAX} faults are in force; heal some")).step(STEP);
         }
@@ -430,7 +432,8 @@ impl Network {
 
     // ── reports ──
 
-    fn report(&self) -> Result<NetworkReport, StepError> {
+    fn report(&mut self) -> Result<NetworkReport, StepError> {
+        self.catch_up();
         let report = self.fabric.report().map_err(whole).step("read the network")?;
         let mut links: Vec<_> = report.links.iter().map(link).collect();
         // What was lost is what a reader looks for.
@@ -566,4 +569,103 @@ fn whole(error: impl std::error::Error) -> io::Error {
         cause = error.source();
     }
     io::Error::other(text)
+}
+
+#[cfg(test)]
+mod tests {
+    use netsplit_netmodel::{Condition, Fault as Asked, Schedule};
+    use rustix::fs::{MemfdFlags, memfd_create};
+
+    use super::*;
+
+    /// Routers in a row: `r0` between networks `n0` and `n1`, `r1` between `n1` and `n2`, and so on. No right is needed.
+    fn row(routers: u8) -> Network {
+        let mut network = Network::new(1).unwrap();
+        for number in 0..routers {
+            let side = |at: u8| {
+                let v6 = format!("fd00:{at}::{}", number + 1).parse().unwrap();
+                (format!("n{at}"), Ipv4Addr::new(10, at, 0, number + 1), v6)
+            };
+            let plan = RouterPlan {
+                name: format!("r{number}"),
+                kind: "router".to_owned(),
+                inside: side(number),
+                outside: side(number + 1),
+                routes: Vec::new(),
+            };
+            network.router(&serde_json::to_string(&plan).unwrap()).unwrap();
+        }
+        network
+    }
+
+    fn cut(network: &mut Network, scope: Scope<String>, lasts: Option<Duration>) -> Result<u32, String> {
+        let schedule = Schedule { lasts, ..Schedule::default() };
+        let spec = FaultSpec {
+            name: Some("one".to_owned()),
+            what: "cut".to_owned(),
+            fault: Asked { scope, condition: Condition::new().cut(), schedule },
+            outlives_asker: false,
+        };
+        let text = serde_json::to_string(&spec).unwrap();
+        network.begin(TEST, &text).map_err(|error| error.error.to_string())
+    }
+
+    fn names<const N: usize>(names: [&str; N]) -> Vec<String> {
+        names.map(str::to_owned).into()
+    }
+
+    #[test]
+    fn between_hosts_without_a_common_network_nothing_can_be_cut() {
+        let mut network = row(4);
+        let one_way = |to| Scope::OneWay { from: names(["r0"]), to: names([to]) };
+        let refused = cut(&mut network, one_way("r2"), None).unwrap_err();
+        assert_eq!(refused, "r0 and r2 have no network in common; name the router between them");
+        let some = Scope::BothWays { left: names(["r0"]), right: names(["r1", "r2"]) };
+        assert!(cut(&mut network, some, None).unwrap_err().contains("r0 and r2"));
+        let groups = [names(["r0"]), names(["r2"])];
+        assert!(cut(&mut network, Scope::Partition { groups: groups.into() }, None).is_err());
+        assert!(network.report().unwrap().faults.is_empty());
+        // What is about all others is about those that there are.
+        let id = cut(&mut network, Scope::Isolate { hosts: names(["r0"]) }, None).unwrap();
+        let faults = network.report().unwrap().faults;
+        assert_eq!((faults[0].id, faults[0].links, faults[0].verified), (id, 2, 2));
+        network.heal(TEST, id).unwrap();
+        assert!(cut(&mut network, one_way("r1"), None).is_ok());
+    }
+
+    #[test]
+    fn the_name_of_what_is_over_is_free() {
+        let mut network = row(2);
+        let scope = || Scope::OneWay { from: names(["r0"]), to: names(["r1"]) };
+        let first = cut(&mut network, scope(), Some(Duration::from_millis(1))).unwrap();
+        std::thread::sleep(Duration::from_millis(2));
+        assert!(network.report().unwrap().faults.is_empty());
+        cut(&mut network, scope(), Some(Duration::from_millis(1))).unwrap();
+        std::thread::sleep(Duration::from_millis(2));
+        let last = cut(&mut network, scope(), None).unwrap();
+        assert!(cut(&mut network, scope(), None).unwrap_err().contains("in force already"));
+        network.heal_all_of(TEST).unwrap();
+        assert!(network.heal(TEST, last).is_err());
+        assert_eq!(network.news[0], (first, State::Ended));
+    }
+
+    #[test]
+    fn captures_name_hosts_and_not_their_ports() {
+        let mut network = row(3);
+        let mut capture = |filter: CaptureFilter| {
+            let file = memfd_create("capture", MemfdFlags::CLOEXEC).unwrap();
+            let filter = serde_json::to_string(&filter).unwrap();
+            network.capture(TEST, &filter, file.into()).map_err(|error| error.error.to_string())
+        };
+        let link = |[from, to]: [&str; 2]| CaptureFilter::Link {
+            from: from.to_owned(),
+            to: to.to_owned(),
+            both_ways: true,
+        };
+        assert!(capture(CaptureFilter::Host("r1".to_owned())).is_ok());
+        // Once on the second network of the one, once on that of the other.
+        assert!(capture(link(["r1", "r2"])).is_ok() && capture(link(["r2", "r1"])).is_ok());
+        assert!(capture(link(["r0", "r2"])).unwrap_err().contains("no network in common"));
+        assert!(capture(link(["r0", "x"])).unwrap_err().contains("no host `x`"));
+    }
 }
