@@ -17,6 +17,9 @@ pub(super) const REQUEST_MAX: usize = 192 << 10;
 /// Bytes of an answer at most.
 pub(super) const REPLY_MAX: usize = 8 << 10;
 
+/// Bytes of a text in an answer at most; a step has at most as many, and both with their lengths fit into a packet.
+const TEXT_MAX: usize = REPLY_MAX / 2 - 64;
+
 /// From a client to the stage, or to the keeper.
 #[derive(Clone, PartialEq, Message)]
 pub(super) struct Request {
@@ -252,8 +255,19 @@ pub(super) struct Failure {
 
 impl Failure {
     pub(super) fn of(step: &str, error: &io::Error) -> Self {
-        Self { step: step.to_owned(), errno: error.raw_os_error().unwrap_or(0), text: error.to_string() }
+        let text = cut(error.to_string());
+        Self { step: cut(step.to_owned()), errno: error.raw_os_error().unwrap_or(0), text }
     }
+}
+
+/// A text that fits into an answer: of a longer one the begin.
+pub(super) fn cut(mut text: String) -> String {
+    let mut end = text.len().min(TEXT_MAX);
+    while !text.is_char_boundary(end) {
+        end -= 1;
+    }
+    text.truncate(end);
+    text
 }
 
 /// The step at which something failed.
@@ -366,4 +380,22 @@ pub(super) fn receive<M: Message + Default>(
     }
     let message = M::decode(&body[..received.bytes]).map_err(io::Error::other)?;
     Ok(Some((message, fd)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_answer_fits_into_a_packet() {
+        let (ours, theirs) = pair().unwrap();
+        let failure =
+            Failure::of(&"step".repeat(REPLY_MAX), &io::Error::other(format!("a{}", "ä".repeat(REPLY_MAX))));
+        assert_eq!([failure.step.len(), failure.text.len()], [TEXT_MAX, TEXT_MAX - 1]);
+        let reply = Reply { id: 1, say: Some(Say::Failed(failure)) };
+        send(&ours, &reply, None).unwrap();
+        let (read, _) = receive::<Reply>(&theirs, RecvFlags::empty(), REPLY_MAX).unwrap().unwrap();
+        assert_eq!(read, reply);
+        assert_eq!(cut("short".to_owned()), "short");
+    }
 }

@@ -461,7 +461,7 @@ impl Stage<'_> {
     fn on_host(&mut self, name: &str) -> bool {
         let reason =
             self.bury(name).map_or_else(String::new, |error| format!("{}: {}", error.step, error.error));
-        let died = Reply { id: 0, say: Some(Say::Died(format!("{name}\n{reason}"))) };
+        let died = Reply { id: 0, say: Some(Say::Died(control::cut(format!("{name}\n{reason}")))) };
         self.announce(&died)
     }
 
