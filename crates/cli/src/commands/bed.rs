@@ -181,12 +181,21 @@ impl Outside {
             if found.is_empty() && word != "all" {
                 return Err(unknown_fault(word, &faults).into());
             }
-            ids.extend(found);
+            ids.extend(found.into_iter().map(|id| (id, word == "all")));
         }
-        for id in ids {
-            self.bed.heal(id).await?;
+        for (id, may_have_ended) in ids {
+            if let Err(trouble) = self.bed.heal(id).await
+                && !(may_have_ended && self.has_ended(id).await)
+            {
+                return Err(trouble.into());
+            }
         }
         Ok(ExitCode::SUCCESS)
+    }
+
+    /// Whether a fault that was in force is so no longer: its time was over meanwhile, or somebody else healed it.
+    async fn has_ended(&self, id: u32) -> bool {
+        self.bed.network().await.is_ok_and(|report| report.faults.iter().all(|fault| fault.id != id))
     }
 
     async fn faults(&self) -> anyhow::Result<ExitCode> {
