@@ -417,3 +417,24 @@ impl Report {
         self.ports.iter().find(|port| port.name == name)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use rustix::event::{PollFd, PollFlags, Timespec, poll};
+
+    use super::*;
+
+    #[test]
+    fn whoever_looks_sees_that_it_has_ended() {
+        let mut fabric = Fabric::start(1, Limits::default()).unwrap();
+        let has_ended = |fabric: &Fabric, within_ms: i64| {
+            let within = Timespec { tv_sec: 0, tv_nsec: within_ms * 1_000_000 };
+            poll(&mut [PollFd::new(&fabric.ended(), PollFlags::IN)], Some(&within)).unwrap() == 1
+        };
+        assert!(!has_ended(&fabric, 0));
+        fabric.ask(Command::Stop).unwrap();
+        assert!(has_ended(&fabric, 900));
+        assert_eq!(fabric.why_ended(), "it was told to");
+        assert!(matches!(fabric.report(), Err(FabricError::Ended)));
+    }
+}
