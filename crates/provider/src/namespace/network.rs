@@ -650,6 +650,20 @@ mod tests {
     }
 
     #[test]
+    fn what_was_not_read_back_is_not_in_force() {
+        let mut network = row(2);
+        // The fabric knows no port of this one.
+        let at = At { network: "n1".to_owned(), port: "x".to_owned() };
+        network.station("x", [at]).unwrap();
+        let to = |name| Scope::OneWay { from: names(["r0"]), to: names([name]) };
+        assert!(cut(&mut network, to("x"), None).unwrap_err().contains("there is no port `x`"));
+        assert!(network.report().unwrap().faults.is_empty() && network.news.is_empty());
+        let id = cut(&mut network, to("r1"), None).unwrap();
+        let faults = network.report().unwrap().faults;
+        assert_eq!((faults[0].id, faults[0].verified), (id, 1));
+    }
+
+    #[test]
     fn captures_name_hosts_and_not_their_ports() {
         let mut network = row(3);
         let mut capture = |filter: CaptureFilter| {
