@@ -53,16 +53,14 @@ pub enum CaptureFilter {
     /// All: each packet when it was sent, inbound on its sender's interface, and when it was delivered, outbound on its
     /// receiver's. Between the two lies its delay.
     All,
-    /// What one port's host would see, each packet once: those it sent, with what became of them, and those it was given.
-    /// And, with a comment, those to it that were dropped.
-    Port(String),
-    /// What the link between two ports was offered and what it delivered, as for [`All`](Self::All).
-    Link {
-        /// The sender's port.
-        from: String,
-        /// The receiver's port.
-        to: String,
-        /// The link back, too.
+    /// What the host of these ports, one on each of its networks, would see, each packet once: those it sent, with what
+    /// became of them, and those it was given. And, with a comment, those to it that were dropped.
+    Ports(Vec<String>),
+    /// What links were offered and what they delivered, as for [`All`](Self::All).
+    Links {
+        /// The sender's and the receiver's port of each.
+        links: Vec<[String; 2]>,
+        /// The links back, too.
         both_ways: bool,
     },
 }
@@ -90,11 +88,11 @@ pub(crate) struct Captures {
 }
 
 /// Whose packets, with ports by number.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum View {
     All,
-    Port(usize),
-    Link { from: usize, to: usize, both_ways: bool },
+    Ports(Vec<usize>),
+    Links { pairs: Vec<[usize; 2]>, both_ways: bool },
 }
 
 #[derive(Debug)]
@@ -133,7 +131,7 @@ impl Captures {
         let mut capture = Capture { id, view, queue, interfaces: Vec::new(), group: None };
         capture.queue.control(Item::Begin);
         for port in 0..names.len() {
-            if view.is_about(port) {
+            if capture.view.is_about(port) {
                 capture.interface(port, names);
             }
         }
@@ -183,10 +181,10 @@ impl Capture {
 
     fn close_group(&mut self, at_ns: u64, sight: &Sight<'_>) {
         let group = self.group.take().unwrap_or_default();
-        let is_seen = match self.view {
+        let is_seen = match &self.view {
             View::All => true,
-            View::Port(port) => port == sight.from,
-            View::Link { .. } => group.is_seen,
+            View::Ports(ports) => ports.contains(&sight.from),
+            View::Links { .. } => group.is_seen,
         };
         if is_seen {
             let say = |(to, remark): &(usize, Remark)| format!("to {}: {remark}", sight.names[*to]);
@@ -215,37 +213,44 @@ impl Capture {
 }
 
 impl View {
-    fn is_about(self, port: usize) -> bool {
+    fn is_about(&self, port: usize) -> bool {
         match self {
             Self::All => true,
-            Self::Port(one) => one == port,
-            Self::Link { from, to, .. } => [from, to].contains(&port),
+            Self::Ports(ports) => ports.contains(&port),
+            Self::Links { pairs, .. } => pairs.iter().flatten().any(|end| *end == port),
         }
     }
 
     /// At which port a frame stands that is seen here, and which way it goes. `None`: nowhere.
-    fn place(self, sight: &Sight<'_>) -> Option<(usize, Direction)> {
+    fn place(&self, sight: &Sight<'_>) -> Option<(usize, Direction)> {
         let Sight { from, to, point, remark, .. } = *sight;
         let at_sender = Some((from, Direction::Inbound));
         let at_receiver = to.map(|to| (to, Direction::Outbound));
-        let is_from = |port| from == port;
-        let is_to = |port| to == Some(port);
-        match (self, point) {
-            (Self::Link { from, to, .. }, _) if is_from(from) && is_to(to) => Self::All.place(sight),
-            (Self::Link { from, to, both_ways: true }, _) if is_from(to) && is_to(from) => {
-                Self::All.place(sight)
-            }
-            (Self::Link { .. }, _) => None,
-            (Self::All, Point::Sent) => at_sender,
-            (Self::All, Point::Given | Point::Missed) => at_receiver,
-            (Self::Port(port), Point::Sent) if is_from(port) => at_sender,
-            (Self::Port(port), Point::Sent | Point::SentToOne) if is_to(port) && remark.is_end() => {
-                at_receiver
-            }
-            (Self::Port(port), Point::Given) if is_to(port) => at_receiver,
-            (Self::Port(port), Point::Missed) if is_to(port) || is_from(port) => at_receiver,
+        let all = || match point {
+            Point::Sent => at_sender,
+            Point::Given | Point::Missed => at_receiver,
             // What is sent to several stands at its sender when all were seen.
-            (_, Point::Sent | Point::SentToOne | Point::SentToAll | Point::Given | Point::Missed) => None,
+            Point::SentToOne | Point::SentToAll => None,
+        };
+        match self {
+            Self::All => all(),
+            Self::Links { pairs, both_ways } => {
+                let is_it = |pair: &[usize; 2]| {
+                    let ends = to.map(|to| [from, to]);
+                    ends == Some(*pair) || *both_ways && ends == Some([pair[1], pair[0]])
+                };
+                pairs.iter().any(is_it).then(all).flatten()
+            }
+            Self::Ports(ports) => {
+                let (is_from, is_to) = (ports.contains(&from), to.is_some_and(|to| ports.contains(&to)));
+                match point {
+                    Point::Sent if is_from => at_sender,
+                    Point::Sent | Point::SentToOne if is_to && remark.is_end() => at_receiver,
+                    Point::Given if is_to => at_receiver,
+                    Point::Missed if is_to || is_from => at_receiver,
+                    Point::Sent | Point::SentToOne | Point::SentToAll | Point::Given | Point::Missed => None,
+                }
+            }
         }
     }
 }
@@ -374,12 +379,14 @@ mod tests {
         assert_eq!(world.lines(), expected);
     }
 
-    const VIEWS: [View; 4] = [View::All, View::Port(0), View::Port(1), View::Port(2)];
+    fn views() -> [View; 4] {
+        [View::All, View::Ports(vec![0]), View::Ports(vec![1]), View::Ports(vec![2])]
+    }
 
     #[test]
     fn a_delay_lies_between_two_packets_and_a_host_has_one() {
         check(
-            VIEWS,
+            views(),
             |world| {
                 world.set(1, [0, 1], Condition::new().delay(10 * MS));
                 world.send(2, 0, mac(1), 7);
@@ -392,7 +399,7 @@ mod tests {
     #[test]
     fn what_is_dropped_says_so_at_either_end() {
         check(
-            VIEWS,
+            views(),
             |world| {
                 world.set(1, [0, 1], Condition::new().cut());
                 world.send(2, 0, mac(1), 7);
@@ -424,7 +431,7 @@ mod tests {
     #[test]
     fn what_is_dropped_on_its_way_stands_there_when_it_happens() {
         check(
-            VIEWS,
+            views(),
             |world| {
                 world.set(1, [0, 1], Condition::new().delay(10 * MS));
                 world.send(2, 0, mac(1), 7);
@@ -472,7 +479,7 @@ mod tests {
 
     #[test]
     fn what_a_link_alters_says_so() {
-        let mut world = World::new([View::All, View::Port(1)]);
+        let mut world = World::new([View::All, View::Ports(vec![1])]);
         world.set(1, [0, 1], Condition::new().duplicate(1.0));
         world.send(2, 0, mac(1), 7);
         world.set(3, [0, 1], Condition::new().corrupt(1.0));
@@ -488,7 +495,12 @@ mod tests {
     #[test]
     fn a_frame_to_several_is_one_at_its_sender() {
         check(
-            [View::All, View::Port(0), View::Port(1), View::Link { from: 0, to: 2, both_ways: false }],
+            [
+                View::All,
+                View::Ports(vec![0]),
+                View::Ports(vec![1]),
+                View::Links { pairs: vec![[0, 2]], both_ways: false },
+            ],
             |world| {
                 world.send(1, 0, GROUP, 7);
                 world.set(2, [0, 1], Condition::new().cut());
@@ -528,7 +540,7 @@ mod tests {
 
     #[test]
     fn a_link_is_one_way_or_both() {
-        let link = |both_ways| View::Link { from: 0, to: 1, both_ways };
+        let link = |both_ways| View::Links { pairs: vec![[0, 1]], both_ways };
         check(
             [link(false), link(true)],
             |world| {
@@ -543,7 +555,7 @@ mod tests {
     #[test]
     fn the_fabric_itself_may_be_full() {
         check(
-            [View::Port(0)],
+            [View::Ports(vec![0])],
             |world| {
                 world.set(1, [0, 1], Condition::new().hold());
                 (0..5).for_each(|mark| world.send(2, 0, mac(1), mark));
@@ -560,7 +572,7 @@ mod tests {
 
     #[test]
     fn packets_are_cut_and_checksums_finished() {
-        let mut world = World::new([View::Port(0)]);
+        let mut world = World::new([View::Ports(vec![0])]);
         let mut frame = [&[0; HEADER][..], &mac(1).0, &mac(0).0, &[0x12, 0x34], &[0x12; 40]].concat();
         // From the 14th byte on, in its 17th.
         frame[0] = 1;

@@ -31,6 +31,7 @@ pub(crate) enum Command {
     Set(Vec<Change>, Answer<Result<(), FabricError>>),
     Capture(CaptureFilter, Queue, Answer<Result<u64, FabricError>>),
     EndCapture(u64, Answer<()>),
+    Behaviours(Vec<[String; 2]>, Answer<Result<Vec<Behaviour>, FabricError>>),
     Report(Answer<Report>),
     Stop(Answer<Report>),
 }
@@ -203,6 +204,7 @@ impl Engine {
                     self.ports.captures.end(id);
                     let _nobody_asks = answer.send(());
                 }
+                Ok(Command::Behaviours(links, answer)) => drop(answer.send(self.behaviours(&links))),
                 Ok(Command::Report(answer)) => drop(answer.send(self.report())),
                 Ok(Command::Stop(answer)) => {
                     drop(answer.send(self.report()));
@@ -307,13 +309,20 @@ impl Engine {
     fn capture(&mut self, filter: &CaptureFilter, queue: Queue) -> Result<u64, FabricError> {
         let view = match filter {
             CaptureFilter::All => View::All,
-            CaptureFilter::Port(name) => View::Port(self.find(name)?),
-            CaptureFilter::Link { from, to, both_ways } => {
-                let [from, to] = self.find_pair(from, to)?;
-                View::Link { from, to, both_ways: *both_ways }
+            CaptureFilter::Ports(names) => {
+                View::Ports(names.iter().map(|name| self.find(name)).collect::<Result<_, _>>()?)
+            }
+            CaptureFilter::Links { links, both_ways } => {
+                let pairs = links.iter().map(|[from, to]| self.find_pair(from, to));
+                View::Links { pairs: pairs.collect::<Result<_, _>>()?, both_ways: *both_ways }
             }
         };
         Ok(self.ports.captures.begin(view, queue, self.segment.names()))
+    }
+
+    fn behaviours(&self, links: &[[String; 2]]) -> Result<Vec<Behaviour>, FabricError> {
+        let behaviour = |[from, to]: &[String; 2]| Ok(self.segment.behaviour(self.find_pair(from, to)?));
+        links.iter().map(behaviour).collect()
     }
 
     fn report(&self) -> Report {

@@ -2,13 +2,14 @@
 
 use std::collections::BTreeMap;
 use std::io;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::mpsc::{SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 
 use netsplit_netmodel::{Behaviour, Count, Counters};
 use rustix::event::{EventfdFlags, eventfd};
+use rustix::pipe::{PipeFlags, pipe_with};
 use thiserror::Error;
 
 use crate::capture::writer;
@@ -22,8 +23,39 @@ pub struct Fabric {
     commands: SyncSender<Command>,
     wake: Arc<OwnedFd>,
     thread: Option<JoinHandle<io::Result<()>>>,
+    /// At end of file once the thread has gone.
+    ended: OwnedFd,
     /// Those who write the captures that run.
-    writers: Mutex<BTreeMap<u64, JoinHandle<CaptureReport>>>,
+    writers: Mutex<BTreeMap<u64, CaptureEnd>>,
+}
+
+/// A capture that ends: its file is complete as soon as this can be read from (it is at end of file then).
+#[derive(Debug)]
+pub struct CaptureEnd {
+    thread: JoinHandle<CaptureReport>,
+    /// The thread that writes has the other end.
+    ended: OwnedFd,
+}
+
+impl CaptureEnd {
+    /// Whether the file is complete.
+    pub fn is_complete(&self) -> bool {
+        self.thread.is_finished()
+    }
+
+    /// What the capture came to. Waits until its file is complete.
+    ///
+    /// # Panics
+    /// When the thread that writes the file did.
+    pub fn report(self) -> CaptureReport {
+        self.thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+    }
+}
+
+impl AsFd for CaptureEnd {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.ended.as_fd()
+    }
 }
 
 /// How much may wait in all links together; what comes beyond it is dropped and counted as [`Strays::overflow`].
@@ -153,8 +185,8 @@ pub enum FabricError {
         #[source]
         error: io::Error,
     },
-    /// The machine has no threads left.
-    #[error("the capture cannot start: starting a thread failed")]
+    /// The machine has no threads or descriptors left.
+    #[error("the capture cannot start: making a thread or a pipe failed")]
     Capture(#[source] io::Error),
     /// No capture that runs has this number.
     #[error("there is no capture {id}\nfix: end each capture once")]
@@ -190,7 +222,11 @@ impl Fabric {
         let (commands, receiver) = sync_channel(COMMANDS_MAX);
         let (ready, is_ready) = sync_channel(1);
         let theirs = Arc::clone(&wake);
+        let (ended, not_ended) =
+            pipe_with(PipeFlags::CLOEXEC).map_err(io::Error::from).map_err(failed("making a pipe"))?;
         let run = move || {
+            // Closed when this ends, by a panic, too.
+            let _not_ended = not_ended;
             let engine = Engine::new(Segment::new(seed, limits), receiver, theirs)?;
             // Whoever started it waits for this.
             let _waits = ready.send(());
@@ -201,7 +237,7 @@ impl Fabric {
             .spawn(run)
             .map_err(failed("starting a thread"))?;
         match is_ready.recv() {
-            Ok(()) => Ok(Self { commands, wake, thread: Some(thread), writers: Mutex::default() }),
+            Ok(()) => Ok(Self { commands, wake, thread: Some(thread), ended, writers: Mutex::default() }),
             Err(_ended) => {
                 let error = thread.join().map_or_else(
                     |_panic| io::ErrorKind::Other.into(),
@@ -209,6 +245,24 @@ impl Fabric {
                 );
                 Err(FabricError::Start { step: "making epoll and a timer", error })
             }
+        }
+    }
+
+    /// Can be read from (it is at end of file) once the network has ended by itself, which is a mistake in here.
+    pub fn ended(&self) -> BorrowedFd<'_> {
+        self.ended.as_fd()
+    }
+
+    /// Why it has ended by itself. Waits until it has.
+    pub fn why_ended(&mut self) -> String {
+        match self.thread.take().map(JoinHandle::join) {
+            Some(Ok(Err(error))) => error.to_string(),
+            Some(Err(panic)) => {
+                let text = panic.downcast_ref::<String>().map(String::as_str);
+                let text = text.or_else(|| panic.downcast_ref::<&str>().copied());
+                format!("panic: {}", text.unwrap_or("without words"))
+            }
+            Some(Ok(Ok(()))) | None => "it was told to".to_owned(),
         }
     }
 
@@ -249,6 +303,14 @@ impl Fabric {
         self.ask(|answer| Command::Set(changes, answer))?
     }
 
+    /// Reads back what links do, in the order in which they are named: a sender's and a receiver's port each.
+    ///
+    /// # Errors
+    /// An unknown name, a loop or ports that are apart; [`FabricError::Ended`].
+    pub fn behaviours(&self, links: Vec<[String; 2]>) -> Result<Vec<Behaviour>, FabricError> {
+        self.ask(|answer| Command::Behaviours(links, answer))?
+    }
+
     /// Reads back what is in force, and the counters.
     ///
     /// # Errors
@@ -267,12 +329,18 @@ impl Fabric {
         let CaptureSpec { file, ports, snap_bytes } = spec;
         let (queue, inlet) = writer::queue(writer::QUEUE_BYTES_MAX);
         // Made here: a thread of the network's thread would have its turn before all others.
+        let (ended, not_ended) =
+            pipe_with(PipeFlags::CLOEXEC).map_err(|error| FabricError::Capture(error.into()))?;
+        let run = move || {
+            let _not_ended = not_ended;
+            writer::run(file, snap_bytes, &inlet)
+        };
         let thread = std::thread::Builder::new()
             .name("capture".to_owned())
-            .spawn(move || writer::run(file, snap_bytes, &inlet))
+            .spawn(run)
             .map_err(FabricError::Capture)?;
         let id = self.ask(|answer| Command::Capture(ports, queue, answer))??;
-        self.writers().insert(id, thread);
+        self.writers().insert(id, CaptureEnd { thread, ended });
         Ok(id)
     }
 
@@ -284,13 +352,21 @@ impl Fabric {
     /// # Panics
     /// When the thread that writes the file did.
     pub fn end_capture(&self, id: u64) -> Result<CaptureReport, FabricError> {
-        let thread = self.writers().remove(&id).ok_or(FabricError::UnknownCapture { id })?;
-        // A network that has ended has ended its captures.
-        let _ended = self.ask(|answer| Command::EndCapture(id, answer));
-        Ok(thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
+        self.begin_end_of_capture(id).map(CaptureEnd::report)
     }
 
-    fn writers(&self) -> MutexGuard<'_, BTreeMap<u64, JoinHandle<CaptureReport>>> {
+    /// Ends a capture, and does not wait until its file is complete: a pipe that nobody reads never is.
+    ///
+    /// # Errors
+    /// [`FabricError::UnknownCapture`].
+    pub fn begin_end_of_capture(&self, id: u64) -> Result<CaptureEnd, FabricError> {
+        let end = self.writers().remove(&id).ok_or(FabricError::UnknownCapture { id })?;
+        // A network that has ended has ended its captures.
+        let _ended = self.ask(|answer| Command::EndCapture(id, answer));
+        Ok(end)
+    }
+
+    fn writers(&self) -> MutexGuard<'_, BTreeMap<u64, CaptureEnd>> {
         // What is locked is never left half done.
         self.writers.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -320,7 +396,7 @@ impl Drop for Fabric {
             let _panicked = thread.join();
         }
         for writer in std::mem::take(&mut *self.writers()).into_values() {
-            let _panicked = writer.join();
+            let _panicked = writer.thread.join();
         }
     }
 }
@@ -339,5 +415,26 @@ impl Report {
     /// The port of this name.
     pub fn port(&self, name: &str) -> Option<&PortReport> {
         self.ports.iter().find(|port| port.name == name)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rustix::event::{PollFd, PollFlags, Timespec, poll};
+
+    use super::*;
+
+    #[test]
+    fn whoever_looks_sees_that_it_has_ended() {
+        let mut fabric = Fabric::start(1, Limits::default()).unwrap();
+        let has_ended = |fabric: &Fabric, within_ms: i64| {
+            let within = Timespec { tv_sec: 0, tv_nsec: within_ms * 1_000_000 };
+            poll(&mut [PollFd::new(&fabric.ended(), PollFlags::IN)], Some(&within)).unwrap() == 1
+        };
+        assert!(!has_ended(&fabric, 0));
+        fabric.ask(Command::Stop).unwrap();
+        assert!(has_ended(&fabric, 900));
+        assert_eq!(fabric.why_ended(), "it was told to");
+        assert!(matches!(fabric.report(), Err(FabricError::Ended)));
     }
 }

@@ -33,7 +33,7 @@ pub mod testing;
 pub use crate::{
     boxes::{BoxDrop, BoxReport, BoxRoute, BoxSide, BoxSpec},
     capture::{CaptureFilter, CaptureReport, CaptureSpec},
-    fabric::{Change, Fabric, FabricError, Limits, LinkReport, PortReport, Report},
+    fabric::{CaptureEnd, Change, Fabric, FabricError, Limits, LinkReport, PortReport, Report},
     lateness::Lateness,
     port::{Mac, Port, PortError, PortKind},
     schedule::Scheduling,

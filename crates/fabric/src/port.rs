@@ -45,7 +45,7 @@ pub struct Port {
 pub enum PortError {
     /// TAP devices cannot be had here; a packet socket may do.
     #[error(
-        "no TAP device for `{port}`: /dev/net/tun cannot be opened\ntry: a veth pair and a port of its outer end; or, as root, chmod 0666 /dev/net/tun"
+        "no TAP device for `{port}`: /dev/net/tun may not be used\ntry: a veth pair and a port of its outer end; or, as root, chmod 0666 /dev/net/tun"
     )]
     NoTun {
         /// The port.
@@ -108,9 +108,13 @@ impl Port {
 
     fn tap_here(name: &str, device: &str, mac: Mac) -> Result<Self, PortError> {
         let flags = OFlags::RDWR | OFlags::NONBLOCK | OFlags::CLOEXEC;
-        let fd = open("/dev/net/tun", flags, Mode::empty())
-            .map_err(|error| PortError::NoTun { port: name.to_owned(), error: error.into() })?;
-        sys::become_tap(fd.as_fd(), device).map_err(failed(name, device, "making a TAP device"))?;
+        let no_tun = |error| PortError::NoTun { port: name.to_owned(), error };
+        let fd = open("/dev/net/tun", flags, Mode::empty()).map_err(|error| no_tun(error.into()))?;
+        sys::become_tap(fd.as_fd(), device).map_err(|error| match error.kind() {
+            // It may be opened, and a security module or filter forbids the rest.
+            io::ErrorKind::PermissionDenied => no_tun(error),
+            _ => failed(name, device, "making a TAP device")(error),
+        })?;
         sys::persist(fd.as_fd()).map_err(failed(name, device, "making it persistent"))?;
         sys::set_mac(fd.as_fd(), device, mac).map_err(failed(name, device, "setting its address"))?;
         let any = socket_with(AddressFamily::INET, SocketType::DGRAM, SocketFlags::CLOEXEC, None)

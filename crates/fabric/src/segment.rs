@@ -253,6 +253,12 @@ impl Segment {
         })
     }
 
+    /// What a link does.
+    pub(crate) fn behaviour(&self, [from, to]: [usize; 2]) -> Behaviour {
+        let wire = self.wires[from].get(to).and_then(Option::as_ref);
+        wire.map_or_else(Behaviour::default, |wire| *wire.link.behaviour())
+    }
+
     /// Whether a sender's super-frames may pass whole to all others.
     pub(crate) fn passes_super_frames(&self, from: usize) -> bool {
         self.wires[from].iter().flatten().all(|wire| wire.link.behaviour().is_plain())

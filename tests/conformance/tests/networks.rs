@@ -1,6 +1,7 @@
 //! Hosts on more than one network: a host between two routes, a router that is none translates or filters, and links to
 //! all of them are cut as any.
 
+use netsplit::Reason;
 use netsplit::prelude::*;
 
 /// Whether a ping gets through and back.
@@ -24,11 +25,39 @@ async fn a_host_between_two_networks_routes(bed: Testbed) -> netsplit::Result {
     assert_eq!((report.faults[0].links, report.faults[0].verified), (1, 1));
     cut.heal().await?;
     assert!(pings(&left, "right").await?);
+    // Between them there is nothing to be cut.
+    let refused = bed.network().cut("left to right").await.expect_err("they have no network in common");
+    assert_eq!(refused.name(), Reason::BadFault);
+    assert!(refused.to_string().contains("left and right have no network in common"), "{refused}");
+    assert!(bed.network().report().await?.faults.is_empty());
     let middle = bed.host("middle")?;
     middle.kill().await?;
     assert!(!pings(&left, "right").await?);
     middle.restart().await?;
     assert!(pings(&left, "right").await?);
+    Ok(())
+}
+
+#[netsplit::test(
+    hosts(left = 1, right = 1, middle = 1),
+    networks(one = "left, middle", two = "right, middle")
+)]
+async fn a_host_on_two_networks_is_captured_on_both(bed: Testbed) -> netsplit::Result {
+    let network = bed.network();
+    let captures = [
+        bed.host("middle")?.capture().await?,
+        network.capture("middle and right").await?,
+        network.capture("left and middle").await?,
+    ];
+    let refused = network.capture("left and right").await.expect_err("they have no network in common");
+    assert_eq!(refused.name(), Reason::BadFault);
+    assert!(pings(&bed.host("left")?, "right").await?);
+    for capture in captures {
+        let path = capture.path().to_owned();
+        let report = capture.end().await?;
+        // The question and the answer, at either end of each link.
+        assert!(report.packets >= 4, "{}: {report:?}", path.display());
+    }
     Ok(())
 }
 

@@ -32,9 +32,9 @@ pub(crate) fn run(args: &BedArgs, output: Output) -> anyhow::Result<ExitCode> {
         let gone = |error: std::io::Error| {
             Trouble::new(Reason::NoSuchRun, format!("the testbed does not answer: {error}"))
         };
-        let outside =
-            Outside { bed: namespace::attach(run.dir.path()).map_err(gone)?, hosts: hosts(&run), printer };
-        outside.obey(&args.verb).await
+        let bed = namespace::attach(run.dir.path()).map_err(gone)?;
+        let routers = routers(&*bed).await;
+        Outside { bed, hosts: hosts(&run), routers, printer }.obey(&args.verb).await
     })
 }
 
@@ -43,6 +43,8 @@ struct Outside {
     bed: Arc<dyn Bed>,
     /// With their roles, in the order in which they came up.
     hosts: Vec<(HostName, HostName)>,
+    /// Those that are no hosts. Links to them are cut and shaped as any.
+    routers: Vec<HostName>,
     printer: Printer,
 }
 
@@ -63,6 +65,14 @@ fn hosts(run: &Run) -> Vec<(HostName, HostName)> {
         }
     }
     hosts
+}
+
+/// The routers of a testbed that are no hosts. Each has a port of its name, and one for its other side.
+async fn routers(bed: &dyn Bed) -> Vec<HostName> {
+    // Where the network cannot be read, what is asked for fails with the reason.
+    let ports = bed.network().await.map(|report| report.ports).unwrap_or_default();
+    let routers = ports.iter().filter(|port| port.kind.as_deref() == Some("router"));
+    routers.filter_map(|port| HostName::new(&port.name).ok()).collect()
 }
 
 impl Outside {
@@ -144,7 +154,7 @@ impl Outside {
     ) -> anyhow::Result<ExitCode> {
         let schedule = schedule(args)?;
         let what = fault_words(verb, &scope, &condition);
-        let names: Vec<_> = self.hosts.iter().map(|(host, _)| host.clone()).collect();
+        let names: Vec<_> = self.hosts.iter().map(|(host, _)| host).chain(&self.routers).cloned().collect();
         check_fault(&names, &what, &scope, &condition, schedule)?;
         let scope = scope.try_map(|host| Ok::<_, Trouble>(host.to_string()))?;
         let fault = Fault { scope, condition, schedule };
@@ -171,12 +181,21 @@ impl Outside {
             if found.is_empty() && word != "all" {
                 return Err(unknown_fault(word, &faults).into());
             }
-            ids.extend(found);
+            ids.extend(found.into_iter().map(|id| (id, word == "all")));
         }
-        for id in ids {
-            self.bed.heal(id).await?;
+        for (id, may_have_ended) in ids {
+            if let Err(trouble) = self.bed.heal(id).await
+                && !(may_have_ended && self.has_ended(id).await)
+            {
+                return Err(trouble.into());
+            }
         }
         Ok(ExitCode::SUCCESS)
+    }
+
+    /// Whether a fault that was in force is so no longer: its time was over meanwhile, or somebody else healed it.
+    async fn has_ended(&self, id: u32) -> bool {
+        self.bed.network().await.is_ok_and(|report| report.faults.iter().all(|fault| fault.id != id))
     }
 
     async fn faults(&self) -> anyhow::Result<ExitCode> {
@@ -276,7 +295,7 @@ impl Outside {
         }
     }
 
-    /// The hosts that a selector means.
+    /// The hosts that a selector means, or the router; `all` are hosts only.
     fn select(&self, text: &str) -> Result<Vec<HostName>, Trouble> {
         let bad = |text: String| Trouble::new(Reason::UnknownHost, text);
         let selector = Selector::parse(text).map_err(|error| bad(error.to_string()))?;
@@ -284,13 +303,17 @@ impl Outside {
             let is_it = |(host, role): &&(HostName, HostName)| {
                 name == "all" || host.as_str() == name || role.as_str() == name
             };
-            let found: Vec<_> = self.hosts.iter().filter(is_it).map(|(host, _)| host.clone()).collect();
+            let hosts = self.hosts.iter().filter(is_it).map(|(host, _)| host);
+            let routers = self.routers.iter().filter(|router| router.as_str() == name);
+            let found: Vec<_> = hosts.chain(routers).cloned().collect();
             (!found.is_empty()).then_some(found)
         };
         selector.resolve(named).map_err(|term| {
-            let known = || self.hosts.iter().flat_map(|(host, role)| [host.as_str(), role.as_str()]);
-            let near = nearest(&term.name, known()).map(|near| format!("; did you mean `{near}`?"));
-            let hosts: Vec<_> = self.hosts.iter().map(|(host, _)| host.as_str()).collect();
+            let known = self.hosts.iter().flat_map(|(host, role)| [host, role]).chain(&self.routers);
+            let near = nearest(&term.name, known.map(HostName::as_str))
+                .map(|near| format!("; did you mean `{near}`?"));
+            let hosts = self.hosts.iter().map(|(host, _)| host).chain(&self.routers);
+            let hosts: Vec<_> = hosts.map(HostName::as_str).collect();
             let text = format!("no host or role `{}`{}", term.name, near.unwrap_or_default());
             bad(text).saw(format!("hosts: {}", hosts.join(" ")))
         })

@@ -1,7 +1,10 @@
 //! Kept and running testbeds: enter, logs, runs, clean.
 
 use std::io::Write;
-use std::process::Stdio;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use rustix::fs::{Mode, OFlags};
 
 use crate::support::{Project, Ran, left_behind, nothing_left};
 
@@ -277,5 +280,31 @@ fn a_fault_from_outside_that_cannot_be_changes_nothing() {
         assert!(said.contains(wanted), "{words:?}: {said}");
     }
     assert!(project.run(&["bed", "faults"]).expect(0).out().is_empty());
+    project.run(&["clean"]).expect(0);
+}
+
+/// Whoever waits for a pipe that takes nothing is told so, and nobody else waits.
+#[test]
+fn a_capture_into_a_pipe_that_nobody_reads_holds_up_nobody() {
+    let project = Project::new();
+    let text = "hosts.members = [\"a\", \"b\"]\n[[test]]\nname = \"one\"\nsteps = [{ run = \"true\", on = \"a\" }]\n";
+    project.write("x.toml", text);
+    project.run(&["run", "x.toml", "--keep", "always"]).expect(0);
+    let path = project.path().join("pipe");
+    assert!(Command::new("mkfifo").arg(&path).status().unwrap().success());
+    // Both ends, so that opening it does not wait either.
+    let flags = OFlags::RDWR | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    let pipe = rustix::fs::open(&path, flags, Mode::empty()).unwrap();
+    while rustix::io::write(&pipe, &[0; 4096]).is_ok() {}
+    let capture = project.start(&["bed", "capture", "all", "--to", "pipe", "--for", "10ms"]);
+    // While the capture ends.
+    std::thread::sleep(Duration::from_secs(1));
+    let begun = Instant::now();
+    project.run(&["bed", "cut", "a", "to", "b", "--for", "10ms"]).expect(0);
+    while !project.run(&["bed", "faults"]).expect(0).out().is_empty() {}
+    let took = begun.elapsed();
+    let (ran, _) = capture.end();
+    ran.expect(2).complains("its file takes no more");
+    assert!(took < Duration::from_secs(3), "{took:?}");
     project.run(&["clean"]).expect(0);
 }

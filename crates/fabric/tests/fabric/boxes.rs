@@ -262,8 +262,8 @@ fn both_sides_of_a_box_are_captured() {
         divide(&mut world, NatKind::Home);
         let [a, _, c, _] = &world.hosts[..] else { unreachable!("four there are") };
         reach(a, c);
-        let captures =
-            ["box@inside", "box"].map(|name| Capture::begin(&world, CaptureFilter::Port(name.to_owned())));
+        let captures = ["box@inside", "box"]
+            .map(|name| Capture::begin(&world, CaptureFilter::Ports(vec![name.to_owned()])));
         let (near, far) = &sockets(a, c)[0];
         assert!(come(near, far, far.local_addr().unwrap()).is_some());
         // Source addresses, and whether the box was given the packet or sent it.

@@ -46,7 +46,7 @@ impl<'w> Capture<'w> {
 }
 
 fn port(name: &str) -> CaptureFilter {
-    CaptureFilter::Port(name.to_owned())
+    CaptureFilter::Ports(vec![name.to_owned()])
 }
 
 /// Datagrams of [`send`]: interface, whether it is inbound, comment, and when.
@@ -140,7 +140,10 @@ fn a_network_that_ends_completes_its_captures() {
         let file = File::from(memfd_create("capture", MemfdFlags::CLOEXEC).unwrap());
         let spec = |ports| CaptureSpec { file: file.try_clone().unwrap(), ports, snap_bytes: 64 };
         let (from, to) = ("a".to_owned(), "b".to_owned());
-        world.fabric.capture(spec(CaptureFilter::Link { from, to, both_ways: true })).unwrap();
+        world
+            .fabric
+            .capture(spec(CaptureFilter::Links { links: vec![[from, to]], both_ways: true }))
+            .unwrap();
         transfer(connect(a, b), 1 << 20, || ());
         world.fabric.stop().unwrap();
         let mut bytes = Vec::new();

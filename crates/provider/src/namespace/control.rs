@@ -17,6 +17,9 @@ pub(super) const REQUEST_MAX: usize = 192 << 10;
 /// Bytes of an answer at most.
 pub(super) const REPLY_MAX: usize = 8 << 10;
 
+/// Bytes of a text in an answer at most; a step has at most as many, and both with their lengths fit into a packet.
+const TEXT_MAX: usize = REPLY_MAX / 2 - 64;
+
 /// From a client to the stage, or to the keeper.
 #[derive(Clone, PartialEq, Message)]
 pub(super) struct Request {
@@ -76,12 +79,12 @@ pub(super) enum Ask {
     /// Write what is in force and what has happened, as JSON, into the file that comes with this packet.
     #[prost(bool, tag = "15")]
     Report(bool),
-    /// A client has gone, and with it its faults (network's process only).
+    /// A client has gone, and with it its faults and captures (network's process only).
     #[prost(uint64, tag = "16")]
     Gone(u64),
-    /// Write the packets that this JSON names into the file that comes with this packet.
-    #[prost(string, tag = "17")]
-    Capture(String),
+    /// Write packets into the file that comes with this packet.
+    #[prost(message, tag = "17")]
+    Capture(Capture),
     /// End the capture of this number, and write what it came to, as JSON, into the file that comes with this packet.
     #[prost(uint32, tag = "18")]
     EndCapture(u32),
@@ -98,6 +101,16 @@ pub(super) struct Fault {
     /// A `FaultSpec` as JSON.
     #[prost(string, tag = "2")]
     pub(super) spec: String,
+}
+
+#[derive(Clone, PartialEq, Eq, Message)]
+pub(super) struct Capture {
+    /// Who asked for it; the stage says so.
+    #[prost(uint64, tag = "1")]
+    pub(super) client: u64,
+    /// A `CaptureFilter` as JSON.
+    #[prost(string, tag = "2")]
+    pub(super) filter: String,
 }
 
 /// What joins the hosts.
@@ -242,8 +255,19 @@ pub(super) struct Failure {
 
 impl Failure {
     pub(super) fn of(step: &str, error: &io::Error) -> Self {
-        Self { step: step.to_owned(), errno: error.raw_os_error().unwrap_or(0), text: error.to_string() }
+        let text = cut(error.to_string());
+        Self { step: cut(step.to_owned()), errno: error.raw_os_error().unwrap_or(0), text }
     }
+}
+
+/// A text that fits into an answer: of a longer one the begin.
+pub(super) fn cut(mut text: String) -> String {
+    let mut end = text.len().min(TEXT_MAX);
+    while !text.is_char_boundary(end) {
+        end -= 1;
+    }
+    text.truncate(end);
+    text
 }
 
 /// The step at which something failed.
@@ -289,6 +313,27 @@ pub(super) fn stream_pair() -> io::Result<(OwnedFd, OwnedFd)> {
 
 /// Sends one packet. A peer that is gone is an error, never a signal.
 pub(super) fn send(socket: impl AsFd, message: &impl Message, fd: Option<BorrowedFd<'_>>) -> io::Result<()> {
+    send_with(socket, message, fd, SendFlags::empty())
+}
+
+/// Sends one packet if that needs no wait; whether it did.
+pub(super) fn try_send(
+    socket: impl AsFd,
+    message: &impl Message,
+    fd: Option<BorrowedFd<'_>>,
+) -> io::Result<bool> {
+    match send_with(socket, message, fd, SendFlags::DONTWAIT) {
+        Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(false),
+        sent => sent.map(|()| true),
+    }
+}
+
+fn send_with(
+    socket: impl AsFd,
+    message: &impl Message,
+    fd: Option<BorrowedFd<'_>>,
+    flags: SendFlags,
+) -> io::Result<()> {
     let body = message.encode_to_vec();
     debug_assert!(!body.is_empty(), "an empty packet is an end of file");
     if body.len() > REQUEST_MAX {
@@ -301,7 +346,7 @@ pub(super) fn send(socket: impl AsFd, message: &impl Message, fd: Option<Borrowe
         control.push(SendAncillaryMessage::ScmRights(fds));
     }
     rustix::io::retry_on_intr(|| {
-        sendmsg(&socket, &[IoSlice::new(&body)], &mut control, SendFlags::NOSIGNAL)
+        sendmsg(&socket, &[IoSlice::new(&body)], &mut control, flags | SendFlags::NOSIGNAL)
     })?;
     Ok(())
 }
@@ -335,4 +380,22 @@ pub(super) fn receive<M: Message + Default>(
     }
     let message = M::decode(&body[..received.bytes]).map_err(io::Error::other)?;
     Ok(Some((message, fd)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_answer_fits_into_a_packet() {
+        let (ours, theirs) = pair().unwrap();
+        let failure =
+            Failure::of(&"step".repeat(REPLY_MAX), &io::Error::other(format!("a{}", "ä".repeat(REPLY_MAX))));
+        assert_eq!([failure.step.len(), failure.text.len()], [TEXT_MAX, TEXT_MAX - 1]);
+        let reply = Reply { id: 1, say: Some(Say::Failed(failure)) };
+        send(&ours, &reply, None).unwrap();
+        let (read, _) = receive::<Reply>(&theirs, RecvFlags::empty(), REPLY_MAX).unwrap().unwrap();
+        assert_eq!(read, reply);
+        assert_eq!(cut("short".to_owned()), "short");
+    }
 }

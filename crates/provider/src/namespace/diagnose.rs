@@ -13,6 +13,9 @@ use super::stage::NO_FABRIC;
 /// Steps of the network's process at which a failure is not a host's.
 pub(super) const BEGIN_FAULT: &str = "begin a fault";
 pub(super) const HEAL_FAULT: &str = "heal a fault";
+pub(super) const BEGIN_CAPTURE: &str = "begin a capture";
+pub(super) const END_CAPTURE: &str = "end a capture";
+pub(super) const RUN_NETWORK: &str = "run the network between hosts";
 pub(super) const CHANGE_NETWORK: &str = "change the network";
 
 /// The hook did not run in this process.
@@ -49,7 +52,7 @@ pub(super) fn keeper_silent() -> Trouble {
 pub(super) fn explain(failure: &Failure, what: &str) -> Trouble {
     match failure.step.as_str() {
         NO_FABRIC => return crate::bed::no_network(),
-        BEGIN_FAULT | HEAL_FAULT => {
+        BEGIN_FAULT | HEAL_FAULT | BEGIN_CAPTURE | END_CAPTURE => {
             return Trouble::new(Reason::BadFault, format!("{what}: {}", failure.text));
         }
         CHANGE_NETWORK => {

@@ -1,6 +1,8 @@
 //! The network's process: the fabric, the table of faults, and who asked for what. Conditions, links and times are
 //! decided in `netmodel`; packets pass in the fabric's own thread.
 
+mod captures;
+
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io;
@@ -13,21 +15,22 @@ use netsplit_fabric::{
     LinkReport as FabricLink, Mac, Port, PortError, PortKind, Report, Scheduling,
 };
 use netsplit_netmodel::nat::{NatKind, Side};
-use netsplit_netmodel::{Behaviour, FaultState, Faults, LinkId, Topology};
+use netsplit_netmodel::{Advance, Behaviour, FaultState, Faults, LinkId, Scope, Topology};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::net::RecvFlags;
 use rustix::process::Pid;
 use serde::Serialize;
 
+use self::captures::Captures;
 use super::control::{
-    self, Ask, Attach, Fault, Heal, REQUEST_MAX, Reply, Request, Say, State, Step, StepError, Turned,
+    self, Ask, Attach, Capture, Failure, Fault, Heal, REQUEST_MAX, Reply, Request, Say, State, Step,
+    StepError, Turned,
 };
 use super::net::Netlink;
 use super::plan::{PREFIX_BITS, Route, RouterPlan};
 use super::sys;
 use crate::network::{
-    CaptureFilter, CaptureReport, FaultReport, FaultSpec, LatenessReport, LinkReport, NetworkReport,
-    PortReport,
+    CaptureFilter, FaultReport, FaultSpec, LatenessReport, LinkReport, NetworkReport, PortReport,
 };
 
 /// The client that is the test itself.
@@ -41,7 +44,12 @@ const FAULTS_MAX: usize = 1000;
 pub(super) fn run(control: OwnedFd, seed: u64) -> ! {
     sys::close_all_but(&[control.as_raw_fd()]);
     let _only_for_ps = rustix::thread::set_name(c"netsplit-net");
-    let done = Network::new(seed).and_then(|network| network.serve(&control));
+    // Never dropped: that would wait for captures whose files take no bytes.
+    let done = Network::new(seed).and_then(|network| std::mem::ManuallyDrop::new(network).serve(&control));
+    if let Err(error) = &done {
+        let say = Say::Failed(Failure::of(super::diagnose::RUN_NETWORK, error));
+        let _stage_gone = control::send(&control, &Reply { id: 0, say: Some(say) }, None);
+    }
     sys::exit_now(done.is_err().into())
 }
 
@@ -56,6 +64,7 @@ struct Network {
     table: Faults,
     faults: BTreeMap<u32, Asked>,
     faults_ever: u32,
+    captures: Captures,
     /// What faults did by themselves, or by others than the test; not told yet.
     news: Vec<(u32, State)>,
 }
@@ -91,43 +100,63 @@ impl Network {
             table: Faults::new(seed),
             faults: BTreeMap::new(),
             faults_ever: 0,
+            captures: Captures::default(),
             news: Vec::new(),
         })
     }
 
-    fn serve(mut self, control: &OwnedFd) -> io::Result<()> {
+    fn serve(&mut self, control: &OwnedFd) -> io::Result<()> {
         loop {
-            if !self.wait(control)? {
+            let is_asked = self.wait(control)?;
+            for (id, answer) in self.captures.settle(Instant::now()) {
+                reply(control, id, answer)?;
+            }
+            if !is_asked {
                 self.tell(control)?;
                 continue;
             }
             let next = control::receive::<Request>(control, RecvFlags::empty(), REQUEST_MAX)?;
             let Some((request, fd)) = next else { return Ok(()) };
             let Request { id, ask: Some(ask) } = request else { continue };
-            let say = match self.obey(ask, fd) {
-                Ok(number) => Say::Done(number),
-                Err(error) => Say::Failed(error.failure()),
-            };
-            control::send(control, &Reply { id, say: Some(say) }, None)?;
+            if let Some(answer) = self.obey(id, ask, fd) {
+                reply(control, id, answer)?;
+            }
             self.say_news(control)?;
         }
     }
 
-    /// `false`: nobody asked, and a fault's time has come.
-    fn wait(&self, control: &OwnedFd) -> io::Result<bool> {
-        let timeout = self.table.deadline().map(|at| at.saturating_sub(self.begun.elapsed()));
+    /// `false`: nobody asked, and the time has come for something else.
+    fn wait(&mut self, control: &OwnedFd) -> io::Result<bool> {
+        let fault = self.table.deadline().map(|at| at.saturating_sub(self.begun.elapsed()));
+        let capture = self.captures.deadline().map(|at| at.saturating_duration_since(Instant::now()));
+        let timeout = fault.into_iter().chain(capture).min();
         let timeout = timeout.map(Timespec::try_from).transpose().map_err(io::Error::other)?;
-        match poll(&mut [PollFd::new(control, PollFlags::IN)], timeout.as_ref()) {
-            Ok(ready) => Ok(ready > 0),
-            Err(rustix::io::Errno::INTR) => Ok(false),
-            Err(error) => Err(error.into()),
+        let ends: Vec<_> = self.captures.fds().collect();
+        let fabric = self.fabric.ended();
+        let mut fds = vec![PollFd::new(control, PollFlags::IN), PollFd::new(&fabric, PollFlags::IN)];
+        fds.extend(ends.iter().map(|end| PollFd::new(end, PollFlags::IN)));
+        match poll(&mut fds, timeout.as_ref()) {
+            Ok(_) => {}
+            Err(rustix::io::Errno::INTR) => return Ok(false),
+            Err(error) => return Err(error.into()),
         }
+        let [is_asked, has_ended] = [0, 1].map(|fd: usize| !fds[fd].revents().is_empty());
+        if has_ended {
+            return Err(io::Error::other(self.fabric.why_ended()));
+        }
+        Ok(is_asked)
     }
 
     /// Does what faults do by themselves, and says so.
     fn tell(&mut self, control: &OwnedFd) -> io::Result<()> {
-        self.advance().map_err(|error| error.error)?;
+        self.catch_up();
         self.say_news(control)
+    }
+
+    /// Does what faults do by themselves. Links that did not change, which nobody asked for just now, are those that a
+    /// report says were not read back.
+    fn catch_up(&mut self) {
+        let _seen_in_reports = self.advance();
     }
 
     fn say_news(&mut self, control: &OwnedFd) -> io::Result<()> {
@@ -138,19 +167,27 @@ impl Network {
         Ok(())
     }
 
-    fn obey(&mut self, ask: Ask, fd: Option<OwnedFd>) -> Result<u32, StepError> {
-        match (ask, fd) {
+    /// `None`: the answer comes later.
+    fn obey(&mut self, id: u64, ask: Ask, fd: Option<OwnedFd>) -> Option<Result<u32, StepError>> {
+        Some(match (ask, fd) {
+            (Ask::EndCapture(capture), Some(file)) => {
+                return self.captures.end(&self.fabric, capture, id, file).err().map(Err);
+            }
             (Ask::Attach(attach), Some(agent)) => self.attach(&attach, agent.as_fd()).map(|()| 0),
             (Ask::Detach(name), _) => self.detach(&name).map(|()| 0),
             (Ask::Fault(Fault { client, spec }), _) => self.begin(client, &spec),
             (Ask::Heal(Heal { client, id }), _) => self.heal(client, id).map(|()| 0),
-            (Ask::Gone(client), _) => self.heal_all_of(client).map(|()| 0),
+            (Ask::Gone(client), _) => {
+                self.captures.leave(&self.fabric, client);
+                self.heal_all_of(client).map(|()| 0)
+            }
             (Ask::Router(plan), _) => self.router(&plan).map(|()| 0),
-            (Ask::Report(_), Some(file)) => write(file, &self.report()?).map(|()| 0),
-            (Ask::Capture(filter), Some(file)) => self.capture(&filter, file.into()),
-            (Ask::EndCapture(id), Some(file)) => self.end_capture(id, file).map(|()| 0),
+            (Ask::Report(_), Some(file)) => self.report().and_then(|report| write(file, &report)).map(|()| 0),
+            (Ask::Capture(Capture { client, filter }), Some(file)) => {
+                self.capture(client, &filter, file.into())
+            }
             _ => Err(io::Error::other("no such question")).step("ask the network's process"),
-        }
+        })
     }
 
     // ── hosts ──
@@ -249,17 +286,16 @@ impl Network {
     fn begin(&mut self, client: u64, spec: &str) -> Result<u32, StepError> {
         const STEP: &str = super::diagnose::BEGIN_FAULT;
         let spec: FaultSpec = serde_json::from_str(spec).map_err(whole).step(STEP)?;
+        // What is over by now is not in force, and its name is free.
+        self.catch_up();
         if self.faults.len() >= FAULTS_MAX {
             return refuse(format!("{FAULTS_MAX} faults are in force; heal some")).step(STEP);
         }
         if let (Some(name), Some(other)) = (&spec.name, self.called(spec.name.as_deref())) {
             return refuse(format!("`{name}` is in force already: {}", other.what)).step(STEP);
         }
-        let index = |name: String| {
-            let known = self.stations.iter().position(|station| station.name == name);
-            known.ok_or_else(|| io::Error::other(format!("no host `{name}` has come up")))
-        };
-        let scope = spec.fault.scope.clone().try_map(index).step(STEP)?;
+        let scope = spec.fault.scope.clone().try_map(|name| self.index(&name)).step(STEP)?;
+        self.check_links(&scope).step(STEP)?;
         let fault = netsplit_netmodel::Fault {
             scope,
             condition: spec.fault.condition,
@@ -270,13 +306,39 @@ impl Network {
         self.table.begin(at, id.into(), fault).map_err(whole).step(STEP)?;
         self.faults_ever = id;
         self.faults.insert(id, Asked { client, at, spec });
-        self.advance()?;
+        if let Err(error) = self.advance() {
+            // Nobody would have its number.
+            let _first_error_counts = self.take_out(id);
+            return Err(error);
+        }
         // Who asked for it learns it from the answer.
         self.news.retain(|(turned, _)| *turned != id);
         if client != TEST {
             self.news.push((id, State::InForce));
         }
         Ok(id)
+    }
+
+    fn index(&self, name: &str) -> io::Result<usize> {
+        let known = self.stations.iter().position(|station| station.name == name);
+        known.ok_or_else(|| io::Error::other(format!("no host `{name}` has come up")))
+    }
+
+    /// Between hosts without a common network there is nothing to be changed: who names two such hosts means something
+    /// else. What is about many is about those that there are.
+    fn check_links(&self, scope: &Scope) -> io::Result<()> {
+        let links = scope.links(&Topology::new(self.stations.len())).map_err(whole)?;
+        let is_named = matches!(scope, Scope::OneWay { .. } | Scope::BothWays { .. });
+        let mut apart = links.iter().filter(|link| self.pairs(**link).is_empty());
+        match apart.next() {
+            Some(link) if is_named || apart.count() + 1 == links.len() => refuse(self.apart(*link)),
+            _ => Ok(()),
+        }
+    }
+
+    fn apart(&self, link: LinkId) -> String {
+        let [from, to] = [link.from, link.to].map(|index| &self.stations[index].name);
+        format!("{from} and {to} have no network in common; name the router between them")
     }
 
     fn called(&self, name: Option<&str>) -> Option<&FaultSpec> {
@@ -286,45 +348,39 @@ impl Network {
 
     fn heal(&mut self, client: u64, id: u32) -> Result<(), StepError> {
         const STEP: &str = super::diagnose::HEAL_FAULT;
-        if self.faults.remove(&id).is_none() {
+        if !self.faults.contains_key(&id) {
             return refuse(format!("no fault {id} is in force")).step(STEP);
         }
-        // One whose time was over at this very moment is healed, too.
-        let _ended_already = self.table.heal(self.begun.elapsed(), id.into());
-        self.advance()?;
-        self.news.retain(|(turned, _)| *turned != id);
+        let done = self.take_out(id);
         if client != TEST {
             self.news.push((id, State::Ended));
         }
-        Ok(())
+        done
+    }
+
+    fn take_out(&mut self, id: u32) -> Result<(), StepError> {
+        self.faults.remove(&id);
+        // One whose time was over at this very moment is healed, too.
+        let _ended_already = self.table.heal(self.begun.elapsed(), id.into());
+        let done = self.advance();
+        self.news.retain(|(turned, _)| *turned != id);
+        done
     }
 
     fn heal_all_of(&mut self, client: u64) -> Result<(), StepError> {
         let theirs = |asked: &Asked| asked.client == client && !asked.spec.outlives_asker;
         let ids: Vec<u32> =
             self.faults.iter().filter(|(_, asked)| theirs(asked)).map(|(id, _)| *id).collect();
-        ids.into_iter().try_for_each(|id| self.heal(client, id))
+        // All of them, and then the first error.
+        ids.into_iter().map(|id| self.heal(client, id)).fold(Ok(()), Result::and)
     }
 
     /// Brings the fabric to what the table wants by now, reads that back, and notes what faults did by themselves.
     fn advance(&mut self) -> Result<(), StepError> {
         const STEP: &str = super::diagnose::CHANGE_NETWORK;
-        let advance = self.table.advance(self.begun.elapsed());
-        if !advance.links.is_empty() {
-            let changes = advance.links.iter().flat_map(|(link, behaviour)| {
-                let (pairs, behaviour) = (self.pairs(*link).into_iter(), *behaviour);
-                pairs.map(move |[from, to]| Change { from: from.into(), to: to.into(), behaviour })
-            });
-            self.fabric.set(changes.collect()).map_err(whole).step(STEP)?;
-            let report = self.fabric.report().map_err(whole).step(STEP)?;
-            let done = behaviours(&report);
-            let is_done = |(link, wanted): &&(LinkId, Behaviour)| self.does(&done, *link, wanted);
-            if let Some((link, _)) = advance.links.iter().find(|change| !is_done(change)) {
-                let (from, to) = (&self.stations[link.from].name, &self.stations[link.to].name);
-                return Err(io::Error::other(format!("the link {from} to {to} did not change"))).step(STEP);
-            }
-        }
-        for turn in advance.turns {
+        let Advance { links, turns } = self.table.advance(self.begun.elapsed());
+        // Whatever comes of the links: nobody would hear of these again.
+        for turn in turns {
             let id = u32::try_from(turn.id).map_err(io::Error::other).step(STEP)?;
             let state = match turn.state {
                 FaultState::InForce => State::InForce,
@@ -336,7 +392,27 @@ impl Network {
                 self.faults.remove(&id);
             }
         }
-        Ok(())
+        self.change(&links).step(STEP)
+    }
+
+    /// Has links do something else, and reads it back.
+    fn change(&self, links: &[(LinkId, Behaviour)]) -> io::Result<()> {
+        let changes = links.iter().flat_map(|(link, behaviour)| {
+            let (pairs, behaviour) = (self.pairs(*link).into_iter(), *behaviour);
+            pairs.map(move |[from, to]| Change { from: from.into(), to: to.into(), behaviour })
+        });
+        let changes: Vec<_> = changes.collect();
+        if changes.is_empty() {
+            return Ok(());
+        }
+        self.fabric.set(changes.clone()).map_err(whole)?;
+        // Only these: there may be a quarter of a million others.
+        let named = changes.iter().map(|Change { from, to, .. }| [from.clone(), to.clone()]).collect();
+        let done = self.fabric.behaviours(named).map_err(whole)?;
+        match changes.iter().zip(done).find(|(change, done)| change.behaviour != *done) {
+            None => Ok(()),
+            Some((Change { from, to, .. }, _)) => refuse(format!("the link {from} to {to} did not change")),
+        }
     }
 
     /// Whether the fabric was seen to do `wanted` on this link.
@@ -356,7 +432,8 @@ impl Network {
 
     // ── reports ──
 
-    fn report(&self) -> Result<NetworkReport, StepError> {
+    fn report(&mut self) -> Result<NetworkReport, StepError> {
+        self.catch_up();
         let report = self.fabric.report().map_err(whole).step("read the network")?;
         let mut links: Vec<_> = report.links.iter().map(link).collect();
         // What was lost is what a reader looks for.
@@ -414,22 +491,39 @@ impl Network {
         reports
     }
 
-    fn capture(&mut self, filter: &str, file: File) -> Result<u32, StepError> {
-        const STEP: &str = "begin a capture";
+    fn capture(&mut self, client: u64, filter: &str, file: File) -> Result<u32, StepError> {
+        const STEP: &str = super::diagnose::BEGIN_CAPTURE;
         let ports = match serde_json::from_str(filter).map_err(whole).step(STEP)? {
             CaptureFilter::All => FabricFilter::All,
-            CaptureFilter::Host(name) => FabricFilter::Port(name),
-            CaptureFilter::Link { from, to, both_ways } => FabricFilter::Link { from, to, both_ways },
+            CaptureFilter::Host(name) => {
+                let ports = &self.stations[self.index(&name).step(STEP)?].ports;
+                FabricFilter::Ports(ports.iter().map(|at| at.port.clone()).collect())
+            }
+            CaptureFilter::Link { from, to, both_ways } => {
+                let link = LinkId { from: self.index(&from).step(STEP)?, to: self.index(&to).step(STEP)? };
+                let links: Vec<_> =
+                    self.pairs(link).into_iter().map(|pair| pair.map(str::to_owned)).collect();
+                if links.is_empty() {
+                    return refuse(self.apart(link)).step(STEP);
+                }
+                FabricFilter::Links { links, both_ways }
+            }
         };
+        self.captures.check_room().step(STEP)?;
         let id = self.fabric.capture(CaptureSpec { file, ports, snap_bytes: 0 }).map_err(whole).step(STEP)?;
-        u32::try_from(id).map_err(io::Error::other).step(STEP)
+        let id = u32::try_from(id).map_err(io::Error::other).step(STEP)?;
+        self.captures.add(id, client);
+        Ok(id)
     }
+}
 
-    fn end_capture(&mut self, id: u32, file: OwnedFd) -> Result<(), StepError> {
-        let report = self.fabric.end_capture(id.into()).map_err(whole).step("end a capture")?;
-        let error = report.error.map(|error| error.to_string());
-        write(file, &CaptureReport { packets: report.packets, lost: report.lost, bytes: report.bytes, error })
-    }
+/// Answers a question.
+fn reply(control: &OwnedFd, id: u64, answer: Result<u32, StepError>) -> io::Result<()> {
+    let say = match answer {
+        Ok(number) => Say::Done(number),
+        Err(error) => Say::Failed(error.failure()),
+    };
+    control::send(control, &Reply { id, say: Some(say) }, None)
 }
 
 fn behaviours(report: &Report) -> BTreeMap<(&str, &str), Behaviour> {
@@ -475,4 +569,117 @@ fn whole(error: impl std::error::Error) -> io::Error {
         cause = error.source();
     }
     io::Error::other(text)
+}
+
+#[cfg(test)]
+mod tests {
+    use netsplit_netmodel::{Condition, Fault as Asked, Schedule};
+    use rustix::fs::{MemfdFlags, memfd_create};
+
+    use super::*;
+
+    /// Routers in a row: `r0` between networks `n0` and `n1`, `r1` between `n1` and `n2`, and so on. No right is needed.
+    fn row(routers: u8) -> Network {
+        let mut network = Network::new(1).unwrap();
+        for number in 0..routers {
+            let side = |at: u8| {
+                let v6 = format!("fd00:{at}::{}", number + 1).parse().unwrap();
+                (format!("n{at}"), Ipv4Addr::new(10, at, 0, number + 1), v6)
+            };
+            let plan = RouterPlan {
+                name: format!("r{number}"),
+                kind: "router".to_owned(),
+                inside: side(number),
+                outside: side(number + 1),
+                routes: Vec::new(),
+            };
+            network.router(&serde_json::to_string(&plan).unwrap()).unwrap();
+        }
+        network
+    }
+
+    fn cut(network: &mut Network, scope: Scope<String>, lasts: Option<Duration>) -> Result<u32, String> {
+        let schedule = Schedule { lasts, ..Schedule::default() };
+        let spec = FaultSpec {
+            name: Some("one".to_owned()),
+            what: "cut".to_owned(),
+            fault: Asked { scope, condition: Condition::new().cut(), schedule },
+            outlives_asker: false,
+        };
+        let text = serde_json::to_string(&spec).unwrap();
+        network.begin(TEST, &text).map_err(|error| error.error.to_string())
+    }
+
+    fn names<const N: usize>(names: [&str; N]) -> Vec<String> {
+        names.map(str::to_owned).into()
+    }
+
+    #[test]
+    fn between_hosts_without_a_common_network_nothing_can_be_cut() {
+        let mut network = row(4);
+        let one_way = |to| Scope::OneWay { from: names(["r0"]), to: names([to]) };
+        let refused = cut(&mut network, one_way("r2"), None).unwrap_err();
+        assert_eq!(refused, "r0 and r2 have no network in common; name the router between them");
+        let some = Scope::BothWays { left: names(["r0"]), right: names(["r1", "r2"]) };
+        assert!(cut(&mut network, some, None).unwrap_err().contains("r0 and r2"));
+        let groups = [names(["r0"]), names(["r2"])];
+        assert!(cut(&mut network, Scope::Partition { groups: groups.into() }, None).is_err());
+        assert!(network.report().unwrap().faults.is_empty());
+        // What is about all others is about those that there are.
+        let id = cut(&mut network, Scope::Isolate { hosts: names(["r0"]) }, None).unwrap();
+        let faults = network.report().unwrap().faults;
+        assert_eq!((faults[0].id, faults[0].links, faults[0].verified), (id, 2, 2));
+        network.heal(TEST, id).unwrap();
+        assert!(cut(&mut network, one_way("r1"), None).is_ok());
+    }
+
+    #[test]
+    fn the_name_of_what_is_over_is_free() {
+        let mut network = row(2);
+        let scope = || Scope::OneWay { from: names(["r0"]), to: names(["r1"]) };
+        let first = cut(&mut network, scope(), Some(Duration::from_millis(1))).unwrap();
+        std::thread::sleep(Duration::from_millis(2));
+        assert!(network.report().unwrap().faults.is_empty());
+        cut(&mut network, scope(), Some(Duration::from_millis(1))).unwrap();
+        std::thread::sleep(Duration::from_millis(2));
+        let last = cut(&mut network, scope(), None).unwrap();
+        assert!(cut(&mut network, scope(), None).unwrap_err().contains("in force already"));
+        network.heal_all_of(TEST).unwrap();
+        assert!(network.heal(TEST, last).is_err());
+        assert_eq!(network.news[0], (first, State::Ended));
+    }
+
+    #[test]
+    fn what_was_not_read_back_is_not_in_force() {
+        let mut network = row(2);
+        // The fabric knows no port of this one.
+        let at = At { network: "n1".to_owned(), port: "x".to_owned() };
+        network.station("x", [at]).unwrap();
+        let to = |name| Scope::OneWay { from: names(["r0"]), to: names([name]) };
+        assert!(cut(&mut network, to("x"), None).unwrap_err().contains("there is no port `x`"));
+        assert!(network.report().unwrap().faults.is_empty() && network.news.is_empty());
+        let id = cut(&mut network, to("r1"), None).unwrap();
+        let faults = network.report().unwrap().faults;
+        assert_eq!((faults[0].id, faults[0].verified), (id, 1));
+    }
+
+    #[test]
+    fn captures_name_hosts_and_not_their_ports() {
+        let mut network = row(3);
+        let mut capture = |filter: CaptureFilter| {
+            let file = memfd_create("capture", MemfdFlags::CLOEXEC).unwrap();
+            let filter = serde_json::to_string(&filter).unwrap();
+            network.capture(TEST, &filter, file.into()).map_err(|error| error.error.to_string())
+        };
+        let link = |[from, to]: [&str; 2]| CaptureFilter::Link {
+            from: from.to_owned(),
+            to: to.to_owned(),
+            both_ways: true,
+        };
+        assert!(capture(CaptureFilter::Host("r1".to_owned())).is_ok());
+        // Once on the second network of the one, once on that of the other.
+        assert!(capture(link(["r1", "r2"])).is_ok() && capture(link(["r2", "r1"])).is_ok());
+        assert!(capture(link(["r0", "r2"])).unwrap_err().contains("no network in common"));
+        assert!(capture(link(["r0", "x"])).unwrap_err().contains("no host `x`"));
+    }
 }

@@ -134,7 +134,7 @@ impl Plan {
     /// Gives new hosts their addresses; all names, old and new, as /etc/hosts.
     ///
     /// # Errors
-    /// Two hosts of one name, too many, or one that is on no network.
+    /// Two hosts of one name, too many, or one that is on no network, or on one twice.
     pub(super) fn add(&mut self, specs: Vec<HostSpec>) -> Result<(Vec<(HostName, Add)>, String), Trouble> {
         let first = self.hosts.len();
         let disks: Vec<_> = specs.iter().map(|spec| spec.disk.unwrap_or(0)).collect();
@@ -187,8 +187,12 @@ impl Plan {
                 let known = format!("networks: {}", self.networks.join(" "));
                 return Err(Trouble::new(Reason::BadValue, text).saw(known));
             }
-            (named, _) => named.iter().map(|network| self.network(network)).collect::<Result<_, _>>()?,
+            (named, _) => named.iter().map(|network| self.network(network)).collect::<Result<Vec<_>, _>>()?,
         };
+        if let Some(at) = (1..networks.len()).find(|at| networks[..*at].contains(&networks[*at])) {
+            let text = format!("host `{name}` is on network `{}` twice", self.networks[networks[at]]);
+            return Err(Trouble::new(Reason::BadValue, text).fix("name each network once"));
+        }
         self.hosts.push(Placed { name, networks });
         Ok(())
     }
@@ -376,6 +380,14 @@ mod tests {
         assert!(names.ends_with("10.0.0.1 a\nfd6e:7370::1 a\n10.0.0.2 b\nfd6e:7370::2 b\n"), "{names}");
         assert_eq!(plan.add(vec![host("a", &[])]).unwrap_err().text, "host `a` is named twice");
         assert_eq!(plan.addresses(&HostName::new("b").unwrap()).unwrap().0, Ipv4Addr::new(10, 0, 0, 2));
+    }
+
+    #[test]
+    fn a_host_is_on_a_network_once() {
+        let mut plan = plan(&["left", "right"], Vec::new()).unwrap();
+        let refused = plan.add(vec![host("a", &["left", "right", "left"])]).unwrap_err();
+        assert_eq!(refused.text, "host `a` is on network `left` twice");
+        assert!(plan.add(vec![host("a", &["left", "right"])]).is_ok());
     }
 
     #[test]

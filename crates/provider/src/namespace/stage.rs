@@ -2,7 +2,7 @@
 //!
 //! One thread and one poll loop. The kernel ends everything below when this process ends.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
@@ -16,7 +16,7 @@ use super::cgroup;
 use super::control::{
     self, Add, Ask, Attach, Fate, Network, Nic, REPLY_MAX, REQUEST_MAX, Reply, Request, Say, Step, StepError,
 };
-use super::fabric;
+use super::fabric::{self, News};
 use super::host::{self, Plan};
 use super::net::Netlink;
 use super::root::{self, Disk, Ground};
@@ -32,8 +32,12 @@ const HOST_NAMESPACES: i32 =
 const SCRATCH: &str = "/tmp";
 /// How long a host may take to stop or go on.
 const PAUSE_MAX: Duration = Duration::from_secs(5);
+/// The client that is the test.
+const TEST: usize = 0;
 /// Clients at once: the test, and shells of people who look on.
 const CLIENTS_MAX: usize = 64;
+/// What waits for a client that does not read, some hundred bytes each: faults that flap every 10 ms, for a minute and more.
+const UNREAD_MAX: usize = 16_384;
 
 /// What the keeper decided before the fork.
 #[derive(Debug)]
@@ -68,6 +72,42 @@ struct Running {
 struct Client {
     id: usize,
     socket: OwnedFd,
+    /// What it is told as soon as it reads: nobody else waits for that.
+    unread: VecDeque<(Reply, Option<OwnedFd>)>,
+}
+
+impl Client {
+    fn new(id: usize, socket: OwnedFd) -> Self {
+        Self { id, socket, unread: VecDeque::new() }
+    }
+
+    /// Says something as soon as the client reads. `false`: it has gone, or has not read for so long that it counts as
+    /// gone.
+    fn say(&mut self, reply: Reply, fd: Option<OwnedFd>) -> bool {
+        // A test that was stopped, in a debugger as it may be, goes on without the oldest news rather than end.
+        if self.unread.len() >= UNREAD_MAX && self.id == TEST {
+            self.unread.pop_front();
+        }
+        self.unread.push_back((reply, fd));
+        self.unread.len() <= UNREAD_MAX && self.flush()
+    }
+
+    /// `false`: it has gone.
+    fn flush(&mut self) -> bool {
+        while let Some((reply, fd)) = self.unread.front() {
+            match control::try_send(&self.socket, reply, fd.as_ref().map(AsFd::as_fd)) {
+                Ok(true) => drop(self.unread.pop_front()),
+                Ok(false) => return true,
+                Err(_) => return false,
+            }
+        }
+        true
+    }
+
+    /// What is to be waited for.
+    fn awaits(&self) -> PollFlags {
+        if self.unread.is_empty() { PollFlags::IN } else { PollFlags::IN | PollFlags::OUT }
+    }
 }
 
 struct Stage<'a> {
@@ -124,7 +164,7 @@ pub(super) fn run(begin: &Begin, keeper: OwnedFd, test: OwnedFd) -> Result<(), S
         joint,
         hosts: BTreeMap::new(),
         names: String::new(),
-        clients: vec![Client { id: 0, socket: test }],
+        clients: vec![Client::new(TEST, test)],
         clients_ever: 1,
         handed: 0,
         kept: false,
@@ -149,9 +189,21 @@ impl Stage<'_> {
                             return Ok(());
                         }
                     }
-                    Ready::FabricEnded => return Err(io::Error::other("the network's process ended")),
-                    Ready::FabricNews => self.on_news(),
-                    Ready::Host(name) => self.on_host(&name),
+                    Ready::FabricEnded => {
+                        // It may have said why.
+                        self.on_news();
+                        return Err(io::Error::other("the network's process ended"));
+                    }
+                    Ready::FabricNews => {
+                        if !self.on_news() {
+                            return Ok(());
+                        }
+                    }
+                    Ready::Host(name) => {
+                        if !self.on_host(&name) {
+                            return Ok(());
+                        }
+                    }
                 }
             }
         }
@@ -166,7 +218,7 @@ impl Stage<'_> {
         let mut fds = vec![PollFd::new(&self.keeper, PollFlags::IN)];
         fds.extend(fabric.map(|fabric| PollFd::new(&fabric.alive, PollFlags::IN)));
         fds.extend(fabric.map(|fabric| PollFd::new(&fabric.control, PollFlags::IN)));
-        fds.extend(self.clients.iter().map(|client| PollFd::new(&client.socket, PollFlags::IN)));
+        fds.extend(self.clients.iter().map(|client| PollFd::new(&client.socket, client.awaits())));
         fds.extend(running().map(|(_, running)| PollFd::new(&running.alive, PollFlags::IN)));
         loop {
             match poll(&mut fds, None) {
@@ -191,7 +243,7 @@ impl Stage<'_> {
             return Ok(false); // the parent-death signal is only faster
         };
         if let Some(socket) = fd.filter(|_| self.clients.len() < CLIENTS_MAX) {
-            self.clients.push(Client { id: self.clients_ever, socket });
+            self.clients.push(Client::new(self.clients_ever, socket));
             self.clients_ever += 1;
         }
         Ok(true)
@@ -200,12 +252,29 @@ impl Stage<'_> {
     /// `false`: the end.
     fn on_client(&mut self, id: usize) -> io::Result<bool> {
         let Some(at) = self.clients.iter().position(|client| client.id == id) else { return Ok(true) };
-        // A packet that cannot be read is a client that is not ours.
-        let request = control::receive::<Request>(&self.clients[at].socket, RecvFlags::empty(), REQUEST_MAX);
-        let Ok(Some((request, fd))) = request else { return Ok(self.on_gone(id)) };
+        if !self.clients[at].flush() {
+            return Ok(self.on_gone(id));
+        }
+        let request = control::receive::<Request>(&self.clients[at].socket, RecvFlags::DONTWAIT, REQUEST_MAX);
+        let (request, fd) = match request {
+            Ok(Some(request)) => request,
+            // It reads again, and says nothing.
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(true),
+            // A packet that cannot be read is a client that is not ours.
+            Ok(None) | Err(_) => return Ok(self.on_gone(id)),
+        };
         let Request { id: number, ask: Some(ask) } = request else { return Ok(true) };
         if ask == Ask::Fate(Fate::End.into()) {
             return Ok(false);
+        }
+        if let (Joint::Fabric(fabric), Ask::EndCapture(_)) = (&mut self.joint, &ask) {
+            // A file may take its time.
+            return match fabric.ask_later(ask, fd.as_ref().map(AsFd::as_fd), id, number) {
+                Ok(()) => Ok(true),
+                Err(error) => {
+                    Ok(self.say(id, Reply { id: number, say: Some(Say::Failed(error.failure())) }, None))
+                }
+            };
         }
         let answer = self.obey(id, ask, fd);
         let (say, fd) = match answer {
@@ -213,10 +282,13 @@ impl Stage<'_> {
             Err(error) => (Say::Failed(error.failure()), None),
         };
         let reply = Reply { id: number, say: Some(say) };
-        if control::send(&self.clients[at].socket, &reply, fd.as_ref().map(AsFd::as_fd)).is_err() {
-            return Ok(self.on_gone(id));
-        }
-        Ok(true)
+        Ok(self.say(id, reply, fd))
+    }
+
+    /// Tells one client. `false`: the end.
+    fn say(&mut self, id: usize, reply: Reply, fd: Option<OwnedFd>) -> bool {
+        let client = self.clients.iter_mut().find(|client| client.id == id);
+        client.is_none_or(|client| client.say(reply, fd)) || self.on_gone(id)
     }
 
     /// A client has gone, and its faults with it. `false`: the end.
@@ -224,23 +296,29 @@ impl Stage<'_> {
         self.clients.retain(|client| client.id != id);
         // With the network gone, too, the next poll says so.
         let _network_gone = self.joint.ask(Ask::Gone(id as u64), None);
-        id != 0 || self.kept
+        id != TEST || self.kept
     }
 
-    /// Passes on what the network says by itself.
-    fn on_news(&mut self) {
+    /// Passes on what the network says by itself. `false`: the end.
+    fn on_news(&mut self) -> bool {
         while let Joint::Fabric(fabric) = &mut self.joint
             && let Some(news) = fabric.news()
         {
-            self.announce(&Reply { id: 0, say: Some(news) });
+            let goes_on = match news {
+                News::All(say) => self.announce(&Reply { id: 0, say: Some(say) }),
+                News::Answer(client, reply) => self.say(client, reply, None),
+            };
+            if !goes_on {
+                return false;
+            }
         }
+        true
     }
 
-    /// Tells every client. Of one that has gone the end of file comes next.
-    fn announce(&self, reply: &Reply) {
-        for client in &self.clients {
-            let _gone = control::send(&client.socket, reply, None);
-        }
+    /// Tells every client. `false`: the end.
+    fn announce(&mut self, reply: &Reply) -> bool {
+        let ids: Vec<_> = self.clients.iter().map(|client| client.id).collect();
+        ids.into_iter().all(|id| self.say(id, reply.clone(), None))
     }
 
     /// Returns the host's generation or the number of a pipe, and the connection that was asked for.
@@ -266,7 +344,12 @@ impl Stage<'_> {
                 let heal = control::Heal { client: client as u64, ..heal };
                 self.joint.ask(Ask::Heal(heal), None).map(|_| (0, None))
             }
-            Ask::Report(_) | Ask::Capture(_) | Ask::EndCapture(_) | Ask::Router(_) => {
+            Ask::Capture(capture) => {
+                let capture = control::Capture { client: client as u64, ..capture };
+                let fd = fd.as_ref().map(AsFd::as_fd);
+                self.joint.ask(Ask::Capture(capture), fd).map(|number| (number, None))
+            }
+            Ask::Report(_) | Ask::EndCapture(_) | Ask::Router(_) => {
                 self.joint.ask(ask, fd.as_ref().map(AsFd::as_fd)).map(|number| (number, None))
             }
             Ask::Begin(_) | Ask::Attach(_) | Ask::Detach(_) | Ask::Gone(_) => {
@@ -374,12 +457,12 @@ impl Stage<'_> {
         last_words(&running.control)
     }
 
-    /// A host ended by itself, or somebody outside killed its agent.
-    fn on_host(&mut self, name: &str) {
+    /// A host ended by itself, or somebody outside killed its agent. `false`: the end.
+    fn on_host(&mut self, name: &str) -> bool {
         let reason =
             self.bury(name).map_or_else(String::new, |error| format!("{}: {}", error.step, error.error));
-        let died = Reply { id: 0, say: Some(Say::Died(format!("{name}\n{reason}"))) };
-        self.announce(&died);
+        let died = Reply { id: 0, say: Some(Say::Died(control::cut(format!("{name}\n{reason}")))) };
+        self.announce(&died)
     }
 
     fn pause(&mut self, name: &str, pause: bool) -> Result<(), StepError> {

@@ -20,7 +20,9 @@ use tokio::net::{UnixDatagram, UnixStream};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout;
 
-use super::control::{self, Ask, Failure, Fate, Fault, Heal, Network, REPLY_MAX, Reply, Request, Say, State};
+use super::control::{
+    self, Ask, Capture, Failure, Fate, Fault, Heal, Network, REPLY_MAX, Reply, Request, Say, State,
+};
 use super::plan::Plan;
 use super::{diagnose, hook, socket};
 use crate::bed::{
@@ -243,13 +245,14 @@ impl Bed for Testbed {
     fn capture(&self, capture: CaptureSpec) -> BoxFuture<'_, Result<u32, Trouble>> {
         Box::pin(async move {
             let filter = serde_json::to_string(&capture.filter).map_err(|error| broken(&error.into()))?;
-            let answer = self.ask(Ask::Capture(filter), Some(capture.file.into())).await?;
-            Ok(self.answer(answer, "begin a capture").await?.0)
+            let answer =
+                self.ask(Ask::Capture(Capture { client: 0, filter }), Some(capture.file.into())).await?;
+            Ok(self.answer(answer, diagnose::BEGIN_CAPTURE).await?.0)
         })
     }
 
     fn end_capture(&self, capture: u32) -> BoxFuture<'_, Result<CaptureReport, Trouble>> {
-        Box::pin(self.read(Ask::EndCapture(capture), "end a capture"))
+        Box::pin(self.read(Ask::EndCapture(capture), diagnose::END_CAPTURE))
     }
 
     fn event(&self) -> BoxFuture<'_, BedEvent> {
@@ -361,12 +364,17 @@ async fn wait_for_end(socket: &UnixDatagram) {
 /// Passes answers and news on until the stage is gone; then nobody waits for an answer any more.
 async fn listen(socket: Arc<UnixDatagram>, pending: Pending, tell: mpsc::UnboundedSender<BedEvent>) {
     let next = || control::receive::<Reply>(&*socket, RecvFlags::DONTWAIT, REPLY_MAX);
+    let mut why = "the testbed's own processes ended".to_owned();
     loop {
         let Ok(Some((Reply { id, say }, fd))) = socket.async_io(Interest::READABLE, next).await else {
             break;
         };
         let answer = match say {
             Some(Say::Done(generation)) => Ok((generation, fd)),
+            Some(Say::Failed(Failure { step, text, .. })) if id == 0 => {
+                why = format!("{why}: {step}: {text}");
+                continue;
+            }
             Some(Say::Failed(failure)) => Err(failure),
             Some(Say::Died(text)) => {
                 let (name, reason) = text.split_once('\n').unwrap_or((&text, ""));
@@ -393,7 +401,7 @@ async fn listen(socket: Arc<UnixDatagram>, pending: Pending, tell: mpsc::Unbound
         }
     }
     lock(&pending).take();
-    let _over = tell.send(BedEvent::Ended("the testbed's own processes ended".into()));
+    let _over = tell.send(BedEvent::Ended(why));
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
