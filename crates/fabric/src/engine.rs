@@ -40,6 +40,8 @@ pub(crate) type Answer<T> = SyncSender<T>;
 
 /// Frames read of one port before the others have their turn.
 const BATCH_FRAMES: usize = 64;
+/// How much earlier than due the timer rings: a thread that sleeps wakes up so late, which was half of a delay's error.
+const WAKE_UP: Duration = Duration::from_micros(40);
 /// Ports that one wait may report.
 const EVENTS_MAX: usize = 64;
 /// What epoll says besides numbers of ports.
@@ -113,6 +115,7 @@ impl Engine {
         let mut events = Vec::with_capacity(EVENTS_MAX);
         loop {
             self.deliver();
+            self.await_soon();
             self.set_timer()?;
             events.clear();
             match epoll::wait(&self.epoll, rustix::buffer::spare_capacity(&mut events), None) {
@@ -141,12 +144,24 @@ impl Engine {
         while self.segment.step(self.begun.elapsed(), &mut self.ports) {}
     }
 
+    /// Stays awake for what is due within the time that it takes to wake up, once before each wait.
+    fn await_soon(&mut self) {
+        let Some(at) = self.segment.deadline() else { return };
+        if at.saturating_sub(self.begun.elapsed()) > WAKE_UP {
+            return;
+        }
+        while self.begun.elapsed() < at {
+            std::hint::spin_loop();
+        }
+        self.deliver();
+    }
+
     fn set_timer(&mut self) -> io::Result<()> {
         let deadline = self.segment.deadline();
         if deadline.is_none() || deadline == self.timer_at {
             return Ok(());
         }
-        let wait = deadline.unwrap_or_default().saturating_sub(self.begun.elapsed());
+        let wait = deadline.unwrap_or_default().saturating_sub(self.begun.elapsed() + WAKE_UP);
         // Zero would stop the timer.
         let wait = Timespec::try_from(wait.max(Duration::from_nanos(1))).map_err(io::Error::other)?;
         let once = Itimerspec { it_interval: Timespec::default(), it_value: wait };
