@@ -575,6 +575,13 @@ pub fn check_fault(
     if *condition == Condition::new() {
         return Err(bad("it does nothing".into()).fix("say what: delay, loss, rate, …"));
     }
+    let alone = [
+        ("queue", condition.queue_bytes.is_some(), "rate", condition.rate_bits_per_s.is_some()),
+        ("jitter", condition.jitter.is_some(), "delay", condition.delay.is_some()),
+    ];
+    if let Some((field, _, needs, _)) = alone.into_iter().find(|(_, is_set, _, has)| *is_set && !has) {
+        return Err(bad(format!("`{field}` wants a `{needs}`, too")));
+    }
     let index = |host: HostName| {
         let known = names.iter().position(|name| *name == host);
         known.ok_or_else(|| Trouble::new(Reason::UnknownHost, format!("no host `{host}`")))

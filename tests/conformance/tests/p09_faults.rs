@@ -707,13 +707,14 @@ async fn what_cannot_be_is_said_and_changes_nothing(bed: Testbed) -> netsplit::R
     let (a, b) = (bed.host("a")?, bed.host("b")?);
     let network = bed.network();
     let nobody: [&Host; 0] = [];
-    let wrong: [(Change, Reason, &str); 8] = [
+    let wrong: [(Change, Reason, &str); 9] = [
         (network.cut("a to z"), Reason::UnknownHost, "z"),
         (network.cut("a"), Reason::BadFault, "`a` names no links"),
         (network.cut(a.to(&a)), Reason::BadFault, "no link to itself"),
         (network.isolate(nobody), Reason::BadFault, "is empty"),
         (network.partition([[&a], [&a]]), Reason::BadFault, "a is in group 1 and in group 2"),
         (network.link(a.to(&b)).loss(1.3), Reason::BadFault, "130 %"),
+        (network.link(a.to(&b)).queue(9000), Reason::BadFault, "`queue` wants a `rate`"),
         (network.link(a.to(&b)), Reason::BadFault, "it does nothing"),
         (network.link(a.to(&b)).preset("wam"), Reason::BadFault, "did you mean `wan`?"),
     ];

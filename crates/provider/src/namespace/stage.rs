@@ -104,9 +104,9 @@ impl Client {
         true
     }
 
-    /// What is to be waited for.
+    /// What is to be waited for: who does not read is not asked what else he wants, which would be answered from here.
     fn awaits(&self) -> PollFlags {
-        if self.unread.is_empty() { PollFlags::IN } else { PollFlags::IN | PollFlags::OUT }
+        if self.unread.is_empty() { PollFlags::IN } else { PollFlags::OUT }
     }
 }
 
@@ -254,6 +254,9 @@ impl Stage<'_> {
         let Some(at) = self.clients.iter().position(|client| client.id == id) else { return Ok(true) };
         if !self.clients[at].flush() {
             return Ok(self.on_gone(id));
+        }
+        if !self.clients[at].unread.is_empty() {
+            return Ok(true);
         }
         let request = control::receive::<Request>(&self.clients[at].socket, RecvFlags::DONTWAIT, REQUEST_MAX);
         let (request, fd) = match request {
@@ -588,4 +591,28 @@ fn last_words(control: &OwnedFd) -> Option<StepError> {
     let (reply, _) = control::receive::<Reply>(control, RecvFlags::DONTWAIT, REPLY_MAX).ok()??;
     let Some(Say::Failed(failure)) = reply.say else { return None };
     Some(failure.into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_does_not_read_is_asked_for_nothing() {
+        let (ours, theirs) = control::pair().unwrap();
+        let mut client = Client::new(1, ours);
+        let died = || Reply { id: 0, say: Some(Say::Died("a".repeat(1000))) };
+        while client.unread.is_empty() {
+            assert!(client.say(died(), None));
+        }
+        assert_eq!(client.awaits(), PollFlags::OUT);
+        while control::receive::<Reply>(&theirs, RecvFlags::DONTWAIT, REPLY_MAX).is_ok() {}
+        assert!(client.flush() && client.awaits() == PollFlags::IN);
+        while client.unread.len() < UNREAD_MAX {
+            assert!(client.say(died(), None), "it may still read");
+        }
+        assert!(!client.say(died(), None), "it counts as gone");
+        drop(theirs);
+        assert!(!client.flush());
+    }
 }
