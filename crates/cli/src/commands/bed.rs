@@ -17,7 +17,7 @@ use netsplit_provider::{
 use netsplit_report::{Run, screen};
 use serde_json::json;
 
-use super::enter::check_alive;
+use super::enter::{check_alive, explain};
 use super::{find_run, runtime, settings};
 use crate::args::{BedArgs, BedVerb, FaultArgs};
 use crate::interrupt::Interrupt;
@@ -36,6 +36,7 @@ pub(crate) fn run(args: &BedArgs, output: Output) -> anyhow::Result<ExitCode> {
         let routers = routers(&*bed).await;
         Outside { bed, hosts: hosts(&run), routers, printer }.obey(&args.verb).await
     })
+    .map_err(|error| explain(&run, error))
 }
 
 /// A testbed, seen from outside.

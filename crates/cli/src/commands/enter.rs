@@ -6,6 +6,7 @@ use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use netsplit::HostName;
@@ -13,7 +14,7 @@ use netsplit::settings::Settings;
 use netsplit_link::{Channel, Config, Link, Received, SessionId};
 use netsplit_model::{Outcome, Reason, Trouble};
 use netsplit_provider::{Bed, namespace};
-use netsplit_report::{Run, RunDir, State};
+use netsplit_report::{Run, RunDir, State, state};
 use netsplit_wire::message::{
     Body, Command, Ended, Happened, How, ProcessCommand, ProcessEvent, Pty, Request, Start, Variable, tag,
 };
@@ -32,6 +33,8 @@ use crate::output::Output;
 
 /// The best shell that the host has.
 const SHELL: &str = "if command -v bash >/dev/null; then exec bash -i; else exec sh -i; fi";
+/// By then nothing is left of a testbed that is ending.
+const ENDING: Duration = Duration::from_secs(2);
 /// A process that nobody gave a grace.
 const GRACE_MS: u64 = 2000;
 
@@ -44,7 +47,7 @@ pub(crate) fn run(args: &EnterArgs, output: Output) -> anyhow::Result<ExitCode> 
         // Who is ended gives the terminal back.
         let interrupt = Interrupt::listen()?;
         tokio::select! {
-            code = enter(run.dir.path(), &host, &args.command) => code,
+            code = enter(run.dir.path(), &host, &args.command) => code.map_err(|error| explain(&run, error)),
             () = interrupt.wait() => Ok(interrupt.exit_code().unwrap_or_default()),
         }
     })?;
@@ -58,6 +61,23 @@ pub(super) fn check_alive(run: &Run) -> anyhow::Result<()> {
     let text = format!("the testbed of run {} ({}) is gone: it ended with its run", run.id, run.test());
     let file = run.dir.read_run().map(|facts| facts.repeat).unwrap_or_default();
     Err(Trouble::new(Reason::NoSuchRun, text).fix(format!("{file} --keep always")).into())
+}
+
+/// Why a testbed that looked alive does not answer: one whose runner was killed is about to end, and says so when it has.
+pub(super) fn explain(run: &Run, error: anyhow::Error) -> anyhow::Error {
+    let name = error.downcast_ref::<Trouble>().map(|trouble| trouble.name);
+    if !matches!(name, Some(Reason::TestbedLost | Reason::NoSuchRun)) {
+        return error;
+    }
+    let begun = Instant::now();
+    while begun.elapsed() < ENDING {
+        let run = Run { state: state(&run.dir), ..run.clone() };
+        if let Err(gone) = check_alive(&run) {
+            return gone;
+        }
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    error
 }
 
 /// The host of this name, or of a process of this name; the only one when none is said.
