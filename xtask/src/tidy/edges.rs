@@ -6,15 +6,19 @@ use std::collections::BTreeSet;
 
 /// What each package may depend on, itself below everything it names. Anything may know `netsplit-model`, which knows
 /// nothing; what only tests need may be anything that lies below.
-const ALLOWED: [(&str, &[&str]); 16] = [
+const ALLOWED: [(&str, &[&str]); 17] = [
     ("netsplit-model", &[]),
     ("netsplit-wire", &[]),
     ("netsplit-netmodel", &[]),
     ("netsplit-fabric", &["netsplit-netmodel"]),
+    ("netsplit-sim", &["netsplit-netmodel"]),
     ("netsplit-macros", &[]),
     ("netsplit-link", &["netsplit-wire"]),
     ("netsplit-agent", &["netsplit-link", "netsplit-wire"]),
-    ("netsplit-provider", &["netsplit-agent", "netsplit-link", "netsplit-fabric", "netsplit-netmodel"]),
+    (
+        "netsplit-provider",
+        &["netsplit-agent", "netsplit-link", "netsplit-fabric", "netsplit-sim", "netsplit-netmodel"],
+    ),
     ("netsplit-report", &[]),
     // It draws its excerpts as reports do, and its words of the network are those of the model.
     ("netsplit-scenario", &["netsplit-netmodel", "netsplit-report"]),

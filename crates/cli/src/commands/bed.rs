@@ -28,15 +28,16 @@ pub(crate) fn run(args: &BedArgs, output: Output) -> anyhow::Result<ExitCode> {
     let run = find_run(&settings, &args.run)?;
     check_alive(&run)?;
     let printer = Printer { output, json: args.json };
-    runtime()?.block_on(async {
-        let gone = |error: std::io::Error| {
-            Trouble::new(Reason::NoSuchRun, format!("the testbed does not answer: {error}"))
-        };
-        let bed = namespace::attach(run.dir.path()).map_err(gone)?;
-        let routers = routers(&*bed).await;
-        Outside { bed, hosts: hosts(&run), routers, printer }.obey(&args.verb).await
-    })
-    .map_err(|error| explain(&run, error))
+    runtime()?
+        .block_on(async {
+            let gone = |error: std::io::Error| {
+                Trouble::new(Reason::NoSuchRun, format!("the testbed does not answer: {error}"))
+            };
+            let bed = namespace::attach(run.dir.path()).map_err(gone)?;
+            let routers = routers(&*bed).await;
+            Outside { bed, hosts: hosts(&run), routers, printer }.obey(&args.verb).await
+        })
+        .map_err(|error| explain(&run, error))
 }
 
 /// A testbed, seen from outside.
