@@ -1,0 +1,145 @@
+//! Processes as programs see them: who they are, how they end, signals by number. A program starts no other: `fork`, `exec`
+//! and `posix_spawn` are refused. Handlers of signals are not simulated; what would end a process does.
+
+use std::os::raw::{c_char, c_void};
+
+use super::{define, fail, int, tell, zero};
+use crate::errno::Errno;
+use crate::kernel::{Exit, Kernel, Pid};
+use crate::switch::{self, Context};
+
+/// Ends the calling process. Its other threads never run again, as with `_exit`.
+pub(crate) fn end(me: &'static Context, exit: Exit) -> ! {
+    tell(me, |kernel, caller| kernel.end_process(caller.process, exit));
+    switch::leave_for_ever(me)
+}
+
+/// Sends a signal; a process that it ends runs no further.
+fn send_signal(me: &'static Context, signal: i32, to: impl FnOnce(&Kernel, Pid) -> Option<(Pid, bool)>) -> i32 {
+    let (reached, is_over) = tell(me, |kernel, caller| {
+        let Some((pid, is_group)) = to(kernel, caller.process) else { return (0, false) };
+        let reached = kernel.signal(pid, is_group, signal);
+        (reached, kernel.exit_of(caller.process).is_some())
+    });
+    if is_over {
+        switch::leave_for_ever(me);
+    }
+    zero(if reached == 0 { Err(Errno::ESRCH) } else { Ok(()) })
+}
+
+/// Copies a name into a caller's field.
+unsafe fn copy_name(name: &str, into: *mut c_char, room: usize) -> bool {
+    let bytes = name.as_bytes();
+    let count = bytes.len().min(room.saturating_sub(1));
+    std::ptr::copy_nonoverlapping(bytes.as_ptr().cast(), into, count);
+    if room > 0 {
+        *into.add(count) = 0;
+    }
+    count == bytes.len()
+}
+
+define! {
+    /// Ends the simulated process; its destructors and `atexit` functions are those of the whole test binary, and do not run.
+    fn exit(code: i32) -> () |me, real| { end(me, Exit::Code(code & 0xff)) }
+
+    /// Ends the simulated process.
+    fn _exit(code: i32) -> () |me, real| { end(me, Exit::Code(code & 0xff)) }
+
+    /// Ends the simulated process by SIGABRT.
+    fn abort() -> () |me, real| { end(me, Exit::Signal(libc::SIGABRT)) }
+
+    /// The standard library parks the second thread of an OS process that exits here: the simulated process ends. Its code
+    /// was the first one's to give, and is lost.
+    fn pause() -> i32 |me, real| { end(me, Exit::Code(1)) }
+
+    /// Refused.
+    fn fork() -> i32 |me, real| { fail(Errno::ENOSYS) }
+
+    /// Refused.
+    fn vfork() -> i32 |me, real| { fail(Errno::ENOSYS) }
+
+    /// Refused: there are no executables on simulated hosts.
+    fn posix_spawn(
+        _pid: *mut i32,
+        _path: *const c_char,
+        _actions: *const c_void,
+        _attributes: *const c_void,
+        _arguments: *const c_void,
+        _environment: *const c_void,
+    ) -> i32 |me, real| { libc::ENOENT }
+
+    /// Refused: there are no executables on simulated hosts.
+    fn posix_spawnp(
+        _pid: *mut i32,
+        _file: *const c_char,
+        _actions: *const c_void,
+        _attributes: *const c_void,
+        _arguments: *const c_void,
+        _environment: *const c_void,
+    ) -> i32 |me, real| { libc::ENOENT }
+
+    /// Refused: there are no executables on simulated hosts.
+    fn execve(
+        _path: *const c_char,
+        _arguments: *const c_void,
+        _environment: *const c_void,
+    ) -> i32 |me, real| { fail(Errno::ENOENT) }
+
+    /// Refused: there are no executables on simulated hosts.
+    fn execvp(_file: *const c_char, _arguments: *const c_void) -> i32 |me, real| { fail(Errno::ENOENT) }
+
+    /// A program has no children.
+    fn waitpid(_pid: i32, _status: *mut i32, _options: i32) -> i32 |me, real| { fail(Errno::ECHILD) }
+
+    /// A number of its own.
+    fn getpid() -> i32 |me, real| { tell(me, |_, caller| caller.process.number()) }
+
+    /// The host's agent has no number.
+    fn getppid() -> i32 |me, real| { 0 }
+
+    /// Signals a simulated process, or its own group.
+    fn kill(pid: i32, signal: i32) -> i32 |me, real| {
+        send_signal(me, signal, |kernel, own| match pid {
+            1.. => kernel.pid(pid).map(|pid| (pid, false)),
+            0 => Some((kernel.group_of(own), true)),
+            _ => kernel.pid(-pid).map(|pid| (pid, true)),
+        })
+    }
+
+    /// Signals the calling process.
+    fn raise(signal: i32) -> i32 |me, real| { send_signal(me, signal, |_, own| Some((own, false))) }
+
+    /// Handlers are not simulated: it is set for the whole test binary in no case.
+    fn sigaction(_signal: i32, _new: *const c_void, old: *mut libc::sigaction) -> i32 |me, real| {
+        if !old.is_null() {
+            *old = std::mem::zeroed();
+        }
+        0
+    }
+
+    /// Handlers are not simulated.
+    fn signal(_signal: i32, _handler: libc::sighandler_t) -> libc::sighandler_t |me, real| { libc::SIG_DFL }
+
+    /// The host's name.
+    fn gethostname(into: *mut c_char, room: usize) -> i32 |me, real| {
+        let name = tell(me, |kernel, caller| kernel.host_name(caller.host).to_owned());
+        if copy_name(&name, into, room) { 0 } else { fail(Errno::ENAMETOOLONG) }
+    }
+
+    /// The host's name; the rest is this machine's.
+    fn uname(into: *mut libc::utsname) -> i32 |me, real| {
+        let failed = real();
+        let name = tell(me, |kernel, caller| kernel.host_name(caller.host).to_owned());
+        let node = &mut (*into).nodename;
+        copy_name(&name, node.as_mut_ptr(), node.len());
+        failed
+    }
+
+    /// The mask of new files' permissions.
+    fn umask(mask: libc::mode_t) -> libc::mode_t |me, real| {
+        tell(me, |kernel, caller| kernel.change_umask(caller.process, mask))
+    }
+
+    /// The process group.
+    fn getpgrp() -> i32 |me, real| { int(Ok(tell(me, |kernel, caller| kernel.group_of(caller.process).number()))) }
+}

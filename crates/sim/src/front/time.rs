@@ -1,0 +1,220 @@
+//! Clocks and sleep. Clocks of CPU time are real: nothing that is simulated should depend on them.
+
+use super::{ask, define, fail, int, new_fd, simulated, tell, zero};
+use crate::errno::{Errno, Result};
+use crate::kernel::{Caller, Clock, Kernel, Nanos, On, SECOND, Setting, Stop, Wait};
+use crate::switch::{self, Context};
+
+/// Which of a host's clocks a number means.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Which {
+    Wall,
+    Monotonic,
+    /// CPU time: real.
+    Cpu,
+}
+
+impl Which {
+    fn of(clock: i32) -> Result<Self> {
+        match clock {
+            libc::CLOCK_REALTIME | libc::CLOCK_REALTIME_COARSE | libc::CLOCK_TAI => Ok(Self::Wall),
+            libc::CLOCK_MONOTONIC
+            | libc::CLOCK_MONOTONIC_RAW
+            | libc::CLOCK_MONOTONIC_COARSE
+            | libc::CLOCK_BOOTTIME => Ok(Self::Monotonic),
+            libc::CLOCK_PROCESS_CPUTIME_ID | libc::CLOCK_THREAD_CPUTIME_ID => Ok(Self::Cpu),
+            _ => Err(Errno::EINVAL),
+        }
+    }
+
+    fn read(self, clock: Clock, now: Nanos) -> Nanos {
+        if self == Self::Wall { clock.wall(now) } else { clock.monotonic(now) }
+    }
+
+    /// When it shows `at`.
+    fn when(self, clock: Clock, at: Nanos) -> Nanos {
+        if self == Self::Wall { clock.when_wall(at) } else { clock.when_monotonic(at) }
+    }
+}
+
+/// Nanoseconds of a `timespec`.
+pub(super) unsafe fn nanos(time: *const libc::timespec) -> Result<Nanos> {
+    let libc::timespec { tv_sec, tv_nsec } = *time;
+    let (Ok(seconds), Ok(nanos)) = (Nanos::try_from(tv_sec), Nanos::try_from(tv_nsec)) else {
+        return Err(Errno::EINVAL);
+    };
+    if nanos >= SECOND {
+        return Err(Errno::EINVAL);
+    }
+    Ok(seconds.saturating_mul(SECOND).saturating_add(nanos))
+}
+
+pub(super) fn timespec(time: Nanos) -> libc::timespec {
+    libc::timespec {
+        tv_sec: (time / SECOND).cast_signed(),
+        tv_nsec: (time % SECOND).cast_signed(),
+    }
+}
+
+/// The virtual instant after `time` of the caller's host.
+pub(super) fn after(kernel: &mut Kernel, caller: Caller, time: Nanos) -> Nanos {
+    let now = kernel.now;
+    kernel.clock(caller.host).after(now, time)
+}
+
+/// The virtual instant at which a clock shows `at`: what waits with absolute deadlines are given.
+pub(super) fn when(me: &'static Context, clock: i32, at: Nanos) -> Nanos {
+    let which = Which::of(clock).unwrap_or(Which::Wall);
+    tell(me, |kernel, caller| which.when(*kernel.clock(caller.host), at))
+}
+
+fn read(me: &'static Context, which: Which) -> Nanos {
+    tell(me, |kernel, caller| {
+        kernel.clock_read(caller.thread);
+        which.read(*kernel.clock(caller.host), kernel.now)
+    })
+}
+
+fn sleep_until(me: &'static Context, until: Nanos) {
+    switch::wait(me, Wait { on: On::Time, until: Some(until), what: "sleep" });
+}
+
+/// Sleeps for a time of the host's.
+pub(super) fn sleep(me: &'static Context, time: Nanos) {
+    let until = tell(me, |kernel, caller| after(kernel, caller, time));
+    sleep_until(me, until);
+}
+
+pub(super) unsafe fn clock_gettime_here(me: &'static Context, clock: i32, time: *mut libc::timespec) -> Result<()> {
+    *time = timespec(read(me, Which::of(clock)?));
+    Ok(())
+}
+
+pub(super) unsafe fn clock_sleep(
+    me: &'static Context,
+    clock: i32,
+    flags: i32,
+    time: *const libc::timespec,
+) -> Result<()> {
+    let which = Which::of(clock)?;
+    let time = nanos(time)?;
+    if flags & libc::TIMER_ABSTIME == 0 {
+        sleep(me, time);
+    } else {
+        let until = tell(me, |kernel, caller| which.when(*kernel.clock(caller.host), time));
+        sleep_until(me, until);
+    }
+    Ok(())
+}
+
+define! {
+    /// The host's clocks; those of CPU time are real.
+    fn clock_gettime(clock: i32, time: *mut libc::timespec) -> i32 |me, real| {
+        match Which::of(clock) {
+            Ok(Which::Cpu) => real(),
+            _ => zero(clock_gettime_here(me, clock, time)),
+        }
+    }
+
+    /// The wall clock.
+    fn gettimeofday(time: *mut libc::timeval, _zone: *mut libc::c_void) -> i32 |me, real| {
+        let now = read(me, Which::Wall);
+        *time = libc::timeval {
+            tv_sec: (now / SECOND).cast_signed(),
+            tv_usec: (now % SECOND / 1000).cast_signed(),
+        };
+        0
+    }
+
+    /// The wall clock in seconds.
+    fn time(into: *mut libc::time_t) -> libc::time_t |me, real| {
+        let now = (read(me, Which::Wall) / SECOND).cast_signed();
+        if !into.is_null() {
+            *into = now;
+        }
+        now
+    }
+
+    /// The wall clock, as C11 reads it.
+    fn timespec_get(into: *mut libc::timespec, base: i32) -> i32 |me, real| {
+        *into = timespec(read(me, Which::Wall));
+        base
+    }
+
+    /// Sleeps in virtual time; nothing interrupts it.
+    fn nanosleep(time: *const libc::timespec, _left: *mut libc::timespec) -> i32 |me, real| {
+        match nanos(time) {
+            Ok(time) => {
+                sleep(me, time);
+                0
+            }
+            Err(errno) => fail(errno),
+        }
+    }
+
+    /// Sleeps in virtual time; nothing interrupts it. It returns its error, as the C library's does.
+    fn clock_nanosleep(
+        clock: i32,
+        flags: i32,
+        time: *const libc::timespec,
+        _left: *mut libc::timespec,
+    ) -> i32 |me, real| {
+        match clock_sleep(me, clock, flags, time) {
+            Ok(()) => 0,
+            Err(errno) => errno.0,
+        }
+    }
+
+    /// Sleeps in virtual time.
+    fn usleep(micros: u32) -> i32 |me, real| {
+        sleep(me, Nanos::from(micros) * 1000);
+        0
+    }
+
+    /// Sleeps in virtual time.
+    fn sleep(seconds: u32) -> u32 |me, real| {
+        self::sleep(me, Nanos::from(seconds) * SECOND);
+        0
+    }
+
+    /// A timer descriptor on the host's clocks.
+    fn timerfd_create(clock: i32, flags: i32) -> i32 |me, real| {
+        let is_wall = match Which::of(clock) {
+            Ok(Which::Wall) => true,
+            Ok(Which::Monotonic) => false,
+            _ => return fail(Errno::EINVAL),
+        };
+        int(tell(me, |kernel, caller| {
+            let file = kernel.open_timer(caller.host, is_wall, flags & libc::TFD_NONBLOCK != 0);
+            new_fd(kernel, caller, file)
+        }))
+    }
+
+    /// Sets a timer. That the wall clock was set (`TFD_TIMER_CANCEL_ON_SET`) is not told.
+    fn timerfd_settime(
+        fd: i32,
+        flags: i32,
+        new: *const libc::itimerspec,
+        old: *mut libc::itimerspec,
+    ) -> i32 |me, real| {
+        let file = simulated!(me, fd, real);
+        let wanted = match (nanos(&(*new).it_value), nanos(&(*new).it_interval)) {
+            (Ok(value), Ok(interval)) => Setting { value, interval },
+            _ => return fail(Errno::EINVAL),
+        };
+        let is_absolute = flags & libc::TFD_TIMER_ABSTIME != 0;
+        let before = ask(me, |kernel, _| kernel.set_timer(file, wanted, is_absolute).map_err(Stop::from));
+        zero(before.map(|before| if !old.is_null() { *old = itimerspec(before) }))
+    }
+
+    /// How a timer is set.
+    fn timerfd_gettime(fd: i32, now: *mut libc::itimerspec) -> i32 |me, real| {
+        let file = simulated!(me, fd, real);
+        let setting = ask(me, |kernel, _| kernel.timer_setting(file).map_err(Stop::from));
+        zero(setting.map(|setting| *now = itimerspec(setting)))
+    }
+}
+
+fn itimerspec(setting: Setting) -> libc::itimerspec {
+    libc::itimerspec { it_value: timespec(setting.value), it_interval: timespec(setting.interval) }
+}

@@ -1,0 +1,138 @@
+//! Hosts: a name, addresses, a disk, clocks, and power.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use super::sched::ThreadId;
+use super::{Clock, Exit, Kernel, Pid};
+use crate::disk::Disk;
+use crate::net::HostIndex;
+use crate::random::Random;
+
+/// The number of a host.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(crate) struct HostId(u32);
+
+impl HostId {
+    pub(crate) fn index(self) -> usize {
+        self.0 as usize
+    }
+}
+
+/// A host to make.
+#[derive(Clone, Debug)]
+pub(crate) struct HostPlan {
+    pub(crate) name: String,
+    pub(crate) address: Ipv4Addr,
+    pub(crate) address6: Ipv6Addr,
+    /// What its disk holds, in bytes.
+    pub(crate) disk: Option<u64>,
+    /// Whether it reaches the others, rather than itself only.
+    pub(crate) is_joined: bool,
+}
+
+#[derive(Debug)]
+pub(crate) struct Host {
+    pub(super) name: String,
+    pub(super) address: Ipv4Addr,
+    pub(super) address6: Ipv6Addr,
+    pub(super) net: HostIndex,
+    pub(super) disk: Disk,
+    pub(super) clock: Clock,
+    /// While it is paused: the threads that could run.
+    pub(super) frozen: Option<Vec<ThreadId>>,
+    pub(super) is_up: bool,
+    /// What chance decides about its disk.
+    pub(super) luck: Random,
+}
+
+impl Kernel {
+    /// A new host, up and without processes.
+    pub(crate) fn add_host(&mut self, plan: &HostPlan) -> HostId {
+        let net = if plan.is_joined {
+            self.net.add_host(&plan.name, plan.address, plan.address6)
+        } else {
+            self.net.add_lone_host(&plan.name)
+        };
+        let id = HostId(u32::try_from(self.hosts.len()).expect("fewer than 2^32 hosts"));
+        self.hosts.push(Host {
+            name: plan.name.clone(),
+            address: plan.address,
+            address6: plan.address6,
+            net,
+            disk: Disk::new(plan.disk),
+            clock: Clock::default(),
+            frozen: None,
+            is_up: true,
+            luck: Random::new(self.rules.seed, &format!("disk of {}", plan.name)),
+        });
+        self.make_tree(id);
+        id
+    }
+
+    /// Its name.
+    pub(crate) fn host_name(&self, id: HostId) -> &str {
+        &self.hosts[id.index()].name
+    }
+
+    /// Its number on the network.
+    pub(crate) fn host_on_net(&self, id: HostId) -> HostIndex {
+        self.hosts[id.index()].net
+    }
+
+    /// Its clocks.
+    pub(crate) fn clock(&mut self, id: HostId) -> &mut Clock {
+        &mut self.hosts[id.index()].clock
+    }
+
+    /// Its disk.
+    pub(crate) fn disk(&mut self, id: HostId) -> &mut Disk {
+        &mut self.hosts[id.index()].disk
+    }
+
+    /// The hosts of the network by name, with their addresses.
+    pub(crate) fn named(&self, name: &str) -> Option<[IpAddr; 2]> {
+        let host = self.hosts.iter().find(|host| host.name == name)?;
+        Some([host.address.into(), host.address6.into()])
+    }
+
+    /// Cuts its power: processes and sockets are gone without a word, and of its disk what was not durable.
+    pub(crate) fn power_off(&mut self, id: HostId) {
+        let host = &mut self.hosts[id.index()];
+        if !std::mem::replace(&mut host.is_up, false) {
+            return;
+        }
+        let net = host.net;
+        self.net.power_off(self.now, &mut self.outbox, net);
+        self.settle();
+        for pid in self.processes_of(id) {
+            self.end_process(pid, Exit::Signal(libc::SIGKILL));
+        }
+        let host = &mut self.hosts[id.index()];
+        host.frozen = None;
+        host.disk.crash(&mut host.luck);
+        self.trace.mix(id.index() as u64 ^ 0x0ff);
+    }
+
+    /// Gives it power again, with the disk it had.
+    pub(crate) fn power_on(&mut self, id: HostId) {
+        let host = &mut self.hosts[id.index()];
+        host.is_up = true;
+        let net = host.net;
+        self.net.power_on(net);
+        self.make_tree(id);
+    }
+
+    /// Whether it has power.
+    pub(crate) fn is_up(&self, id: HostId) -> bool {
+        self.hosts[id.index()].is_up
+    }
+
+    /// Stops all its threads for a while, or lets them go on. Its network stack answers meanwhile.
+    pub(crate) fn pause(&mut self, id: HostId, is_paused: bool) {
+        if is_paused { self.freeze(id) } else { self.thaw(id) }
+    }
+
+    fn processes_of(&self, host: HostId) -> Vec<Pid> {
+        self.live_processes().filter(|(_, process)| process.host == host).map(|(pid, _)| pid).collect()
+    }
+}
