@@ -28,21 +28,23 @@ pub struct Entry {
     pub kind: Kind,
 }
 
-const WANTS_TMPFILE: i32 = libc::O_TMPFILE;
+/// The bit of `O_TMPFILE` that is not `O_DIRECTORY`.
+const TMPFILE: i32 = libc::O_TMPFILE & !libc::O_DIRECTORY;
 
 impl Disk {
     /// Opens what a path means, with the flags of open(2), or makes it with these permissions (the caller has applied its
     /// umask). It stays until as many [`close`](Self::close).
     pub fn open(&mut self, now: u64, at: Inode, path: &[u8], flags: i32, mode: u32) -> Result<Opened> {
-        if flags & WANTS_TMPFILE == WANTS_TMPFILE && flags & libc::O_PATH == 0 {
-            return self.open_nameless(now, at, path, flags, mode);
-        }
         // With O_PATH all flags but three are ignored.
         let flags = if flags & libc::O_PATH == 0 { flags } else { flags & PATH_FLAGS };
         let create = flags & libc::O_CREAT != 0;
         let exclusive = create && flags & libc::O_EXCL != 0;
-        if create && flags & libc::O_DIRECTORY != 0 {
+        let directory = flags & libc::O_DIRECTORY != 0;
+        if create && directory || !directory && flags & TMPFILE != 0 {
             return Err(Errno::EINVAL);
+        }
+        if flags & TMPFILE != 0 {
+            return self.open_nameless(now, at, path, flags, mode);
         }
         let follow = super::path::Follow { links: flags & libc::O_NOFOLLOW == 0 && !exclusive, create };
         match self.find(at, path, follow)? {
