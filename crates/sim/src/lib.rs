@@ -3,7 +3,11 @@
 //! A pure kernel (sockets, files, clocks, threads as data; no I/O, no clock, no ambient randomness) below a front end that
 //! stands in for the libc functions by which a program meets the world.
 
+pub mod disk;
 mod errno;
 mod random;
 
-pub use crate::{errno::Errno, random::Random};
+pub use crate::{
+    errno::{Errno, Result},
+    random::Random,
+};
