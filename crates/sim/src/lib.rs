@@ -4,6 +4,7 @@
 //! stands in for the libc functions by which a program meets the world.
 
 mod errno;
+pub mod net;
 mod random;
 
 pub use crate::{errno::Errno, random::Random};
