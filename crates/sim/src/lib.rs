@@ -7,4 +7,7 @@ mod errno;
 pub mod net;
 mod random;
 
-pub use crate::{errno::Errno, random::Random};
+pub use crate::{
+    errno::{Errno, Result},
+    random::Random,
+};

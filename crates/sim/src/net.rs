@@ -54,7 +54,6 @@ pub type Nanos = u64;
 /// No instant at all.
 const NEVER: Nanos = u64::MAX;
 
-#[expect(clippy::cast_sign_loss, reason = "these are small")]
 mod bits {
     pub(super) const IN: u32 = libc::EPOLLIN as u32;
     pub(super) const OUT: u32 = libc::EPOLLOUT as u32;

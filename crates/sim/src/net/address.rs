@@ -3,6 +3,7 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use super::Family;
+use super::packet::mix;
 
 /// An address of either family, as IPv6 writes it: IPv4 is `::ffff:a.b.c.d`.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -52,12 +53,12 @@ impl Ip {
 
     #[inline]
     pub(super) fn is_loopback(self) -> bool {
-        self.0 >> 24 == 0xffff_7f || self == Self::LOOPBACK_V6
+        self.0 >> 24 == 0x00ff_ff7f || self == Self::LOOPBACK_V6
     }
 
     #[inline]
     pub(super) fn is_multicast(self) -> bool {
-        self.0 >> 28 == 0xffff_e || self.0 >> 120 == 0xff
+        self.0 >> 28 == 0x000f_fffe || self.0 >> 120 == 0xff
     }
 
     /// The broadcast to all, or to the network of a host at `own`.
@@ -85,6 +86,12 @@ impl Ip {
 impl Endpoint {
     pub(super) fn new(address: SocketAddr) -> Self {
         Self { ip: Ip::new(address.ip()), port: address.port() }
+    }
+
+    /// A number that spreads well.
+    #[expect(clippy::cast_possible_truncation, reason = "the halves are what is wanted")]
+    pub(super) fn hash(self) -> u64 {
+        mix(mix(self.port.into(), self.ip.0 as u64), (self.ip.0 >> 64) as u64)
     }
 
     /// As a socket of this family shows it.

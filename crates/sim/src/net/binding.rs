@@ -6,7 +6,7 @@ use std::ops::Range;
 
 use super::address::{Endpoint, Ip};
 use super::hosts::Ends;
-use super::packet::{Packet, mix};
+use super::packet::Packet;
 use super::ports::Ports;
 use super::sockets::{Role, Socket};
 use super::{Family, HostIndex, Net, SocketId};
@@ -195,9 +195,9 @@ impl Net {
         let group: Vec<_> = all
             .filter(|(_, socket)| score(socket, packet) == Some(most) && socket.options.reuse_port)
             .collect();
-        let place =
-            mix(u64::from(packet.source.port), packet.source.ip.bits() as u64) % group.len().max(1) as u64;
-        Some(group.get(place as usize).map_or(id, |(id, _)| *id))
+        let place = packet.source.hash() % group.len().max(1) as u64;
+        let named = usize::try_from(place).ok().and_then(|place| group.get(place));
+        Some(named.map_or(id, |(id, _)| *id))
     }
 
     /// All datagram sockets that a packet to a group is for.

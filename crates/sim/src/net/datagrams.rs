@@ -190,6 +190,7 @@ impl Net {
             datagrams.last = Some((to.ip, route));
         }
         let mut packet = self.wires.pool.take([host, route.host], ends, Body::Udp);
+        self.wires.pool.make_room(&mut packet.payload, length);
         data.iter().for_each(|slice| packet.payload.extend_from_slice(slice));
         packet.tos = options.tos;
         packet.hops = match (to.ip.is_multicast(), options.hops) {
@@ -219,15 +220,15 @@ impl Net {
     fn send_to_group(&mut self, now: Nanos, out: &mut Outbox, packet: Box<Packet>, is_looped: bool) {
         let group = packet.destination.ip;
         let from = packet.from;
-        for at in 0..self.hosts.len() {
-            let host = &self.hosts[at];
+        for to in (0..).map(HostIndex).take(self.hosts.len()) {
+            let host = &self.hosts[to.at()];
             let is_member = !group.is_multicast() || host.groups.contains_key(&group);
-            let is_own = at == from.at() && (is_looped || !group.is_multicast());
-            if !is_member || host.addresses.is_none() || at == from.at() && !is_own {
+            let is_own = to == from && (is_looped || !group.is_multicast());
+            if !is_member || host.addresses.is_none() || to == from && !is_own {
                 continue;
             }
             let mut copy = self.wires.pool.copy(&packet);
-            copy.to = HostIndex(at as u32);
+            copy.to = to;
             self.wires.send(now, out, copy);
         }
         self.wires.pool.give_back(packet);

@@ -1,6 +1,8 @@
 //! Packets as the simulator moves them: boxes that go from socket to link to socket and are used again. Their bytes on a
 //! wire exist only in captures; here is how many they would be.
 
+use std::mem;
+
 use netsplit_netmodel::Delivery;
 
 use super::address::Endpoint;
@@ -154,12 +156,16 @@ pub(super) fn mix(hash: u64, word: u64) -> u64 {
 pub(super) struct Pool {
     #[expect(clippy::vec_box, reason = "the boxes are what is kept")]
     free: Vec<Box<Packet>>,
+    /// Buffers of long packets, apart, so that short ones do not keep them.
+    long: Vec<Vec<u8>>,
 }
 
 /// Packets that are kept: what a hundred hosts have under way in a busy moment.
 const FREE_MAX: usize = 4096;
-/// Longer buffers are not kept: 4096 of these are 16 MiB.
-const KEPT_BYTES_MAX: usize = 4096;
+/// Longer buffers are long: 4096 of these are 16 MiB.
+const SHORT_BYTES_MAX: usize = 4096;
+/// As many bytes again.
+const LONG_MAX: usize = 256;
 
 impl Pool {
     /// A packet without a payload.
@@ -186,13 +192,27 @@ impl Pool {
         Box::new(Packet { from, to, source, destination, body, payload, tos: 0, hops: HOPS, way: None })
     }
 
+    /// Has an empty payload take so many bytes.
+    #[inline]
+    pub(super) fn make_room(&mut self, payload: &mut Vec<u8>, length: usize) {
+        if length > SHORT_BYTES_MAX
+            && let Some(long) = self.long.pop()
+        {
+            *payload = long;
+        }
+        payload.reserve(length);
+    }
+
     #[inline]
     pub(super) fn give_back(&mut self, mut packet: Box<Packet>) {
         if self.free.len() < FREE_MAX {
-            if packet.payload.capacity() > KEPT_BYTES_MAX {
-                packet.payload = Vec::new();
-            }
             packet.payload.clear();
+            if packet.payload.capacity() > SHORT_BYTES_MAX {
+                let payload = mem::take(&mut packet.payload);
+                if self.long.len() < LONG_MAX {
+                    self.long.push(payload);
+                }
+            }
             packet.way = None;
             self.free.push(packet);
         }
@@ -202,6 +222,7 @@ impl Pool {
     pub(super) fn copy(&mut self, packet: &Packet) -> Box<Packet> {
         let ends = [packet.from, packet.to];
         let mut copy = self.take(ends, [packet.source, packet.destination], packet.body.clone());
+        self.make_room(&mut copy.payload, packet.payload.len());
         copy.payload.extend_from_slice(&packet.payload);
         copy.tos = packet.tos;
         copy.hops = packet.hops;

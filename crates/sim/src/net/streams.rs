@@ -169,11 +169,11 @@ impl Net {
         segment: &Segment,
     ) {
         let is_first = segment.flags.has(Flags::SYN) && !segment.flags.has(Flags::ACK);
-        if let Some(id) = self.connection_of(&packet, segment) {
-            if !(is_first && self.forget_waiting(id)) {
-                self.input(now, out, id, packet, segment);
-                return;
-            }
+        if let Some(id) = self.connection_of(&packet, segment)
+            && !(is_first && self.forget_waiting(id))
+        {
+            self.input(now, out, id, packet, segment);
+            return;
         }
         if is_first && let Some(listener) = self.best_on_port(&packet, true) {
             self.answer(now, out, listener, &packet, segment);

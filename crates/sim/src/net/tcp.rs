@@ -220,7 +220,7 @@ impl Connection {
             self.shut_write = true;
             self.send_fin(turn);
         }
-        let bits = self.shut_read.then_some(IN | RDHUP).unwrap_or_default();
+        let bits = if self.shut_read { IN | RDHUP } else { 0 };
         let bits = bits | if self.shut_write { OUT } else { 0 };
         let hang_up = if self.shut_read && self.shut_write { HUP } else { 0 };
         self.wake(turn, bits | hang_up);

@@ -278,6 +278,7 @@ impl Connection {
         let ends = [self.path.local, self.path.peer];
         let mut packet = turn.wires.pool.take(self.path.hosts, ends, Body::Tcp(segment));
         if length > 0 {
+            turn.wires.pool.make_room(&mut packet.payload, length);
             self.send.copy(sequence, length, &mut packet.payload);
         }
         (packet.tos, packet.hops) = (self.path.tos, self.path.hops);

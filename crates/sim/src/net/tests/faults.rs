@@ -113,8 +113,8 @@ fn other_hosts_and_flows_move_no_draw() {
 fn one_seed_is_one_run() {
     let run = |seed| {
         let mut world = World::new(seed, 3);
-        world.both_ways(1, 0, 1, Condition::new().loss(0.1).delay(ms(3)));
         let [client, server] = world.pair();
+        world.both_ways(1, 0, 1, Condition::new().loss(0.1).delay(ms(3)));
         world.send(client, &bytes(50_000)).unwrap();
         world.close(client);
         world.run(100 * S);
@@ -141,7 +141,11 @@ fn is_sum_right(packet: &[u8]) -> bool {
         assert_eq!(usize::from(u16::from_be_bytes([packet[4], packet[5]])) + 40, packet.len());
         (packet[6], &packet[8..40], &packet[40..])
     };
-    let pseudo = if protocol == 1 { 0 } else { sum(addresses) + u32::from(protocol) + body.len() as u32 };
+    let pseudo = if protocol == 1 {
+        0
+    } else {
+        sum(addresses) + u32::from(protocol) + u32::try_from(body.len()).unwrap()
+    };
     fold(fold(fold(pseudo + sum(body)))) == 0xffff
 }
 
