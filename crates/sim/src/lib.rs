@@ -5,6 +5,7 @@
 
 pub mod disk;
 mod errno;
+pub mod net;
 mod random;
 
 pub use crate::{

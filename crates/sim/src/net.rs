@@ -1,0 +1,310 @@
+//! The simulated network: hosts, their sockets, and the links between them. Calls, events and the time go in; results,
+//! events and news of sockets come out. Nothing here blocks, does I/O or knows of descriptors and threads.
+//!
+//! | file | what |
+//! | --- | --- |
+//! | `sockets`, `options` | sockets of all kinds: what all have, and what epoll says of them |
+//! | `binding`, `ports`, `address` | which socket has which address and port |
+//! | `streams`, `tcp` | listeners and connections; what one connection does |
+//! | `datagrams` | UDP: queues, groups, parts of long datagrams |
+//! | `wires`, `packet` | packets, and the links that they pass |
+//! | `faults` | what links are wanted to do |
+//! | `capture` | packets as they were seen, with their bytes |
+//!
+//! All chance is drawn from streams named after hosts (ports, sequence numbers) and pairs of hosts (fates of packets), so
+//! that no host, link or connection moves the draws of another.
+
+use std::net::{Ipv4Addr, Ipv6Addr};
+use std::num::NonZeroU32;
+
+mod address;
+mod binding;
+mod capture;
+mod datagrams;
+mod faults;
+mod hosts;
+mod options;
+mod packet;
+mod ports;
+mod sockets;
+mod streams;
+mod tcp;
+#[cfg(test)]
+mod tests;
+mod wires;
+
+pub use capture::{Point, Remark, Sight};
+pub use datagrams::Drops;
+pub use faults::LinkReport;
+pub use options::Opt;
+pub use sockets::{Family, Kind, Received, Shutdown};
+pub use wires::Delays;
+
+use address::Ip;
+use faults::FaultTable;
+use hosts::Host;
+use packet::{Body, Packet, mix};
+use sockets::Sockets;
+use tcp::Turn;
+use wires::Wires;
+
+/// Nanoseconds of virtual time since the run's begin.
+pub type Nanos = u64;
+
+/// No instant at all.
+const NEVER: Nanos = u64::MAX;
+
+mod bits {
+    pub(super) const IN: u32 = libc::EPOLLIN as u32;
+    pub(super) const OUT: u32 = libc::EPOLLOUT as u32;
+    pub(super) const RDHUP: u32 = libc::EPOLLRDHUP as u32;
+    pub(super) const HUP: u32 = libc::EPOLLHUP as u32;
+    pub(super) const ERR: u32 = libc::EPOLLERR as u32;
+}
+use bits::{ERR, HUP, IN, OUT, RDHUP};
+
+/// A host, by number in the order in which they were added.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct HostIndex(pub u32);
+
+/// A socket. Its number is used again after it was closed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct SocketId(NonZeroU32);
+
+/// What comes out of each call beside its result. The kernel empties it.
+#[derive(Debug, Default)]
+pub struct Outbox {
+    /// What is to be [handled](Net::handle) when. Those of one instant are to be handled in this order.
+    pub timers: Vec<(Nanos, Event)>,
+    /// Sockets of which something can be done that could not before, or more of it, and the bits of epoll for it. It is
+    /// said each time, as edge-triggered epoll needs it.
+    pub ready: Vec<(SocketId, u32)>,
+}
+
+/// Something that happens later.
+#[derive(Debug)]
+pub struct Event(What);
+
+enum What {
+    Arrival(Box<Packet>),
+    Release(u32),
+    Timer(SocketId),
+    Faults,
+}
+
+/// All hosts, their sockets, and what is between them.
+pub struct Net {
+    seed: u64,
+    hosts: Vec<Host>,
+    /// Which host has an address, in order of address.
+    addresses: Vec<(Ip, HostIndex)>,
+    sockets: Sockets,
+    wires: Wires,
+    faults: FaultTable,
+}
+
+/// Who has an address of the network that nobody has.
+const NOBODY: HostIndex = HostIndex(u32::MAX);
+
+impl HostIndex {
+    #[inline]
+    fn at(self) -> usize {
+        self.0 as usize
+    }
+}
+
+impl SocketId {
+    #[inline]
+    fn at(self) -> usize {
+        self.0.get() as usize - 1
+    }
+
+    fn new(at: usize) -> Self {
+        let number = u32::try_from(at + 1).ok().and_then(NonZeroU32::new);
+        Self(number.expect("fewer sockets than bytes of memory"))
+    }
+}
+
+impl Outbox {
+    #[inline]
+    fn wake(&mut self, socket: SocketId, bits: u32) {
+        match self.ready.last_mut() {
+            Some((last, known)) if *last == socket => *known |= bits,
+            _ => self.ready.push((socket, bits)),
+        }
+    }
+}
+
+impl Event {
+    #[inline]
+    fn arrival(packet: Box<Packet>) -> Self {
+        Self(What::Arrival(packet))
+    }
+
+    fn release(wire: u32) -> Self {
+        Self(What::Release(wire))
+    }
+
+    fn timer(socket: SocketId) -> Self {
+        Self(What::Timer(socket))
+    }
+
+    fn faults() -> Self {
+        Self(What::Faults)
+    }
+}
+
+impl std::fmt::Debug for What {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Arrival(packet) => {
+                write!(f, "a packet of {} bytes from {} to {}", packet.length(), packet.from.0, packet.to.0)
+            }
+            Self::Release(wire) => write!(f, "the queue of link {wire}"),
+            Self::Timer(socket) => write!(f, "a timer of socket {}", socket.0),
+            Self::Faults => write!(f, "a fault turns"),
+        }
+    }
+}
+
+impl std::fmt::Debug for Net {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Net")
+            .field("seed", &self.seed)
+            .field("hosts", &self.hosts.len())
+            .finish_non_exhaustive()
+    }
+}
+
+impl Net {
+    /// A network without hosts.
+    pub fn new(seed: u64, delays: Delays) -> Self {
+        Self {
+            seed,
+            hosts: Vec::new(),
+            addresses: Vec::new(),
+            sockets: Sockets::default(),
+            wires: Wires::new(seed, delays),
+            faults: FaultTable::new(seed),
+        }
+    }
+
+    /// Adds a host that is joined to all others. It is switched on.
+    pub fn add_host(
+        &mut self,
+        now: Nanos,
+        out: &mut Outbox,
+        name: &str,
+        v4: Ipv4Addr,
+        v6: Ipv6Addr,
+    ) -> HostIndex {
+        let addresses = [Ip::new(v4.into()), Ip::new(v6.into())];
+        let host = self.push_host(name, Some(addresses));
+        for ip in addresses {
+            let place = self.addresses.partition_point(|known| known.0 < ip);
+            self.addresses.insert(place, (ip, host));
+        }
+        self.advance_faults(now, out);
+        host
+    }
+
+    /// Adds a host that sees only itself.
+    pub fn add_lone_host(&mut self, name: &str) -> HostIndex {
+        self.push_host(name, None)
+    }
+
+    fn push_host(&mut self, name: &str, addresses: Option<[Ip; 2]>) -> HostIndex {
+        let host = HostIndex(u32::try_from(self.hosts.len()).expect("fewer hosts than bytes of memory"));
+        self.hosts.push(Host::new(self.seed, name, addresses));
+        self.wires.add_host(name);
+        self.faults.add_host();
+        host
+    }
+
+    /// A host's name.
+    pub fn host_name(&self, host: HostIndex) -> &str {
+        self.wires.name(host)
+    }
+
+    /// Whether a host is switched on.
+    pub fn is_on(&self, host: HostIndex) -> bool {
+        self.hosts[host.at()].is_on
+    }
+
+    /// Switches a host off. Its sockets are gone without a word to anybody, and their numbers free; what comes for it
+    /// vanishes.
+    pub fn power_off(&mut self, host: HostIndex) {
+        self.hosts[host.at()].power_off();
+        self.sockets.remove_all_of(host);
+    }
+
+    /// Switches a host on again. It has no sockets.
+    pub fn power_on(&mut self, host: HostIndex) {
+        self.hosts[host.at()].is_on = true;
+    }
+
+    /// Does what was to be done now. The number stands for what it was, in a hash of all that happens.
+    #[inline]
+    pub fn handle(&mut self, now: Nanos, out: &mut Outbox, event: Event) -> u64 {
+        match event.0 {
+            What::Arrival(packet) => {
+                let fingerprint = packet.fingerprint();
+                if let Some(packet) = self.wires.arrive(now, out, packet) {
+                    self.receive(now, out, packet);
+                }
+                fingerprint
+            }
+            What::Release(wire) => {
+                self.wires.on_release(now, out, wire);
+                mix(1, wire.into())
+            }
+            What::Timer(socket) => {
+                self.on_timer(now, out, socket);
+                mix(2, socket.0.get().into())
+            }
+            What::Faults => {
+                self.on_faults(now, out);
+                3
+            }
+        }
+    }
+
+    /// Gives a packet to the sockets of its receiver.
+    #[inline]
+    fn receive(&mut self, now: Nanos, out: &mut Outbox, packet: Box<Packet>) {
+        if !self.hosts[packet.to.at()].is_on {
+            self.wires.pool.give_back(packet);
+            return;
+        }
+        match packet.body {
+            Body::Udp => self.receive_datagram(now, out, packet),
+            Body::Tcp(segment) => self.receive_segment(now, out, packet, &segment),
+            Body::Icmp(icmp) => {
+                self.receive_unreachable(now, out, packet.to, &icmp);
+                self.wires.pool.give_back(packet);
+            }
+            Body::Fragment(part) => {
+                if let Some(whole) = self.hosts[packet.to.at()].parts.add(packet, part, &mut self.wires.pool)
+                {
+                    self.receive_datagram(now, out, whole);
+                }
+            }
+        }
+    }
+
+    // ── captures ──
+
+    /// Has packets seen from now on, or not any more. What was seen and not taken is gone.
+    pub fn watch(&mut self, is_wanted: bool) {
+        self.wires.capture = is_wanted.then(Box::default);
+    }
+
+    /// What was seen since this was last asked.
+    pub fn take_sights(&mut self) -> Vec<Sight> {
+        self.wires.capture.as_mut().map(|capture| capture.take()).unwrap_or_default()
+    }
+
+    fn turn<'t>(wires: &'t mut Wires, now: Nanos, out: &'t mut Outbox) -> Turn<'t> {
+        Turn { now, out, wires }
+    }
+}

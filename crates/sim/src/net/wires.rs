@@ -1,0 +1,342 @@
+//! Links between hosts: each ordered pair has a `netmodel::Link` of its own, made when it is first used. Packets go in;
+//! events that give them to their receivers come out. What a receiver does with one is not known here.
+
+use std::collections::VecDeque;
+use std::mem;
+use std::time::Duration;
+
+use netsplit_netmodel::{Behaviour, Cause, Counters, Delivery, Fate, Link, Passage};
+
+use super::capture::{Capture, Point, Remark};
+use super::packet::{Body, Fragment, Packet, Pool, UDP_HEADER, Unreachable};
+use super::{Event, HostIndex, NEVER, NOBODY, Nanos, Outbox};
+
+/// The network between hosts.
+pub(super) struct Wires {
+    seed: u64,
+    pub(super) pool: Pool,
+    names: Vec<String>,
+    /// Hosts that `table` has room for, in each direction.
+    stride: usize,
+    /// By sender and receiver; 0 where there is no wire yet, else one more than its index.
+    table: Vec<u32>,
+    wires: Vec<Wire>,
+    datagrams_ever: u64,
+    pub(super) delays: Delays,
+    pub(super) capture: Option<Box<Capture>>,
+    /// Packets with a flipped bit, which their receivers' checksums found.
+    pub(super) corrupted: u64,
+}
+
+/// How long packets take where nothing was asked for: time must pass, or programs that answer each other at once would never
+/// let it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Delays {
+    /// Between hosts, beside what a link's condition says.
+    pub network: Nanos,
+    /// From a host to itself.
+    pub loopback: Nanos,
+}
+
+impl Default for Delays {
+    /// Two machines on one switch; two processes on one machine.
+    fn default() -> Self {
+        Self { network: 50_000, loopback: 10_000 }
+    }
+}
+
+/// A link and the packets in its queue.
+struct Wire {
+    ends: [HostIndex; 2],
+    link: Link,
+    queue: VecDeque<Box<Packet>>,
+    /// When the kernel has it looked at next.
+    armed: Nanos,
+}
+
+/// The IP packets of an Ethernet, and those of a host to itself.
+pub(super) const MTU: usize = 1500;
+pub(super) const MTU_LOOPBACK: usize = 65_536;
+
+/// Three questions, a second each (`mcast_solicit`, `retrans_time`).
+const NEIGHBOUR_TIMEOUT: Nanos = 3_000_000_000;
+
+impl Wires {
+    pub(super) fn new(seed: u64, delays: Delays) -> Self {
+        Self {
+            seed,
+            pool: Pool::default(),
+            names: Vec::new(),
+            stride: 0,
+            table: Vec::new(),
+            wires: Vec::new(),
+            datagrams_ever: 0,
+            delays,
+            capture: None,
+            corrupted: 0,
+        }
+    }
+
+    pub(super) fn add_host(&mut self, name: &str) {
+        self.names.push(name.to_owned());
+        if self.names.len() <= self.stride {
+            return;
+        }
+        let stride = (self.stride * 2).max(16);
+        let mut table = vec![0; stride * stride];
+        for (row, old) in table.chunks_mut(stride).zip(self.table.chunks(self.stride.max(1))) {
+            row[..old.len()].copy_from_slice(old);
+        }
+        (self.stride, self.table) = (stride, table);
+    }
+
+    pub(super) fn name(&self, host: HostIndex) -> &str {
+        &self.names[host.at()]
+    }
+
+    /// The index of the wire of a pair.
+    #[inline]
+    fn wire(&mut self, [from, to]: [HostIndex; 2]) -> u32 {
+        let at = from.at() * self.stride + to.at();
+        match self.table[at] {
+            0 => self.make(at, [from, to]),
+            number => number - 1,
+        }
+    }
+
+    #[cold]
+    fn make(&mut self, at: usize, ends: [HostIndex; 2]) -> u32 {
+        let [from, to] = ends.map(|host| self.names[host.at()].as_str());
+        let link = Link::new(self.seed, &format!("{from}>{to}"));
+        self.wires.push(Wire { ends, link, queue: VecDeque::new(), armed: NEVER });
+        let number = u32::try_from(self.wires.len()).expect("fewer links than packets");
+        self.table[at] = number;
+        number - 1
+    }
+
+    /// What a link does.
+    pub(super) fn behaviour(&self, [from, to]: [HostIndex; 2]) -> Behaviour {
+        let number = self.table[from.at() * self.stride + to.at()];
+        let wire = (number as usize).checked_sub(1).map(|index| &self.wires[index]);
+        wire.map_or_else(Behaviour::default, |wire| *wire.link.behaviour())
+    }
+
+    /// Every link that was used or changed, in the order in which they were.
+    pub(super) fn links(&self) -> impl Iterator<Item = ([HostIndex; 2], &Behaviour, &Counters)> {
+        self.wires.iter().map(|wire| (wire.ends, wire.link.behaviour(), wire.link.counters()))
+    }
+
+    pub(super) fn change(
+        &mut self,
+        now: Nanos,
+        out: &mut Outbox,
+        ends: [HostIndex; 2],
+        behaviour: Behaviour,
+    ) {
+        let index = self.wire(ends);
+        self.wires[index as usize].link.change(Duration::from_nanos(now), behaviour);
+        self.release(now, out, index);
+    }
+
+    /// Whether several segments may pass a pair's link as one.
+    #[inline]
+    pub(super) fn takes_super(&mut self, ends: [HostIndex; 2]) -> bool {
+        if ends[0] == ends[1] || ends[1] == NOBODY {
+            return true;
+        }
+        let index = self.wire(ends);
+        let wire = &self.wires[index as usize];
+        let behaviour = wire.link.behaviour();
+        behaviour.is_plain() && behaviour.passage() != Passage::Hold && wire.queue.is_empty()
+    }
+
+    /// Sends a packet. A datagram that is too long for the link's packets goes in parts.
+    #[inline]
+    pub(super) fn send(&mut self, now: Nanos, out: &mut Outbox, packet: Box<Packet>) {
+        let ends = [packet.from, packet.to];
+        if ends[0] == ends[1] {
+            if self.capture.is_some() {
+                self.see(now, &packet, Point::Sent, Remark::Plain);
+            }
+            out.timers.push((now + self.delays.loopback, Event::arrival(packet)));
+        } else if ends[1] == NOBODY {
+            self.find_nobody(now, out, packet);
+        } else if packet.length() as usize > MTU
+            && matches!(packet.body, Body::Udp)
+            && !self.takes_super(ends)
+        {
+            self.send_parts(now, out, packet);
+        } else {
+            self.offer(now, out, packet);
+        }
+    }
+
+    /// Nobody answers who has the address, and the sender's own host says so.
+    #[cold]
+    fn find_nobody(&mut self, now: Nanos, out: &mut Outbox, mut packet: Box<Packet>) {
+        packet.to = packet.from;
+        if let Some(answer) = self.pool.refusal(&packet, Unreachable::Host) {
+            out.timers.push((now + NEIGHBOUR_TIMEOUT, Event::arrival(answer)));
+        }
+        self.pool.give_back(packet);
+    }
+
+    #[cold]
+    fn send_parts(&mut self, now: Nanos, out: &mut Outbox, mut packet: Box<Packet>) {
+        let payload = mem::take(&mut packet.payload);
+        let datagram = self.datagrams_ever;
+        self.datagrams_ever += 1;
+        let extension = if packet.destination.ip.is_v4() { 0 } else { 8 };
+        // Parts begin at multiples of eight bytes.
+        let most = (MTU - packet.ip_header() as usize - extension) / 8 * 8;
+        let mut offset = 0;
+        while offset < payload.len() {
+            let header = if offset == 0 { UDP_HEADER as usize } else { 0 };
+            let end = payload.len().min(offset + most - header);
+            packet.body = Body::Fragment(Fragment { datagram, offset, total: payload.len() });
+            let mut part = self.pool.copy(&packet);
+            part.payload.extend_from_slice(&payload[offset..end]);
+            self.offer(now, out, part);
+            offset = end;
+        }
+        self.pool.give_back(packet);
+    }
+
+    #[inline]
+    fn offer(&mut self, now: Nanos, out: &mut Outbox, packet: Box<Packet>) {
+        let index = self.wire([packet.from, packet.to]);
+        let wire = &mut self.wires[index as usize];
+        let fate = wire.link.offer(Duration::from_nanos(now), packet.length());
+        if self.capture.is_some() {
+            let is_held = wire.link.behaviour().passage() == Passage::Hold;
+            self.see(now, &packet, Point::Sent, Remark::of_fate(&fate, is_held));
+        }
+        match fate {
+            Fate::Sent { first, duplicate: None } => self.travel(out, index, first, packet),
+            Fate::Queued => {
+                self.wires[index as usize].queue.push_back(packet);
+                self.arm(out, index);
+            }
+            fate => self.carry_out(now, out, index, fate, packet),
+        }
+    }
+
+    #[inline]
+    fn travel(&mut self, out: &mut Outbox, index: u32, delivery: Delivery, mut packet: Box<Packet>) {
+        let at = nanos(delivery.at) + self.delays.network;
+        packet.way = Some((index, delivery));
+        out.timers.push((at, Event::arrival(packet)));
+    }
+
+    #[cold]
+    fn carry_out(&mut self, now: Nanos, out: &mut Outbox, index: u32, fate: Fate, packet: Box<Packet>) {
+        match fate {
+            Fate::Queued => unreachable!("what is queued stays where it is"),
+            Fate::Dropped(cause) => self.drop(now, out, cause, packet),
+            Fate::Sent { first, duplicate } => {
+                let second = duplicate.map(|delivery| (delivery, self.pool.copy(&packet)));
+                self.travel(out, index, first, packet);
+                if let Some((delivery, copy)) = second {
+                    self.travel(out, index, delivery, copy);
+                }
+            }
+        }
+    }
+
+    /// Drops a packet, and tells its sender if its link rejects. The answer comes from nowhere: no link delays or counts it.
+    #[cold]
+    fn drop(&mut self, now: Nanos, out: &mut Outbox, cause: Cause, packet: Box<Packet>) {
+        if cause == Cause::Reject
+            && let Some(answer) = self.pool.refusal(&packet, Unreachable::Port)
+        {
+            out.timers.push((now + self.delays.loopback, Event::arrival(answer)));
+        }
+        self.pool.give_back(packet);
+    }
+
+    /// Carries out the fates of what may leave a link's queue.
+    pub(super) fn release(&mut self, now: Nanos, out: &mut Outbox, index: u32) {
+        let at = index as usize;
+        while let Some(fate) = self.wires[at].link.release(Duration::from_nanos(now)) {
+            let packet = self.wires[at].queue.pop_front().expect("a link releases no more than it queued");
+            if let Fate::Dropped(cause) = fate
+                && self.capture.is_some()
+            {
+                self.see(now, &packet, Point::Missed, Remark::Dropped(cause));
+            }
+            self.carry_out(now, out, index, fate, packet);
+        }
+        self.arm(out, index);
+    }
+
+    /// The kernel is to look at a link when its oldest packet may leave.
+    fn arm(&mut self, out: &mut Outbox, index: u32) {
+        let wire = &mut self.wires[index as usize];
+        let Some(deadline) = wire.link.deadline().map(nanos) else { return };
+        if deadline < wire.armed {
+            wire.armed = deadline;
+            out.timers.push((deadline, Event::release(index)));
+        }
+    }
+
+    /// At an instant that was armed.
+    pub(super) fn on_release(&mut self, now: Nanos, out: &mut Outbox, index: u32) {
+        self.wires[index as usize].armed = NEVER;
+        self.release(now, out, index);
+    }
+
+    /// Ends a packet's way. `None`: its link or a checksum dropped it.
+    #[inline]
+    pub(super) fn arrive(
+        &mut self,
+        now: Nanos,
+        out: &mut Outbox,
+        mut packet: Box<Packet>,
+    ) -> Option<Box<Packet>> {
+        let Some((index, delivery)) = packet.way.take() else {
+            if self.capture.is_some() {
+                let is_answer = packet.from != packet.to;
+                self.see(now, &packet, Point::Given, if is_answer { Remark::Answer } else { Remark::Plain });
+            }
+            return Some(packet);
+        };
+        let flipped_bit = delivery.flipped_bit;
+        let remark = self.capture.is_some().then(|| Remark::of_delivery(&delivery));
+        let arrival = self.wires[index as usize].link.arrive(delivery);
+        if let Some(remark) = remark {
+            match arrival {
+                Ok(()) => self.see(now, &packet, Point::Given, remark),
+                Err(cause) => self.see(now, &packet, Point::Missed, Remark::Dropped(cause)),
+            }
+        }
+        if let Err(cause) = arrival {
+            self.drop(now, out, cause, packet);
+            return None;
+        }
+        if flipped_bit.is_some() {
+            self.corrupted += 1;
+            self.pool.give_back(packet);
+            return None;
+        }
+        Some(packet)
+    }
+
+    /// Answers a packet that nobody takes.
+    pub(super) fn refuse(&mut self, now: Nanos, out: &mut Outbox, packet: Box<Packet>, what: Unreachable) {
+        if let Some(answer) = self.pool.refusal(&packet, what) {
+            self.send(now, out, answer);
+        }
+        self.pool.give_back(packet);
+    }
+
+    #[cold]
+    fn see(&mut self, now: Nanos, packet: &Packet, point: Point, remark: Remark) {
+        if let Some(capture) = &mut self.capture {
+            capture.see(now, packet, point, remark);
+        }
+    }
+}
+
+fn nanos(time: Duration) -> Nanos {
+    u64::try_from(time.as_nanos()).unwrap_or(NEVER)
+}
