@@ -11,6 +11,12 @@
     clippy::undocumented_unsafe_blocks,
     reason = "every function here is as safe as the C function of its name, whose contract its callers keep"
 )]
+#![expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "registers and C's numbers are what their types say, as C casts them"
+)]
+#![expect(unreachable_pub, reason = "the linker reaches them")]
 
 mod files;
 mod folders;
@@ -24,6 +30,7 @@ mod time;
 pub(crate) mod trap;
 
 use std::ffi::CStr;
+use std::os::fd::{FromRawFd, OwnedFd};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 pub(crate) use self::threads::run_key_destructors;
@@ -123,7 +130,10 @@ macro_rules! simulated {
         match crate::front::descriptor($me, $fd) {
             crate::kernel::Descriptor::Simulated(file) => file,
             crate::kernel::Descriptor::Real => return $real(),
-            crate::kernel::Descriptor::Closed => return crate::front::fail(crate::errno::Errno::EBADF).into(),
+            crate::kernel::Descriptor::Closed => {
+                let failed = crate::front::fail(crate::errno::Errno::EBADF);
+                return failed.try_into().unwrap_or_default();
+            }
         }
     };
 }
@@ -160,4 +170,10 @@ fn size(result: Result<usize>) -> isize {
 /// A descriptor of the calling process for a new file.
 fn new_fd(kernel: &mut Kernel, caller: Caller, file: FileId) -> Result<i32> {
     kernel.add_fd(caller.process, file)
+}
+
+/// A descriptor that was just made for the calling process.
+pub(crate) fn owned(fd: i32) -> OwnedFd {
+    // SAFETY: nobody else has it.
+    unsafe { OwnedFd::from_raw_fd(fd) }
 }

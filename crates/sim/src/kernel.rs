@@ -19,19 +19,21 @@ mod unix;
 
 use std::collections::HashMap;
 
+pub use self::process::Exit;
+use self::{agenda::Agenda, buffer::Buffer, file::File, host::Host, process::Process, sched::Thread};
 pub(crate) use self::{
     clock::Clock,
-    epoll::{Interest, epoll_bits},
-    file::{Device, FileId, Kind},
+    epoll::Interest,
+    file::{Caller, Device, FileId, Kind, Timing},
     host::{HostId, HostPlan},
     poll::PollEntry,
-    process::{Exit, FD_BASE, Pid, Plan},
-    sched::{On, ThreadId, Wait, Waiter},
-    storage::Opening,
+    process::{CONTROL, Descriptor, Pid, Plan},
+    sched::{On, SPIN, ThreadId, Wait, Waiter, Waiting},
+    storage::{Opening, Range, Whence},
+    timer::Setting,
 };
-use self::{agenda::Agenda, buffer::Buffer, file::File, host::Host, process::Process, sched::Thread};
 use crate::errno::Errno;
-use crate::net::{self, Net, Outbox, SocketId};
+use crate::net::{self, Delays, Net, Outbox, SocketId};
 use crate::random::Random;
 use crate::slab::Slab;
 
@@ -101,6 +103,7 @@ pub(crate) struct Kernel {
     agenda: Agenda<Event>,
     /// Whose turn it is, among several that could run.
     turns: Random,
+    noise: Random,
     runnable: Vec<ThreadId>,
     threads: Vec<Thread>,
     processes: Vec<Process>,
@@ -109,7 +112,8 @@ pub(crate) struct Kernel {
     buffers: Slab<Buffer>,
     unix: unix::Names,
     /// Queues by address, for futexes and what is like them. Never iterated: addresses differ from run to run.
-    addresses: HashMap<usize, std::collections::VecDeque<Waiter>, std::hash::BuildHasherDefault<AddressHasher>>,
+    addresses:
+        HashMap<usize, std::collections::VecDeque<Waiter>, std::hash::BuildHasherDefault<AddressHasher>>,
     pub(crate) net: Net,
     outbox: Outbox,
     /// The file of each socket, by its number.
@@ -169,6 +173,7 @@ impl Kernel {
             now: 0,
             agenda: Agenda::default(),
             turns: Random::new(rules.seed, "turns"),
+            noise: Random::new(rules.seed, "noise of clocks"),
             runnable: Vec::new(),
             threads: Vec::new(),
             processes: Vec::new(),
@@ -177,13 +182,18 @@ impl Kernel {
             buffers: Slab::default(),
             unix: unix::Names::default(),
             addresses: HashMap::default(),
-            net: Net::new(rules.seed),
+            net: Net::new(rules.seed, Delays::default()),
             outbox: Outbox::default(),
             socket_files: Vec::new(),
             trace: Trace::default(),
             counts: Counts::default(),
             over: None,
         }
+    }
+
+    /// A number below `end` that nothing depends on but who asks: the noise of a clock.
+    pub(crate) fn noise(&mut self, end: u64) -> u64 {
+        self.noise.below(end)
     }
 
     /// Why it is over, if it is.

@@ -114,6 +114,12 @@ impl HostIndex {
 }
 
 impl SocketId {
+    /// Its number, from 0, for tables of sockets.
+    #[inline]
+    pub fn index(self) -> usize {
+        self.at()
+    }
+
     #[inline]
     fn at(self) -> usize {
         self.0.get() as usize - 1

@@ -85,7 +85,6 @@ pub(crate) struct World {
     pub(crate) kernel: Kernel,
     contexts: Vec<&'static Context>,
     controller: &'static Context,
-    switch: Switch,
     /// Who ended, and may go once nobody stands on its stack.
     leaving: Option<&'static Context>,
     threads: BTreeMap<libc::pthread_t, ThreadId>,
@@ -217,11 +216,8 @@ struct Desk {
 // acquire; one asks at a time, as one has the turn.
 unsafe impl Sync for Desk {}
 
-static DESK: Desk = Desk {
-    state: AtomicU32::new(IDLE),
-    request: UnsafeCell::new(None),
-    answer: AtomicU32::new(0),
-};
+static DESK: Desk =
+    Desk { state: AtomicU32::new(IDLE), request: UnsafeCell::new(None), answer: AtomicU32::new(0) };
 
 /// Makes and buries the OS threads of all simulated ones, outside of the filter, while whoever asks waits. So one OS thread
 /// of a simulation runs at any moment, also within the C library, and none but the carrier inherits the filter: an OS thread
@@ -539,7 +535,6 @@ pub(crate) fn run(kernel: Kernel, switch: Switch, begin: impl FnOnce() + Send + 
         kernel,
         contexts: Vec::new(),
         controller,
-        switch,
         leaving: None,
         threads: BTreeMap::new(),
         environments: BTreeMap::new(),

@@ -1,5 +1,6 @@
 //! The C library's own locks. Each is tried for real, and waited for in the simulation: the C library keeps its state, so that
 //! recursive and checking kinds stay what they are, and nobody holds up the one OS thread that carries all others.
+#![expect(unsafe_code, reason = "C functions take pointers from their callers")]
 
 use std::sync::atomic::AtomicUsize;
 
@@ -14,7 +15,9 @@ macro_rules! real {
         static FOUND: AtomicUsize = AtomicUsize::new(0);
         let address = next_symbol(&FOUND, $name);
         unsafe {
-            std::mem::transmute::<usize, unsafe extern "C" fn(*mut libc::c_void) -> i32>(address)($argument.cast())
+            std::mem::transmute::<usize, unsafe extern "C" fn(*mut libc::c_void) -> i32>(address)(
+                $argument.cast(),
+            )
         }
     }};
 }

@@ -1,11 +1,10 @@
 //! Event queues, eventfd, poll and select, pipes.
-
-use std::os::raw::c_void;
+#![expect(unsafe_code, reason = "C functions take pointers from their callers")]
 
 use super::time::{after, nanos};
 use super::{ask, define, descriptor, fail, int, new_fd, simulated, tell, zero};
 use crate::errno::{Errno, Result};
-use crate::kernel::{Descriptor, Interest, Nanos, PollEntry, Stop, Timing};
+use crate::kernel::{Descriptor, Interest, Nanos, PollEntry, Timing};
 use crate::switch::Context;
 
 const MILLISECOND: Nanos = 1_000_000;
@@ -235,4 +234,3 @@ define! {
 unsafe fn slice<'s, T>(start: *mut T, count: usize) -> &'s mut [T] {
     if count == 0 { &mut [] } else { std::slice::from_raw_parts_mut(start, count) }
 }
-

@@ -1,5 +1,6 @@
 //! Processes as programs see them: who they are, how they end, signals by number. A program starts no other: `fork`, `exec`
 //! and `posix_spawn` are refused. Handlers of signals are not simulated; what would end a process does.
+#![expect(unsafe_code, reason = "C functions take pointers from their callers")]
 
 use std::os::raw::{c_char, c_void};
 
@@ -15,7 +16,11 @@ pub(crate) fn end(me: &'static Context, exit: Exit) -> ! {
 }
 
 /// Sends a signal; a process that it ends runs no further.
-fn send_signal(me: &'static Context, signal: i32, to: impl FnOnce(&Kernel, Pid) -> Option<(Pid, bool)>) -> i32 {
+fn send_signal(
+    me: &'static Context,
+    signal: i32,
+    to: impl FnOnce(&Kernel, Pid) -> Option<(Pid, bool)>,
+) -> i32 {
     let (reached, is_over) = tell(me, |kernel, caller| {
         let Some((pid, is_group)) = to(kernel, caller.process) else { return (0, false) };
         let reached = kernel.signal(pid, is_group, signal);

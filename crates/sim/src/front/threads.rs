@@ -1,11 +1,12 @@
 //! Threads and what is theirs: start, join, destructors of thread-locals, turns, identity. Cancellation, scheduling classes
 //! and signals to threads are not simulated.
+#![expect(unsafe_code, reason = "C functions take pointers from their callers")]
 
 use std::os::raw::{c_char, c_void};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use super::{ask, define, fail, next_symbol, tell};
+use super::{define, fail, next_symbol, tell};
 use crate::errno::Errno;
 use crate::kernel::{Nanos, On, Wait};
 use crate::switch::{self, Context};
@@ -106,8 +107,10 @@ pub(super) fn wait_address(
 
 /// System calls by number that are simulated; `None`: not this one. A negative errno tells of failure.
 pub(super) unsafe fn by_number(me: &'static Context, number: i64, a: [i64; 6]) -> Option<i64> {
-    let pointer = |value: i64| std::ptr::with_exposed_provenance_mut::<c_void>(value.cast_unsigned() as usize);
-    let result = |value: i64| if value < 0 { -i64::from(unsafe { *libc::__errno_location() }) } else { value };
+    let pointer =
+        |value: i64| std::ptr::with_exposed_provenance_mut::<c_void>(value.cast_unsigned() as usize);
+    let result =
+        |value: i64| if value < 0 { -i64::from(unsafe { *libc::__errno_location() }) } else { value };
     let int = |value: i64| value as i32;
     Some(match number {
         libc::SYS_futex => unsafe {
@@ -310,4 +313,3 @@ pub unsafe extern "C" fn pthread_key_create(
     }
     failed
 }
-

@@ -1,4 +1,5 @@
 //! Clocks and sleep. Clocks of CPU time are real: nothing that is simulated should depend on them.
+#![expect(unsafe_code, reason = "C functions take pointers from their callers")]
 
 use super::{ask, define, fail, int, new_fd, simulated, tell, zero};
 use crate::errno::{Errno, Result};
@@ -50,10 +51,7 @@ pub(super) unsafe fn nanos(time: *const libc::timespec) -> Result<Nanos> {
 }
 
 pub(super) fn timespec(time: Nanos) -> libc::timespec {
-    libc::timespec {
-        tv_sec: (time / SECOND).cast_signed(),
-        tv_nsec: (time % SECOND).cast_signed(),
-    }
+    libc::timespec { tv_sec: (time / SECOND).cast_signed(), tv_nsec: (time % SECOND).cast_signed() }
 }
 
 /// The virtual instant after `time` of the caller's host.
@@ -80,12 +78,16 @@ fn sleep_until(me: &'static Context, until: Nanos) {
 }
 
 /// Sleeps for a time of the host's.
-pub(super) fn sleep(me: &'static Context, time: Nanos) {
+pub(super) fn sleep_for(me: &'static Context, time: Nanos) {
     let until = tell(me, |kernel, caller| after(kernel, caller, time));
     sleep_until(me, until);
 }
 
-pub(super) unsafe fn clock_gettime_here(me: &'static Context, clock: i32, time: *mut libc::timespec) -> Result<()> {
+pub(super) unsafe fn clock_gettime_here(
+    me: &'static Context,
+    clock: i32,
+    time: *mut libc::timespec,
+) -> Result<()> {
     *time = timespec(read(me, Which::of(clock)?));
     Ok(())
 }
@@ -99,7 +101,7 @@ pub(super) unsafe fn clock_sleep(
     let which = Which::of(clock)?;
     let time = nanos(time)?;
     if flags & libc::TIMER_ABSTIME == 0 {
-        sleep(me, time);
+        sleep_for(me, time);
     } else {
         let until = tell(me, |kernel, caller| which.when(*kernel.clock(caller.host), time));
         sleep_until(me, until);
@@ -145,7 +147,7 @@ define! {
     fn nanosleep(time: *const libc::timespec, _left: *mut libc::timespec) -> i32 |me, real| {
         match nanos(time) {
             Ok(time) => {
-                sleep(me, time);
+                sleep_for(me, time);
                 0
             }
             Err(errno) => fail(errno),
@@ -167,13 +169,13 @@ define! {
 
     /// Sleeps in virtual time.
     fn usleep(micros: u32) -> i32 |me, real| {
-        sleep(me, Nanos::from(micros) * 1000);
+        sleep_for(me, Nanos::from(micros) * 1000);
         0
     }
 
     /// Sleeps in virtual time.
     fn sleep(seconds: u32) -> u32 |me, real| {
-        self::sleep(me, Nanos::from(seconds) * SECOND);
+        sleep_for(me, Nanos::from(seconds) * SECOND);
         0
     }
 

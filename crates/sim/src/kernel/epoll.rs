@@ -7,18 +7,18 @@ use super::{Call, Kernel};
 use crate::errno::{Errno, Result};
 
 /// What may hold of a file, as epoll(7) and poll(2) number it.
-pub(crate) mod epoll_bits {
-    pub(crate) const IN: u32 = 0x1;
-    pub(crate) const OUT: u32 = 0x4;
-    pub(crate) const ERR: u32 = 0x8;
-    pub(crate) const HUP: u32 = 0x10;
-    pub(crate) const RDHUP: u32 = 0x2000;
+pub(super) mod epoll_bits {
+    pub(in crate::kernel) const IN: u32 = 0x1;
+    pub(in crate::kernel) const OUT: u32 = 0x4;
+    pub(in crate::kernel) const ERR: u32 = 0x8;
+    pub(in crate::kernel) const HUP: u32 = 0x10;
+    pub(in crate::kernel) const RDHUP: u32 = 0x2000;
     /// Once, then it must be armed again.
-    pub(super) const ONESHOT: u32 = 1 << 30;
+    pub(in crate::kernel) const ONESHOT: u32 = 1 << 30;
     /// When something changes, rather than for as long as it holds.
-    pub(super) const EDGE: u32 = 1 << 31;
+    pub(in crate::kernel) const EDGE: u32 = 1 << 31;
     /// What a watch may ask for and be told.
-    pub(super) const STATES: u32 = 0xffff;
+    pub(in crate::kernel) const STATES: u32 = 0xffff;
 }
 
 use epoll_bits::{EDGE, ERR, HUP, IN, ONESHOT, STATES};
@@ -91,7 +91,8 @@ impl Kernel {
         let watch = Watch { epoll, fd, interest, is_queued: false, is_armed: true };
         self.files[file].watches.push(watch);
         let index = self.files[file].watches.len() - 1;
-        self.tell_epoll(file, index, self.readiness(file));
+        let level = self.readiness(file);
+        self.tell_epoll(file, index, level);
         Ok(())
     }
 
@@ -107,7 +108,8 @@ impl Kernel {
         let index = self.find_watch(epoll, file, fd).ok_or(Errno::ENOENT)?;
         let watch = &mut self.files[file].watches[index];
         (watch.interest, watch.is_armed) = (interest, true);
-        self.tell_epoll(file, index, self.readiness(file));
+        let level = self.readiness(file);
+        self.tell_epoll(file, index, level);
         Ok(())
     }
 

@@ -38,7 +38,10 @@ pub(crate) enum Kind {
     Unix(unix::Socket),
     PipeReader(BufferId),
     PipeWriter(BufferId),
-    Event { count: u64, is_semaphore: bool },
+    Event {
+        count: u64,
+        is_semaphore: bool,
+    },
     Timer(Timer),
     Epoll(Epoll),
     /// Tells of a process's end.
@@ -131,7 +134,7 @@ impl Kernel {
     }
 
     /// Which EPOLL bits hold now.
-    pub(crate) fn readiness(&self, id: FileId) -> u32 {
+    pub(crate) fn readiness(&mut self, id: FileId) -> u32 {
         use epoll_bits::{IN, OUT};
         match &self.files[id].kind {
             Kind::Socket(socket) => self.net.readiness(*socket),
@@ -141,9 +144,27 @@ impl Kernel {
             Kind::Event { count, .. } => {
                 (if *count > 0 { IN } else { 0 }) | (if *count < u64::MAX - 1 { OUT } else { 0 })
             }
-            Kind::Timer(timer) => if timer.rings > 0 { IN } else { 0 },
-            Kind::Epoll(epoll) => if self.has_ready(epoll) { IN } else { 0 },
-            Kind::Process(pid) => if self.process(*pid).exit.is_some() { IN } else { 0 },
+            Kind::Timer(timer) => {
+                if timer.rings > 0 {
+                    IN
+                } else {
+                    0
+                }
+            }
+            Kind::Epoll(epoll) => {
+                if self.has_ready(epoll) {
+                    IN
+                } else {
+                    0
+                }
+            }
+            Kind::Process(pid) => {
+                if self.process(*pid).exit.is_some() {
+                    IN
+                } else {
+                    0
+                }
+            }
             Kind::Device(_) | Kind::Disk(_) => IN | OUT,
         }
     }

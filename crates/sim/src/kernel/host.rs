@@ -4,7 +4,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use super::sched::ThreadId;
 use super::{Clock, Exit, Kernel, Pid};
-use crate::disk::Disk;
+use crate::disk::{Crash, Disk};
 use crate::net::HostIndex;
 use crate::random::Random;
 
@@ -49,7 +49,8 @@ impl Kernel {
     /// A new host, up and without processes.
     pub(crate) fn add_host(&mut self, plan: &HostPlan) -> HostId {
         let net = if plan.is_joined {
-            self.net.add_host(&plan.name, plan.address, plan.address6)
+            let (now, out) = (self.now, &mut self.outbox);
+            self.net.add_host(now, out, &plan.name, plan.address, plan.address6)
         } else {
             self.net.add_lone_host(&plan.name)
         };
@@ -65,6 +66,7 @@ impl Kernel {
             is_up: true,
             luck: Random::new(self.rules.seed, &format!("disk of {}", plan.name)),
         });
+        self.settle();
         self.make_tree(id);
         id
     }
@@ -102,14 +104,13 @@ impl Kernel {
             return;
         }
         let net = host.net;
-        self.net.power_off(self.now, &mut self.outbox, net);
-        self.settle();
+        self.net.power_off(net);
         for pid in self.processes_of(id) {
             self.end_process(pid, Exit::Signal(libc::SIGKILL));
         }
         let host = &mut self.hosts[id.index()];
         host.frozen = None;
-        host.disk.crash(&mut host.luck);
+        host.disk.crash(Crash::Chance, &mut host.luck);
         self.trace.mix(id.index() as u64 ^ 0x0ff);
     }
 

@@ -1,6 +1,5 @@
 //! read and write, of whatever a descriptor stands for.
 
-use super::epoll::epoll_bits;
 use super::file::{Caller, Device, FileId, Kind, Timing};
 use super::{Call, Kernel};
 use crate::errno::Errno;
@@ -92,10 +91,5 @@ impl Kernel {
             Kind::PipeWriter(_) => true,
             _ => false,
         }
-    }
-
-    /// Whether the peer of a pipe or socket has gone in a way that sends SIGPIPE.
-    pub(crate) fn has_hung_up(&self, id: FileId) -> bool {
-        self.readiness(id) & epoll_bits::HUP != 0
     }
 }

@@ -87,7 +87,8 @@ impl Kernel {
     /// A new process, without threads yet.
     pub(crate) fn add_process(&mut self, plan: Plan) -> Pid {
         let pid = Pid(u32::try_from(self.processes.len()).expect("fewer than 2^32 processes"));
-        let count = self.processes.iter().filter(|other| other.name == plan.name && other.host == plan.host).count();
+        let count =
+            self.processes.iter().filter(|other| other.name == plan.name && other.host == plan.host).count();
         // By name and how often it was started, so that no other process shifts its draws.
         let stream = format!("{}/{}.{count}", self.hosts[plan.host.index()].name, plan.name);
         let disk = &mut self.hosts[plan.host.index()].disk;
@@ -137,11 +138,6 @@ impl Kernel {
         &mut self.process_mut(pid).random
     }
 
-    /// Its name.
-    pub(crate) fn process_name(&self, pid: Pid) -> &str {
-        &self.process(pid).name
-    }
-
     /// How it ended, if it has.
     pub(crate) fn exit_of(&self, pid: Pid) -> Option<Exit> {
         self.process(pid).exit
@@ -163,18 +159,21 @@ impl Kernel {
         std::mem::replace(&mut self.process_mut(pid).umask, mask & 0o777)
     }
 
-    /// What a number stands for in a process.
+    /// What a number stands for in a process. Those of the control process are everybody's: statics of the test binary, such
+    /// as a runtime's pipe for signals, were made there.
     #[inline]
     pub(crate) fn descriptor(&self, pid: Pid, fd: i32) -> Descriptor {
-        let process = self.process(pid);
         if fd >= FD_BASE {
             let offset = (fd - FD_BASE).unsigned_abs();
-            if offset >> FDS_SHIFT != pid.0 {
+            let owner = Pid(offset >> FDS_SHIFT);
+            if owner != pid && owner != CONTROL {
                 return Descriptor::Closed;
             }
-            let file = process.fds.get((offset as usize) & (FDS_MAX - 1)).copied().flatten();
+            let fds = &self.process(owner).fds;
+            let file = fds.get((offset as usize) & (FDS_MAX - 1)).copied().flatten();
             return file.map_or(Descriptor::Closed, Descriptor::Simulated);
         }
+        let process = self.process(pid);
         match usize::try_from(fd) {
             Ok(fd @ 0..=2) if pid != CONTROL => {
                 process.stdio[fd].map_or(Descriptor::Closed, Descriptor::Simulated)
@@ -235,12 +234,11 @@ impl Kernel {
     pub(crate) fn close_fd(&mut self, pid: Pid, fd: i32) -> Result<()> {
         let file = self.file(pid, fd)?;
         let process = self.process_mut(pid);
-        match usize::try_from(fd) {
-            Ok(place @ 0..=2) => process.stdio[place] = None,
-            _ => {
-                let place = (fd - first_fd(pid)).unsigned_abs() as usize;
-                process.fds[place] = None;
-            }
+        let own = usize::try_from(fd - first_fd(pid)).ok();
+        match (usize::try_from(fd), own.and_then(|place| process.fds.get_mut(place))) {
+            (Ok(place @ 0..=2), _) => process.stdio[place] = None,
+            (_, Some(own)) => *own = None,
+            (_, None) => return Err(Errno::EBADF),
         }
         self.forget_locks(pid, file);
         self.let_go(file);
@@ -263,7 +261,8 @@ impl Kernel {
         process.exit = Some(exit);
         let (host, cwd) = (process.host, process.cwd);
         let threads = std::mem::take(&mut process.threads);
-        let files: Vec<_> = process.stdio.iter_mut().chain(&mut process.fds).filter_map(Option::take).collect();
+        let files: Vec<_> =
+            process.stdio.iter_mut().chain(&mut process.fds).filter_map(Option::take).collect();
         let watchers = std::mem::take(&mut process.watchers);
         self.trace.mix(u64::from(pid.0) << 32 | u64::from(exit.raw()));
         self.kill_threads(threads);
@@ -283,7 +282,8 @@ impl Kernel {
     /// Sends a signal to a process, or to a group; how many took it. Those that programs handle are not simulated: what
     /// would end a process does.
     pub(crate) fn signal(&mut self, pid: Pid, is_group: bool, signal: i32) -> usize {
-        let is_meant = |(other, process): &(Pid, &Process)| if is_group { process.group == pid } else { *other == pid };
+        let is_meant =
+            |(other, process): &(Pid, &Process)| if is_group { process.group == pid } else { *other == pid };
         let meant: Vec<_> = self.live_processes().filter(is_meant).map(|(pid, _)| pid).collect();
         let is_harmless = [0, libc::SIGCHLD, libc::SIGURG, libc::SIGWINCH, libc::SIGCONT].contains(&signal);
         for pid in &meant {

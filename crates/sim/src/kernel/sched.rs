@@ -104,11 +104,6 @@ impl Kernel {
         self.thread(thread).process
     }
 
-    /// Whether it has ended.
-    pub(crate) fn is_dead(&self, thread: ThreadId) -> bool {
-        self.thread(thread).state == State::Dead
-    }
-
     /// Whether its last wait ended because what it waited for happened, rather than by its deadline.
     pub(crate) fn was_woken(&self, thread: ThreadId) -> bool {
         self.thread(thread).was_woken
@@ -159,7 +154,8 @@ impl Kernel {
     fn make_runnable(&mut self, id: ThreadId) {
         let thread = self.thread_mut(id);
         thread.state = State::Runnable;
-        let host = self.processes[thread.process.index()].host;
+        let process = thread.process;
+        let host = self.process(process).host;
         let host = &mut self.hosts[host.index()];
         match &mut host.frozen {
             Some(frozen) => frozen.push(id),
@@ -283,7 +279,7 @@ impl Kernel {
 
     /// No thread of the host gets a turn until it is [thawed](Self::thaw).
     pub(super) fn freeze(&mut self, host: super::HostId) {
-        let Kernel { runnable, threads, processes, hosts, .. } = self;
+        let Self { runnable, threads, processes, hosts, .. } = self;
         let is_there = |id: &ThreadId| processes[threads[id.0 as usize].process.index()].host == host;
         let frozen = runnable.extract_if(.., |id| is_there(id)).collect();
         hosts[host.index()].frozen.get_or_insert(frozen);

@@ -3,7 +3,7 @@
 use super::file::{Caller, Device, FileId, Kind};
 use super::sched::{On, Wait};
 use super::{Call, HostId, Kernel, Nanos, Pid, Stop};
-use crate::disk::{self, Cost, Disk, Entry, Held, Inode, Lock, Operation, Owner};
+use crate::disk::{self, Cost, Disk, Held, Inode, Lock, Operation, Owner};
 use crate::errno::{Errno, Result};
 
 /// An open file or directory of a disk.
@@ -228,12 +228,6 @@ impl Kernel {
         self.hosts[host.index()].disk.truncate(now, inode, size)
     }
 
-    /// The next entries of an open directory from its offset on, which is the number of the next one.
-    pub(crate) fn entries(&mut self, id: FileId) -> Result<Vec<Entry>> {
-        let handle = self.handle(id)?;
-        self.hosts[handle.host.index()].disk.list(handle.inode)
-    }
-
     pub(super) fn close_disk(&mut self, handle: &Handle) {
         self.hosts[handle.host.index()].disk.close(handle.inode);
     }
@@ -284,7 +278,13 @@ impl Kernel {
     }
 
     /// F_GETLK: what is in the way.
-    pub(crate) fn barring(&mut self, caller: Caller, id: FileId, range: Range, lock: Lock) -> Result<Option<Held>> {
+    pub(crate) fn barring(
+        &mut self,
+        caller: Caller,
+        id: FileId,
+        range: Range,
+        lock: Lock,
+    ) -> Result<Option<Held>> {
         let handle = self.handle(id).map_err(|_| Errno::EINVAL)?;
         let (host, inode) = (handle.host, handle.inode);
         let wanted = Held { owner: range.owner(caller, id), lock, start: range.start, end: range.end };

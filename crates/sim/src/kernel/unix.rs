@@ -80,7 +80,8 @@ impl Kernel {
     /// Connects two idle stream sockets; `name` is the second one's.
     fn join(&mut self, client: FileId, server: FileId, name: Vec<u8>) {
         let mut flow = |writer, reader| {
-            let buffer = Buffer { reader: Some(reader), writer: Some(writer), ..Buffer::new(ROOM, 1) };
+            let mut buffer = Buffer::new(ROOM, 1);
+            (buffer.reader, buffer.writer) = (Some(reader), Some(writer));
             self.buffers.insert(buffer)
         };
         let (to_server, to_client) = (flow(client, server), flow(server, client));
@@ -168,9 +169,7 @@ impl Kernel {
             State::Listening { waiting, backlog } if waiting.len() > *backlog => {
                 // It is told when there is room: the listener's file changes.
                 return Err(match self.not_now(id, timing, "connect") {
-                    super::Stop::Wait(wait) => {
-                        super::Wait { on: super::On::File(listener), ..wait }.into()
-                    }
+                    super::Stop::Wait(wait) => super::Wait { on: super::On::File(listener), ..wait }.into(),
                     fail => fail,
                 });
             }
@@ -220,7 +219,7 @@ impl Kernel {
         matches!(self.unix(id), Ok(Socket { state: State::Datagrams { .. }, .. }))
     }
 
-    pub(super) fn receive_unix(
+    pub(crate) fn receive_unix(
         &mut self,
         id: FileId,
         into: &mut [u8],
@@ -331,7 +330,13 @@ impl Kernel {
     pub(super) fn unix_readiness(&self, socket: &Socket) -> u32 {
         match &socket.state {
             State::Idle => OUT | HUP,
-            State::Listening { waiting, .. } => if waiting.is_empty() { 0 } else { IN },
+            State::Listening { waiting, .. } => {
+                if waiting.is_empty() {
+                    0
+                } else {
+                    IN
+                }
+            }
             State::Connected { receives, sends, may_receive, may_send, .. } => {
                 let flow = self.buffers.get(*receives).filter(|_| *may_receive);
                 let has_bytes = flow.is_some_and(|flow| flow.length() > 0);
@@ -350,7 +355,9 @@ impl Kernel {
 
     pub(super) fn close_unix(&mut self, socket: Socket) {
         let Socket { host, name, state } = socket;
-        if !name.is_empty() && matches!(state, State::Listening { .. } | State::Datagrams { .. } | State::Idle) {
+        if !name.is_empty()
+            && matches!(state, State::Listening { .. } | State::Datagrams { .. } | State::Idle)
+        {
             self.unix.0.remove(&(host, name));
         }
         match state {
