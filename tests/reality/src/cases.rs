@@ -32,11 +32,13 @@ impl fmt::Debug for Case {
     }
 }
 
+type Pending = Pin<Box<dyn Future<Output = io::Result<()>> + Send>>;
+
 /// Where a case runs.
 #[derive(Clone, Copy)]
 pub(crate) enum Run {
     /// In a task.
-    Task(fn(Seen) -> Pin<Box<dyn Future<Output = io::Result<()>> + Send>>),
+    Task(fn(Seen) -> Pending),
     /// In a thread that it may block.
     Blocking(fn(&Seen) -> io::Result<()>),
 }

@@ -17,7 +17,7 @@ pub const DEADLINE: Duration = Duration::from_secs(20);
 /// Where cases may work.
 #[derive(Clone, Debug)]
 pub struct Place {
-    /// A folder that exists, for nobody else's use.
+    /// A folder that exists, for nobody else's use. Its path is of 60 bytes at most: names of Unix sockets are in it.
     pub dir: PathBuf,
 }
 
@@ -31,12 +31,12 @@ pub async fn run_all(place: &Place) -> String {
     text
 }
 
-/// Runs one case; what it saw, its own failure included.
+/// Runs one case; what it saw, and, behind a `!`, how it failed if it did.
 pub async fn run_one(place: &Place, case: &Case) -> Vec<String> {
     let dir = place.dir.join(case.name.replace("::", "-"));
     let seen = Seen::new(dir.clone());
     if let Err(error) = fs::create_dir(&dir) {
-        return vec![format!("no folder to work in: {}", told(&error))];
+        return vec![format!("! no folder to work in: {}", told(&error))];
     }
     let notes = seen.clone();
     let mut task = match case.run {
@@ -45,11 +45,11 @@ pub async fn run_one(place: &Place, case: &Case) -> Vec<String> {
     };
     match time::timeout(DEADLINE, &mut task).await {
         Ok(Ok(Ok(()))) => {}
-        Ok(Ok(Err(error))) => seen.line(format!("gave up: {}", told(&error))),
-        Ok(Err(error)) => seen.line(format!("panicked: {}", error.is_panic())),
+        Ok(Ok(Err(error))) => seen.line(format!("! gave up: {}", told(&error))),
+        Ok(Err(error)) => seen.line(format!("! {error}")),
         Err(_) => {
             task.abort();
-            seen.line("did not end in time".to_owned());
+            seen.line("! did not end in time".to_owned());
         }
     }
     // What cannot be removed is the business of whoever made the place.

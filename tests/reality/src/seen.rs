@@ -33,7 +33,7 @@ impl Seen {
         self.line(format!("{what}: {value:?}"));
     }
 
-    /// Notes how a call ended: its value, or its error's kind and number.
+    /// Notes how a call ended: its value, or its error.
     pub(crate) fn outcome<T: Debug>(&self, what: &str, result: io::Result<T>) {
         let told = result.map_or_else(|error| told(&error), |value| format!("ok {value:?}"));
         self.line(format!("{what}: {told}"));
@@ -55,13 +55,26 @@ impl Seen {
     }
 }
 
-/// An error's kind, and its number where it came from a kernel.
+/// An error by the name of its number, from which its kind follows, or by its kind where it came from no kernel. The names
+/// of kinds alone would not do: std has none for some errors, and may find one.
 pub(crate) fn told(error: &io::Error) -> String {
-    match error.raw_os_error() {
-        Some(number) => format!("{:?} {number}", error.kind()),
-        None => format!("{:?}", error.kind()),
-    }
+    let Some(number) = error.raw_os_error() else {
+        return format!("{:?}", error.kind());
+    };
+    let name = NUMBERS.iter().find(|(known, _)| *known == number).map(|(_, name)| *name);
+    name.map_or_else(|| format!("error {number}"), ToOwned::to_owned)
 }
+
+macro_rules! numbers {
+    ($($name:ident)*) => { [$((libc::$name, stringify!($name))),*] };
+}
+
+/// The errors that cases meet, and some that a kernel may give in their place.
+const NUMBERS: [(i32, &str); 30] = numbers! {
+    EPERM ENOENT ENXIO EBADF EAGAIN EEXIST ENOTDIR EISDIR EINVAL ENOSPC EPIPE ENAMETOOLONG ENOTEMPTY ELOOP EDESTADDRREQ
+    EMSGSIZE EAFNOSUPPORT EADDRINUSE EADDRNOTAVAIL ECONNABORTED ECONNRESET ENOTCONN ETIMEDOUT ECONNREFUSED
+    EACCES ENOSYS ENOTSUP ENOPROTOOPT ENETUNREACH EINPROGRESS
+};
 
 /// Bytes as text.
 pub(crate) fn text(bytes: &[u8]) -> String {

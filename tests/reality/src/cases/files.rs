@@ -48,9 +48,6 @@ pub(super) fn modes_of_opening(seen: &Seen) -> io::Result<()> {
     seen.error("read where one writes", reading_of(&mut writing));
     writing.write_all(b"CON")?;
     seen.outcome("written over", content(&path));
-    seen.error("open for nothing", OpenOptions::new().open(&path));
-    seen.error("create without writing", OpenOptions::new().read(true).create(true).open(&path));
-    seen.error("append and truncate", OpenOptions::new().append(true).truncate(true).open(&path));
     let truncating = OpenOptions::new().write(true).truncate(true).open(&path)?;
     seen.outcome("truncated", truncating.metadata().map(|metadata| metadata.len()));
     seen.error("write without creating", OpenOptions::new().write(true).open(seen.path("none")));

@@ -55,11 +55,11 @@ pub(super) fn lines(seen: &Seen) -> io::Result<()> {
 pub(super) fn accept_waits(seen: &Seen) -> io::Result<()> {
     let listener = TcpListener::bind(V4)?;
     let address = listener.local_addr()?;
+    let begun = Instant::now();
     let client = thread::spawn(move || {
         thread::sleep(TIMEOUT);
         TcpStream::connect(address)
     });
-    let begun = Instant::now();
     let (_server, from) = listener.accept()?;
     seen.note("it waited", begun.elapsed() >= TIMEOUT - Duration::from_millis(10));
     let client = client.join().map(|client| client.and_then(|client| client.local_addr()));
@@ -137,6 +137,13 @@ pub(super) fn shutdowns(seen: &Seen) -> io::Result<()> {
     seen.outcome("read after shutdown", read(&client));
     // A peer is not told of it, and what it writes can be read after all.
     seen.error("the peer writes", server.write_all(b"x"));
+    let after_all = loop {
+        match read(&client)?.as_str() {
+            "" => thread::sleep(TIMEOUT / 40),
+            text => break text.to_owned(),
+        }
+    };
+    seen.note("read after all", after_all);
     client.shutdown(Shutdown::Both)?;
     seen.error("write after shutdown", (&client).write(b"x"));
     seen.outcome("the peer reads", read(&server));

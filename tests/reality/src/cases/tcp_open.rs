@@ -164,6 +164,8 @@ pub(super) async fn backlog_is_full(seen: Seen) -> io::Result<()> {
     let address = listener.local_addr()?;
     let _first = TcpStream::connect(address).await?;
     let _second = TcpStream::connect(address).await?;
+    // Clients are connected a little before the listener counts them.
+    time::sleep(A_WHILE / 5).await;
     seen.note("the third connects", time::timeout(A_WHILE, TcpStream::connect(address)).await.is_ok());
     listener.accept().await?;
     let again = time::timeout(A_WHILE * 100, TcpStream::connect(address)).await;

@@ -147,9 +147,11 @@ pub(super) fn locks(seen: &Seen) -> io::Result<()> {
     thread::scope(|scope| {
         for _ in 0..4 {
             scope.spawn(|| {
-                for _ in 0..1000 {
+                for round in 0..1000 {
                     *count.lock().unwrap_or_else(PoisonError::into_inner) += 1;
-                    thread::yield_now();
+                    if round % 100 == 0 {
+                        thread::yield_now();
+                    }
                 }
             });
         }
@@ -361,7 +363,7 @@ pub(super) fn parallelism(seen: &Seen) -> io::Result<()> {
         for own in 0..2 {
             let turns = &turns;
             scope.spawn(move || {
-                for _ in 0..50 {
+                for _ in 0..10 {
                     while turns.load(Ordering::SeqCst) % 2 != own {
                         thread::yield_now();
                     }

@@ -73,9 +73,11 @@ pub(super) async fn timeouts(seen: Seen) -> io::Result<()> {
     let error = time::timeout(ms(5), never).await.err();
     seen.note("of what never is", error.map(|error| io::Error::from(error).kind()));
     let begun = Instant::now();
-    let inner = time::timeout(ms(10), time::timeout(Duration::from_secs(600), time::sleep(ms(300)))).await;
+    let inner =
+        time::timeout(ms(10), time::timeout(Duration::from_secs(600), time::sleep(ms(3_600_000)))).await;
     seen.note("the outer is first", inner.is_err() && begun.elapsed() >= ms(10));
-    let inner = time::timeout(Duration::from_secs(600), time::timeout(ms(10), time::sleep(ms(300)))).await;
+    let inner =
+        time::timeout(Duration::from_secs(600), time::timeout(ms(10), time::sleep(ms(3_600_000)))).await;
     seen.note("the inner is first", matches!(inner, Ok(Err(_))));
     Ok(())
 }

@@ -9,7 +9,8 @@ use tokio::task::JoinSet;
 use tokio::time;
 
 use crate::Seen;
-use crate::tcp::{read, read_all};
+use crate::seen::text;
+use crate::tcp::{pair, read, read_all};
 
 pub(super) async fn round_trip(seen: Seen) -> io::Result<()> {
     let path = seen.path("file");
@@ -34,7 +35,7 @@ pub(super) async fn handles(seen: Seen) -> io::Result<()> {
     seen.outcome("back", file.seek(SeekFrom::Start(4)).await);
     let mut three = [0; 3];
     file.read_exact(&mut three).await?;
-    seen.note("read", crate::seen::text(&three));
+    seen.note("read", text(&three));
     file.set_len(8).await?;
     seen.outcome("rest", read(&mut file).await);
     seen.outcome("end", read(&mut file).await);
@@ -66,7 +67,7 @@ pub(super) async fn lines(seen: Seen) -> io::Result<()> {
     }
     let mut parts = BufReader::new(File::open(&path).await?).split(b'o');
     while let Some(part) = parts.next_segment().await? {
-        seen.note("part", crate::seen::text(&part));
+        seen.note("part", text(&part));
     }
     Ok(())
 }
@@ -147,7 +148,7 @@ pub(super) async fn cancelled_reads_go_on(seen: Seen) -> io::Result<()> {
 }
 
 pub(super) async fn between_files_and_sockets(seen: Seen) -> io::Result<()> {
-    let (mut client, mut server) = crate::tcp::pair().await?;
+    let (mut client, mut server) = pair().await?;
     fs::write(seen.path("from"), "x".repeat(300_000)).await?;
     let mut from = File::open(seen.path("from")).await?;
     let sender = tokio::spawn(async move {

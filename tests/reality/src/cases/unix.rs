@@ -186,6 +186,7 @@ pub(super) async fn pipes(seen: Seen) -> io::Result<()> {
 
 pub(super) async fn full_pipe(seen: Seen) -> io::Result<()> {
     let (mut to, mut from) = pipe::pipe()?;
+    to.writable().await?;
     let mut taken = 0;
     while let Ok(length) = to.try_write(&[1; 4096]) {
         taken += length;
@@ -219,9 +220,9 @@ pub(super) fn blocking_pipe(seen: &Seen) -> io::Result<()> {
 #[expect(deprecated, reason = "what replaces it is unsafe, and asks the kernel for the same")]
 pub(super) async fn what_can_be_polled(seen: Seen) -> io::Result<()> {
     let file = fs::File::create(seen.path("file"))?;
-    seen.error("a file", AsyncFd::new(file).map_err(io::Error::from));
+    seen.error("a file", AsyncFd::new(file));
     let folder = fs::File::open(seen.dir())?;
-    seen.error("a folder", AsyncFd::new(folder).map_err(io::Error::from));
+    seen.error("a folder", AsyncFd::new(folder));
     let (one, mut other) = blocking::UnixStream::pair()?;
     one.set_nonblocking(true)?;
     let one = AsyncFd::new(one)?;
