@@ -63,7 +63,7 @@ pub(super) async fn large_write_and_a_slow_reader(seen: Seen) -> io::Result<()> 
         }
         is_right &= buffer[..length].iter().enumerate().all(|(at, byte)| *byte == pattern(count + at));
         count += length;
-        if count < 1 << 20 {
+        if count < 1 << 18 {
             time::sleep(Duration::from_millis(1)).await;
         }
     }

@@ -10,7 +10,7 @@ use tokio::time;
 
 use crate::Seen;
 use crate::seen::{text, told};
-use crate::tcp::{V4, pair, read, read_all, write_until_error};
+use crate::tcp::{V4, nobody_at, pair, read, read_all, write_until_error};
 
 pub(super) async fn half_close(seen: Seen) -> io::Result<()> {
     let (mut client, mut server) = pair().await?;
@@ -211,8 +211,9 @@ pub(super) async fn readiness_tells_the_end(seen: Seen) -> io::Result<()> {
 
 pub(super) async fn clients_port_is_free_after_a_reset(seen: Seen) -> io::Result<()> {
     let listener = TcpListener::bind(V4).await?;
-    let client = TcpStream::connect(listener.local_addr()?).await?;
-    let from = client.local_addr()?;
+    // A port that was asked for: one that a connect chose may belong to other streams as well.
+    let (socket, from) = nobody_at(V4)?;
+    let client = socket.connect(listener.local_addr()?).await?;
     let (mut server, _) = listener.accept().await?;
     client.set_zero_linger()?;
     drop(client);

@@ -87,7 +87,7 @@ pub(super) async fn ten_thousand(seen: Seen) -> io::Result<()> {
     let mut sleeps = JoinSet::new();
     for number in 0..10_000_u64 {
         let early = early.clone();
-        let deadline = time::Instant::now() + ms(number * 7919 % 200);
+        let deadline = time::Instant::now() + ms(number * 7919 % 100);
         sleeps.spawn(async move {
             time::sleep_until(deadline).await;
             if time::Instant::now() < deadline {
@@ -155,7 +155,8 @@ pub(super) async fn missed_ticks_in_a_burst(seen: Seen) -> io::Result<()> {
 
 pub(super) async fn missed_ticks_skipped(seen: Seen) -> io::Result<()> {
     let (_, _, ticks) = late_ticks(MissedTickBehavior::Skip).await;
-    seen.note("the late one", ticks[0]);
+    // Not exactly: the first may have been late as well.
+    seen.note("the late one is not early", ticks[0] >= ms(20));
     seen.note("the next is the next of the grid", ticks[1] >= ms(60));
     seen.note("all are of the grid", ticks.iter().all(|tick| tick.as_nanos() % ms(20).as_nanos() == 0));
     Ok(())
@@ -163,7 +164,8 @@ pub(super) async fn missed_ticks_skipped(seen: Seen) -> io::Result<()> {
 
 pub(super) async fn missed_ticks_delay_the_others(seen: Seen) -> io::Result<()> {
     let (_, _, ticks) = late_ticks(MissedTickBehavior::Delay).await;
-    seen.note("the late one", ticks[0]);
+    // Not exactly: the first may have been late as well.
+    seen.note("the late one is not early", ticks[0] >= ms(20));
     seen.note("the next is a period after it was taken", ticks[1] >= ms(70));
     seen.note("then each a period later", ticks.windows(2).all(|two| two[1] >= two[0] + ms(20)));
     Ok(())
