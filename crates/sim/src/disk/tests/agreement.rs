@@ -461,5 +461,6 @@ proptest! {
         tree(&mut |call| ours.call(call), "", &mut mine);
         tree(&mut |call| theirs.call(call), "", &mut other);
         prop_assert_eq!(mine, other);
+        audit(&ours.disk);
     }
 }
