@@ -2,7 +2,13 @@
 //! promises about power loss.
 
 mod agreement;
+mod contents;
+mod faults;
+mod files;
+mod locks;
+mod names;
 mod power;
+mod survival;
 
 use super::*;
 use crate::Random;
