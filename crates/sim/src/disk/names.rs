@@ -287,6 +287,7 @@ impl Disk {
             self.used -= pages;
             self.live -= 1;
         }
+        self.locks.forget(inode);
         if self.node(inode).pins == 0 {
             self.nodes[inode.0 as usize] = None;
             self.free.push(inode);

@@ -83,7 +83,7 @@ impl Oracle {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 2000, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 500, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn a_file_is_what_was_written_and_synced(torn in any::<bool>(), steps in prop::collection::vec(step(), 1..40)) {

@@ -65,3 +65,16 @@ fn an_owner_that_ends_lets_go_of_all() {
     assert_eq!(locks.release_all(Owner::Process(1)), []);
     assert_eq!(locks.barring(other, &held(3, Exclusive, 0, END)), Some(held(2, Exclusive, 10, 20)));
 }
+
+#[test]
+fn a_new_file_inherits_no_locks_with_its_inode() {
+    let mut host = Host::new();
+    let file = host.write("/tmp/f", "");
+    host.disk.sync_all();
+    host.disk.locks().lock_file(file, 1, Exclusive).unwrap();
+    host.unlink("/tmp/f").unwrap();
+    host.disk.sync_all();
+    host.disk.close(file);
+    assert_eq!(host.write("/tmp/g", ""), file, "used again");
+    assert_eq!(host.disk.locks().lock_file(file, 2, Exclusive), Ok(()));
+}

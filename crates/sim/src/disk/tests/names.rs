@@ -107,8 +107,10 @@ fn a_directory_that_was_removed_is_empty_and_takes_nothing() {
 fn a_listing_is_in_an_order_that_only_the_names_decide() {
     let mut hosts = [Host::new(), Host::new()];
     let names = ["a", "b", "c", "d", "e", "f"];
-    names.iter().for_each(|name| drop(hosts[0].make(&format!("/srv/{name}"))));
-    names.iter().rev().for_each(|name| drop(hosts[1].make(&format!("/srv/{name}"))));
+    for (name, other) in names.iter().zip(names.iter().rev()) {
+        hosts[0].make(&format!("/srv/{name}")).unwrap();
+        hosts[1].make(&format!("/srv/{other}")).unwrap();
+    }
     let listed = hosts.map(|host| {
         let entries = host.disk.list(host.find("/srv").unwrap()).unwrap();
         entries.iter().map(|entry| String::from_utf8_lossy(&entry.name).into_owned()).collect::<Vec<_>>()

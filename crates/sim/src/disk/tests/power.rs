@@ -307,7 +307,7 @@ fn keep_last<T>(moments: &mut Moments<T>) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 1000, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 500, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn power_loss_leaves_a_moment_since_the_last_sync(

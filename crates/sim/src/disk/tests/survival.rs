@@ -130,8 +130,11 @@ fn writes_are_torn_only_where_that_was_asked_for() {
 
 #[test]
 fn names_reach_the_disk_in_order_and_each_number_of_them_may() {
-    let make =
-        |host: &mut Host| ["a", "b", "c"].iter().for_each(|name| drop(host.make(&format!("/srv/{name}"))));
+    let make = |host: &mut Host| {
+        for name in ["a", "b", "c"] {
+            host.make(&format!("/srv/{name}")).unwrap();
+        }
+    };
     let found = outcomes(&Faults::default(), make, |host| host.names("/srv").concat());
     assert_eq!(found, set(&["", "a", "ab", "abc"]));
 }
@@ -217,4 +220,22 @@ fn power_loss_closes_what_was_open_and_releases_locks() {
     assert!(host.names("/srv").is_empty());
     assert_eq!(host.disk.locks().release_all(Owner::Description(1)), []);
     audit(&host.disk);
+}
+
+#[test]
+fn a_second_name_is_durable_with_its_directory_and_not_with_its_file() {
+    let mut host = Host::new();
+    host.disk.install(1, b"/srv/f", b"text", 0o644).unwrap();
+    host.crash(Crash::Strict);
+    host.link("/srv/f", "/home/f").unwrap();
+    host.sync("/srv/f");
+    host.crash(Crash::Strict);
+    assert!(host.names("/home").is_empty());
+    let nameless = host.open("/home", libc::O_TMPFILE | libc::O_RDWR).unwrap();
+    host.put(nameless, 0, b"whole");
+    let now = host.tick();
+    host.disk.link(now, nameless, Inode::ROOT, b"/home/f").unwrap();
+    host.disk.sync(nameless);
+    host.crash(Crash::Strict);
+    assert_eq!(shown(&host, "/home/f"), "whole");
 }
