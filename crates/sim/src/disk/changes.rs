@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::ops::Range;
 
-use super::pages::{Contents, PAGE, Page, first_part, partial};
+use super::pages::{Contents, PAGE, Page, first_part};
 use crate::Random;
 
 /// What a disk writes as one, torn or not.
@@ -102,11 +102,7 @@ impl Changes {
                 Change::Page(page, _) => page,
                 Change::Bytes(offset, _) => offset / PAGE,
                 Change::Clear(range) => {
-                    durable.contents.clear(range.clone());
-                    for part in partial(&range) {
-                        let page = part.start / PAGE;
-                        durable.contents.put(page, now.get(page).cloned());
-                    }
+                    durable.contents.clear(range);
                     last = None;
                     continue;
                 }

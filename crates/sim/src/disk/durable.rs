@@ -66,8 +66,8 @@ impl Disk {
         self.node_mut(inode).changes.forget();
     }
 
-    /// Power loss. Whatever was open is closed, and locks are released; the tree is then what was durable, and `crash` says
-    /// what else.
+    /// Power loss. Whatever was open is closed (inodes from before are not to be used, nor closed), and locks are released;
+    /// the tree is then what was durable, and `crash` says what else.
     pub fn crash(&mut self, crash: Crash, random: &mut Random) {
         match crash {
             Crash::Strict => self.commit_none(),

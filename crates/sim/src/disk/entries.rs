@@ -157,9 +157,12 @@ impl Disk {
         if node.links == 0 && !node.linkable {
             return Err(Errno::ENOENT);
         }
+        let nameless = node.links == 0;
         self.room_for_name(directory, &name)?;
         let number = self.edit(now, vec![Edit { directory, name, to: Some(inode) }], false);
-        self.node_mut(inode).birth.get_or_insert(number);
+        if nameless {
+            self.node_mut(inode).birth = Some(number);
+        }
         Ok(())
     }
 

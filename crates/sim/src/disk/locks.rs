@@ -122,6 +122,11 @@ impl Locks {
         files.into_iter().filter(|inode| self.release_file(*inode, owner)).collect()
     }
 
+    /// Drops the locks of what is no longer there: its inode will mean something else.
+    pub(super) fn forget(&mut self, inode: Inode) {
+        self.files.remove(&inode);
+    }
+
     pub(super) fn clear(&mut self) {
         self.files.clear();
     }

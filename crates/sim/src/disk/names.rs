@@ -40,6 +40,18 @@ pub(super) struct Pending {
     next: u64,
 }
 
+#[cfg(test)]
+impl Pending {
+    /// How many operations mean each node.
+    pub(super) fn pins(&self) -> BTreeMap<Inode, u32> {
+        let mut pins = BTreeMap::new();
+        for inode in self.operations.values().flat_map(|operation| &operation.nodes) {
+            *pins.entry(*inode).or_default() += 1;
+        }
+        pins
+    }
+}
+
 impl Disk {
     /// Changes names, all or none at a crash. Gives the operation's number.
     pub(super) fn edit(&mut self, now: u64, edits: Vec<Edit>, after_all: bool) -> u64 {
@@ -275,6 +287,7 @@ impl Disk {
             self.used -= pages;
             self.live -= 1;
         }
+        self.locks.forget(inode);
         if self.node(inode).pins == 0 {
             self.nodes[inode.0 as usize] = None;
             self.free.push(inode);

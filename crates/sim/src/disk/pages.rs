@@ -105,7 +105,7 @@ impl Contents {
 }
 
 /// The parts of a range that do not cover their pages.
-pub(super) fn partial(range: &Range<u64>) -> impl Iterator<Item = Range<u64>> + use<> {
+fn partial(range: &Range<u64>) -> impl Iterator<Item = Range<u64>> + use<> {
     let (start, end) = (range.start, range.end);
     let head = start..end.min(start.next_multiple_of(PAGE));
     let tail = start.max(end - end % PAGE)..end;

@@ -88,7 +88,7 @@ impl Disk {
                 };
             };
             match &self.node(inode).body {
-                Body::Symlink(target) if follow.links || place.slash => {
+                Body::Symlink(target) if follow.links || directory => {
                     count(links)?;
                     (at, path) = (place.directory, target);
                 }

@@ -24,9 +24,13 @@ impl Disk {
             return Err(Errno::EINVAL);
         }
         let (old, new) = (self.place(from.0, from.1)?, self.place(to.0, to.1)?);
-        let old = self.end(old, Errno::EBUSY)?;
-        let new = self.end(new, if keep { Errno::EEXIST } else { Errno::EBUSY })?;
+        let Last::Name(old_name) = old.last else { return Err(Errno::EBUSY) };
+        let Last::Name(new_name) = new.last else {
+            return Err(if keep { Errno::EEXIST } else { Errno::EBUSY });
+        };
+        let old = self.end(old, old_name)?;
         let moved = old.inode.ok_or(Errno::ENOENT)?;
+        let new = self.end(new, new_name)?;
         if keep && new.inode.is_some() {
             return Err(Errno::EEXIST);
         }
@@ -67,8 +71,7 @@ impl Disk {
         Ok(())
     }
 
-    fn end(&self, place: Place<'_>, otherwise: Errno) -> Result<End> {
-        let Last::Name(name) = place.last else { return Err(otherwise) };
+    fn end(&self, place: Place<'_>, name: &[u8]) -> Result<End> {
         let inode = self.entry(place.directory, name)?;
         Ok(End { directory: place.directory, name: Name::from(name), inode, slash: place.slash })
     }

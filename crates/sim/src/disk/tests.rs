@@ -2,6 +2,13 @@
 //! promises about power loss.
 
 mod agreement;
+mod contents;
+mod faults;
+mod files;
+mod locks;
+mod names;
+mod power;
+mod survival;
 
 use super::*;
 use crate::Random;
@@ -100,5 +107,33 @@ impl Host {
             entries.iter().map(|entry| String::from_utf8_lossy(&entry.name).into_owned()).collect();
         names.sort();
         names
+    }
+}
+
+/// That a disk's counts are those of what is on it.
+fn audit(disk: &Disk) {
+    let nodes = || disk.nodes.iter().flatten();
+    let present = || nodes().filter(|node| !node.gone);
+    assert_eq!(disk.live, present().count() as u64, "nodes");
+    assert_eq!(disk.used, present().map(Node::pages).sum::<u64>(), "pages");
+    assert_eq!(disk.nodes.len(), nodes().count() + disk.free.len(), "inodes to be used again");
+    for node in present().filter(|node| node.is_directory()) {
+        let directory = node.directory().unwrap();
+        let below = directory.names.values().filter(|inode| disk.node(**inode).is_directory());
+        assert_eq!(directory.directories as usize, below.count(), "directories in a directory");
+        let mut recounted = Directory::new(directory.parent);
+        recounted.names = directory.names.clone();
+        recounted.recount();
+        assert_eq!(directory.bytes, recounted.bytes, "bytes of names");
+    }
+    let mut pins = disk.pending.pins();
+    for inode in
+        nodes().filter_map(|node| node.directory().ok()).flat_map(|directory| directory.durable.values())
+    {
+        *pins.entry(*inode).or_default() += 1;
+    }
+    for (node, number) in disk.nodes.iter().zip(0..) {
+        let expected = pins.get(&Inode(number)).copied().unwrap_or_default();
+        assert_eq!(node.as_ref().map_or(0, |node| node.pins), expected, "pins of {number}");
     }
 }
