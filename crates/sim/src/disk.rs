@@ -1,6 +1,6 @@
 //! The files of one simulated host, in memory: POSIX's semantics with Linux's errors. Nothing here does I/O, reads a clock
-//! or holds a random state: `now` and [`Random`] are arguments. Descriptors, offsets, working directories, umask and who
-//! waits for a lock are the kernel's.
+//! or holds a random state: `now` and [`Random`](crate::Random) are arguments. Descriptors, offsets, working directories,
+//! umask and who waits for a lock are the kernel's.
 //!
 //! Start at [`Disk`]. Nodes are found by [`resolve`](Disk::resolve) and [`open`](Disk::open), each from a directory and a
 //! path, and then used by their [`Inode`]. [`Faults`] is what is wrong with a disk, [`Locks`] who has locked what.

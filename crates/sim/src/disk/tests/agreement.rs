@@ -456,6 +456,10 @@ proptest! {
         let (mut ours, mut theirs) = (Ours::new(), Theirs::new());
         for (number, call) in calls.iter().enumerate() {
             let (mine, other) = (ours.call(call), theirs.call(call));
+            if other == Err(libc::EOPNOTSUPP) {
+                // Not every file system of a machine has all of it; the two have gone apart here.
+                return Ok(());
+            }
             prop_assert_eq!(mine, other, "call {} of {:#?}", number, &calls[..=number]);
         }
         let (mut mine, mut other) = (Vec::new(), Vec::new());
