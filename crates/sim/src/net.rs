@@ -14,7 +14,7 @@
 //! All chance is drawn from streams named after hosts (ports, sequence numbers) and pairs of hosts (fates of packets), so
 //! that no host, link or connection moves the draws of another.
 
-use std::net::{Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::num::NonZeroU32;
 
 mod address;
@@ -224,6 +224,11 @@ impl Net {
     /// A host's name.
     pub fn host_name(&self, host: HostIndex) -> &str {
         self.wires.name(host)
+    }
+
+    /// A host's addresses on the network, if it is joined to it.
+    pub fn addresses(&self, host: HostIndex) -> Option<[IpAddr; 2]> {
+        self.hosts[host.at()].addresses.map(|addresses| addresses.map(Ip::address))
     }
 
     /// Whether a host is switched on.

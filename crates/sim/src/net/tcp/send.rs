@@ -212,7 +212,7 @@ impl Connection {
 
     /// Sends what may be sent.
     pub(super) fn push(&mut self, turn: &mut Turn<'_>, no_delay: bool) {
-        if !self.is_synchronized() || self.state == State::TimeWait {
+        if !self.is_connected() {
             return;
         }
         let hosts = self.path.hosts;

@@ -40,10 +40,19 @@ fn nobody_listens() {
     assert!(world.is_error(client, Errno::ECONNREFUSED));
     assert_eq!(world.send(client, b"x"), Err(Errno::EPIPE));
     assert_eq!(world.connect(client, "10.0.0.2:80"), Err(Errno::ECONNABORTED));
+    assert_eq!(world.net.local_addr(client).unwrap().port(), 0);
     let _listener = world.listener(1, 80, 8);
     assert_eq!(world.connect(client, "10.0.0.2:80"), Err(Errno::EINPROGRESS));
+    assert_eq!(world.connect(client, "10.0.0.2:80"), Err(Errno::EALREADY));
     world.run(MS);
     assert_eq!(world.news(client), OUT);
+    let hasty = world.connecting(0, "10.0.0.2:80");
+    assert_eq!(world.send(hasty, b"x"), Err(Errno::EAGAIN));
+    assert_eq!(world.read(hasty), Err(Errno::EAGAIN));
+    world.shutdown(hasty, Shutdown::Write).unwrap();
+    assert!(world.is_error(hasty, Errno::ECONNRESET));
+    world.run(MS);
+    assert_eq!(world.net.readiness(hasty), IN | OUT | RDHUP | HUP);
 }
 
 #[test]
@@ -81,9 +90,117 @@ fn writing_to_who_has_closed_is_reset() {
     assert_eq!(world.send(client, b"x"), Ok(1));
     world.run(MS);
     assert_eq!(world.net.readiness(client), IN | OUT | RDHUP | HUP | ERR);
-    assert_eq!(world.send(client, b"x"), Err(Errno::EPIPE));
-    assert_eq!(world.send(client, b"x"), Err(Errno::EPIPE));
     assert_eq!(world.read(client), Ok(Vec::new()));
+    assert_eq!(world.send(client, b"x"), Err(Errno::EPIPE));
+    assert_eq!(world.send(client, b"x"), Err(Errno::EPIPE));
+    assert_eq!(world.net.readiness(client), IN | OUT | RDHUP | HUP);
+}
+
+#[test]
+fn shutting_both_directions_resets_who_goes_on() {
+    let mut world = World::new(1, 2);
+    let [client, server] = world.pair();
+    world.shutdown(client, Shutdown::Both).unwrap();
+    world.run(MS);
+    assert_eq!(world.net.readiness(client), IN | OUT | RDHUP | HUP);
+    assert_eq!(world.net.readiness(server), IN | OUT | RDHUP);
+    world.send(server, b"on").unwrap();
+    world.run(MS);
+    for id in [client, server] {
+        assert_eq!(world.net.readiness(id), IN | OUT | RDHUP | HUP | ERR);
+    }
+    assert_eq!(world.read(client), Err(Errno::ECONNRESET));
+    assert_eq!(world.read(server), Ok(Vec::new()));
+    assert_eq!(world.send(server, b"on"), Err(Errno::EPIPE));
+}
+
+#[test]
+fn shutting_reading_does_not_refuse_data() {
+    let mut world = World::new(1, 2);
+    let [client, server] = world.pair();
+    world.shutdown(client, Shutdown::Read).unwrap();
+    assert_eq!(world.net.readiness(client), IN | OUT | RDHUP);
+    assert_eq!(world.read(client), Ok(Vec::new()));
+    world.send(server, b"late").unwrap();
+    world.run(MS);
+    assert_eq!(world.read(client), Ok(b"late".to_vec()));
+    assert_eq!(world.read(client), Ok(Vec::new()));
+    assert_eq!(world.net.readiness(server), OUT);
+}
+
+#[test]
+fn both_ends_may_end_at_once() {
+    let mut world = World::new(1, 2);
+    let ends = world.pair();
+    for id in ends {
+        world.shutdown(id, Shutdown::Write).unwrap();
+    }
+    world.run(S);
+    for id in ends {
+        assert_eq!(world.net.readiness(id), IN | OUT | RDHUP | HUP);
+        assert_eq!(world.read(id), Ok(Vec::new()));
+        assert_eq!(world.net.peer_addr(id), Err(Errno::ENOTCONN));
+        assert_eq!(world.shutdown(id, Shutdown::Write), Err(Errno::ENOTCONN));
+    }
+    world.run_out();
+    ends.into_iter().for_each(|id| world.close(id));
+    assert_eq!(world.net.socket_count(), 0);
+}
+
+#[test]
+fn both_ends_may_begin_at_once() {
+    let mut world = World::new(1, 2);
+    let one = world.bound(0, Kind::Stream, "10.0.0.1:1000");
+    let other = world.bound(1, Kind::Stream, "10.0.0.2:1000");
+    assert_eq!(world.connect(one, "10.0.0.2:1000"), Err(Errno::EINPROGRESS));
+    assert_eq!(world.connect(other, "10.0.0.1:1000"), Err(Errno::EINPROGRESS));
+    let own = world.bound(0, Kind::Stream, "10.0.0.1:2000");
+    assert_eq!(world.connect(own, "10.0.0.1:2000"), Err(Errno::EINPROGRESS));
+    world.run(MS);
+    for [from, to] in [[one, other], [other, one], [own, own]] {
+        assert_eq!(world.news(from) & (OUT | ERR), OUT);
+        world.send(from, b"hello").unwrap();
+        world.run(MS);
+        assert_eq!(world.read(to), Ok(b"hello".to_vec()));
+    }
+    world.shutdown(own, Shutdown::Write).unwrap();
+    world.run(MS);
+    assert_eq!(world.net.readiness(own), IN | OUT | RDHUP | HUP);
+}
+
+#[test]
+fn one_loss_of_many_is_found_by_what_comes_after_it() {
+    let mut world = World::new(1, 2);
+    let [client, server] = world.pair();
+    // Segments, not one for all.
+    world.both_ways(1, 0, 1, Condition::new().delay(ms(5)).mtu(1500));
+    world.one_way(2, 0, 1, Condition::new().cut());
+    world.send(client, &bytes(1460)).unwrap();
+    world.run(10 * MS);
+    world.heal(2);
+    let rest = bytes(1460 * 8);
+    world.send(client, &rest).unwrap();
+    world.run(30 * MS);
+    assert_eq!(world.net.available(server), 1460 * 9, "long before 200 ms");
+}
+
+#[test]
+fn what_was_lost_alone_comes_again_after_200_ms() {
+    let mut world = World::new(1, 2);
+    let [client, server] = world.pair();
+    world.one_way(1, 0, 1, Condition::new().cut());
+    world.send(client, b"x").unwrap();
+    world.run(199 * MS);
+    world.heal(1);
+    assert_eq!(world.net.available(server), 0);
+    world.run(3 * MS);
+    assert_eq!(world.net.available(server), 1);
+    // Each time it waits twice as long: 0.2, 0.4, 0.8, 1.6 s.
+    world.one_way(2, 0, 1, Condition::new().cut());
+    let before = world.offered(0, 1);
+    world.send(client, b"y").unwrap();
+    world.run(3100 * MS);
+    assert_eq!(world.offered(0, 1) - before, 5);
 }
 
 #[test]
