@@ -85,6 +85,8 @@ pub struct Outbox {
 #[derive(Debug)]
 pub struct Event(What);
 
+const _: () = assert!(size_of::<Event>() <= 16, "the kernel's heap moves them about");
+
 enum What {
     Arrival(Box<Packet>),
     Release(u32),

@@ -71,6 +71,8 @@ pub(super) struct Fragment {
     /// Of the whole payload, in bytes.
     pub(super) offset: usize,
     pub(super) total: usize,
+    /// Of the whole, which stands in its first part; 0 while nobody sees packets.
+    pub(super) checksum: u16,
 }
 
 impl Flags {

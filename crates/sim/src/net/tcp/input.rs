@@ -181,6 +181,10 @@ impl Connection {
             if self.send.acknowledged == self.send.end {
                 // The peer is there, however long it has no room.
                 self.timers.retries = 0;
+                if self.send.may_send() {
+                    self.send.round_trip.calm_down();
+                    self.timers.retransmit = NEVER;
+                }
             }
             return After::Nothing;
         }

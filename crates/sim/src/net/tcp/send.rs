@@ -138,6 +138,11 @@ impl Send {
         is_new
     }
 
+    /// Whether the peer has room.
+    pub(super) fn may_send(&self) -> bool {
+        self.window > 0
+    }
+
     /// All of what is under way is to be sent again.
     pub(super) fn rewind(&mut self, is_first: bool) {
         let under_way = self.end - self.acknowledged;

@@ -668,3 +668,59 @@ fn an_idle_connection_costs_no_events() {
     world.run(3600 * S);
     assert_eq!(world.events, before);
 }
+
+#[test]
+fn who_was_reset_before_it_was_accepted_is_accepted() {
+    let mut world = World::new(1, 2);
+    let listener = world.listener(1, 80, 8);
+    let client = world.connecting(0, "10.0.0.2:80");
+    world.run(MS);
+    world.call(|net, now, out| net.abort(now, out, client));
+    world.run(MS);
+    let (server, _) = world.net.accept(listener).unwrap();
+    assert_eq!(world.net.readiness(server), IN | OUT | RDHUP | HUP | ERR);
+    assert_eq!(world.read(server), Err(Errno::ECONNRESET));
+    world.close(server);
+    world.close(listener);
+    assert_eq!(world.net.socket_count(), 0);
+}
+
+#[test]
+fn data_before_accept_waits() {
+    let mut world = World::new(1, 2);
+    let listener = world.listener(1, 80, 8);
+    let client = world.connecting(0, "10.0.0.2:80");
+    world.run(MS);
+    world.send(client, b"early").unwrap();
+    world.close(client);
+    world.run(MS);
+    let (server, _) = world.net.accept(listener).unwrap();
+    assert_eq!(world.net.readiness(server), IN | OUT | RDHUP);
+    assert_eq!(world.read(server), Ok(b"early".to_vec()));
+    assert_eq!(world.read(server), Ok(Vec::new()));
+}
+
+#[test]
+fn a_window_that_opens_after_long_is_used_at_once_and_well() {
+    let mut world = World::new(1, 2);
+    let [client, server] = world.pair();
+    while world.send(client, &bytes(100_000)).is_ok() {
+        world.run(10 * MS);
+    }
+    world.run(1000 * S);
+    let waiting = world.net.unacknowledged(client);
+    // The first segments that may go are lost.
+    while world.net.available(server) > 0 {
+        world.read(server).unwrap();
+    }
+    world.run(60_000);
+    world.one_way(1, 0, 1, Condition::new().cut());
+    world.run(10 * MS);
+    world.heal(1);
+    let mut left = 10;
+    while world.net.unacknowledged(client) == waiting && left > 0 {
+        left -= 1;
+        world.run(100 * MS);
+    }
+    assert!(left > 0, "not after two minutes");
+}
