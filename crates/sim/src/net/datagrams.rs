@@ -179,6 +179,9 @@ impl Net {
             None if is_group => self.group_route(host, to.ip, options.broadcast)?,
             None => self.route(host, to.ip)?,
         };
+        if local.ip.is_loopback() && route.host != host {
+            return Err(Errno::EINVAL);
+        }
         let headers = if to.ip.is_v4() { 28 } else { 48 };
         if options.mtu_discover >= 2 && route.host != host && length + headers > MTU {
             return Err(Errno::EMSGSIZE);
@@ -235,16 +238,19 @@ impl Net {
     }
 
     pub(super) fn connect_datagrams(&mut self, id: SocketId, peer: Endpoint) -> Result<()> {
-        let Socket { host, options, .. } = *self.sockets.get(id)?;
+        let Socket { host, options, local, is_bound, .. } = *self.sockets.get(id)?;
         let is_group = peer.ip.is_multicast() || peer.ip.is_broadcast(self.hosts[host.at()].own(peer.ip));
         let route = if is_group {
             self.group_route(host, peer.ip, options.broadcast)?
         } else {
             self.route(host, peer.ip)?
         };
+        if is_bound && local.ip.is_loopback() && route.host != host {
+            return Err(Errno::EINVAL);
+        }
         self.bind_any(id)?;
         let socket = self.sockets.get_mut(id)?;
-        if socket.local.ip.is_any() {
+        if !is_bound {
             socket.local.ip = route.source;
         }
         if let Role::Datagrams(datagrams) = &mut socket.state {

@@ -100,6 +100,9 @@ impl Net {
             return Err(Errno::ENETUNREACH);
         }
         let route = self.route(host, peer.ip)?;
+        if is_bound && local.ip.is_loopback() && route.host != host {
+            return Err(Errno::EINVAL);
+        }
         let ip = if is_bound { local.ip } else { route.source };
         let port = match local.port {
             0 => self.connection_port(host, ip, peer).ok_or(Errno::EADDRNOTAVAIL)?,

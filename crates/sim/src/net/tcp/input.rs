@@ -276,6 +276,8 @@ impl Connection {
     /// It is over on both sides, but for segments that are still under way.
     fn wait(&mut self, turn: &mut Turn<'_>) {
         self.state = State::TimeWait;
+        // There may be many of these.
+        self.send.clear();
         self.timers.retransmit = NEVER;
         self.timers.keep = NEVER;
         self.timers.end = turn.now + FIN_TIMEOUT;

@@ -211,7 +211,7 @@ impl Receive {
     }
 
     pub(super) fn clear(&mut self) {
-        self.queue.clear();
+        self.queue = VecDeque::new();
         self.early.clear();
         (self.start, self.bytes) = (0, 0);
     }

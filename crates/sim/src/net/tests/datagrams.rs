@@ -57,7 +57,10 @@ fn who_is_connected_hears_only_its_peer() {
     world.run(MS);
     assert_eq!(world.read(server), Ok(b"peer".to_vec()));
     assert_eq!(world.read(server), Err(Errno::EAGAIN));
+    world.connect(server, "127.0.0.1:1000").unwrap();
+    assert_eq!(world.net.local_addr(server).unwrap(), "127.0.0.1:53".parse().unwrap());
     world.net.disconnect(server).unwrap();
+    assert_eq!(world.net.local_addr(server).unwrap(), "0.0.0.0:53".parse().unwrap());
     world.send_to(stranger, b"stranger", "10.0.0.2:53").unwrap();
     world.run(MS);
     assert_eq!(world.read(server), Ok(b"stranger".to_vec()));

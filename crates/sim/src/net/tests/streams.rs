@@ -550,6 +550,11 @@ fn addresses_are_somebodys() {
     assert_eq!(bind(&mut world, "10.0.0.1:0"), Ok(()));
     assert!((32_768..61_000).contains(&world.net.local_addr(id).unwrap().port()));
     assert_eq!(bind(&mut world, "10.0.0.1:81"), Err(Errno::EINVAL));
+    let inside = world.bound(0, Kind::Stream, "127.0.0.1:0");
+    assert_eq!(world.connect(inside, "10.0.0.2:80"), Err(Errno::EINVAL));
+    let inside = world.bound(0, Kind::Datagram, "127.0.0.1:0");
+    assert_eq!(world.connect(inside, "10.0.0.2:80"), Err(Errno::EINVAL));
+    assert_eq!(world.send_to(inside, b"x", "10.0.0.2:80"), Err(Errno::EINVAL));
     // Nobody has this one, which takes three questions to find out.
     let absent = world.connecting(0, "10.0.9.9:80");
     world.run(2900 * MS);
