@@ -14,7 +14,7 @@
 //! All chance is drawn from streams named after hosts (ports, sequence numbers) and pairs of hosts (fates of packets), so
 //! that no host, link or connection moves the draws of another.
 
-use std::net::{Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::num::NonZeroU32;
 
 mod address;
@@ -84,6 +84,8 @@ pub struct Outbox {
 /// Something that happens later.
 #[derive(Debug)]
 pub struct Event(What);
+
+const _: () = assert!(size_of::<Event>() <= 16, "the kernel's heap moves them about");
 
 enum What {
     Arrival(Box<Packet>),
@@ -230,6 +232,11 @@ impl Net {
     /// A host's name.
     pub fn host_name(&self, host: HostIndex) -> &str {
         self.wires.name(host)
+    }
+
+    /// A host's addresses on the network, if it is joined to it.
+    pub fn addresses(&self, host: HostIndex) -> Option<[IpAddr; 2]> {
+        self.hosts[host.at()].addresses.map(|addresses| addresses.map(Ip::address))
     }
 
     /// Whether a host is switched on.

@@ -60,10 +60,11 @@ impl Net {
     }
 
     fn occupy(&mut self, id: SocketId, end: Endpoint) -> Result<()> {
-        let (host, first) = (self.sockets.get(id)?.host, self.ports_mut(id)?.first(end.port));
+        let first = self.ports_mut(id)?.first(end.port);
         let socket = self.sockets.get_mut(id)?;
-        debug_assert_eq!(socket.host, host);
+        debug_assert!(!socket.has_port);
         socket.local = end;
+        socket.has_port = true;
         socket.port_next = first;
         self.ports_mut(id)?.set_first(end.port, Some(id));
         Ok(())
@@ -90,10 +91,10 @@ impl Net {
 
     /// Takes a socket off its port.
     fn vacate(&mut self, id: SocketId) {
-        let Some(Socket { local, port_next, .. }) = self.sockets.find(id) else { return };
+        let Some(Socket { local, port_next, has_port: true, .. }) = self.sockets.find(id) else { return };
         let (port, next) = (local.port, port_next.take());
         let Ok(ports) = self.ports_mut(id) else { return };
-        let Some(mut at) = ports.first(port).filter(|_| port != 0) else { return };
+        let Some(mut at) = ports.first(port) else { return };
         if at == id {
             ports.set_first(port, next);
             return;

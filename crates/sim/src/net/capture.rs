@@ -5,6 +5,8 @@ mod bytes;
 
 use netsplit_netmodel::{Cause, Delivery, Fate};
 
+pub(super) use bytes::udp_checksum;
+
 use super::packet::Packet;
 use super::{HostIndex, Nanos};
 

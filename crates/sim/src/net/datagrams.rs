@@ -66,13 +66,11 @@ impl Datagrams {
     }
 
     pub(super) fn shut(&mut self, out: &mut Outbox, id: SocketId, read: bool, write: bool) -> Result<()> {
-        if self.peer.is_none() {
-            return Err(Errno::ENOTCONN);
-        }
         self.shut_read |= read;
         self.shut_write |= write;
         out.wake(id, self.readiness());
-        Ok(())
+        // It is done in any case, as by Linux.
+        if self.peer.is_some() { Ok(()) } else { Err(Errno::ENOTCONN) }
     }
 
     #[inline]
@@ -115,8 +113,8 @@ impl Datagrams {
     #[inline]
     fn push(&mut self, packet: Box<Packet>, limit: usize) -> Option<Box<Packet>> {
         let size = size_of_buffer(packet.payload.len());
-        // The one that goes over the limit is still taken, as Linux does.
-        if self.shut_read || self.used > limit {
+        // However small the limit is, one is taken.
+        if self.used + size > limit && self.used > 0 {
             return Some(packet);
         }
         self.used += size;
@@ -130,8 +128,10 @@ impl Datagrams {
 fn size_of_buffer(length: usize) -> usize {
     const HEADERS: usize = 64;
     const SHARED_INFO: usize = 320;
+    const SMALL: usize = 576;
     const MANAGEMENT: usize = 256;
-    (length + HEADERS + SHARED_INFO).next_power_of_two() + MANAGEMENT
+    let whole = length + HEADERS + SHARED_INFO;
+    MANAGEMENT + if whole <= SMALL { SMALL } else { whole.next_power_of_two() }
 }
 
 /// Of an IP packet's 65,535 bytes. IPv6 does not count its header.
@@ -179,6 +179,9 @@ impl Net {
             None if is_group => self.group_route(host, to.ip, options.broadcast)?,
             None => self.route(host, to.ip)?,
         };
+        if local.ip.is_loopback() && route.host != host {
+            return Err(Errno::EINVAL);
+        }
         let headers = if to.ip.is_v4() { 28 } else { 48 };
         if options.mtu_discover >= 2 && route.host != host && length + headers > MTU {
             return Err(Errno::EMSGSIZE);
@@ -235,16 +238,19 @@ impl Net {
     }
 
     pub(super) fn connect_datagrams(&mut self, id: SocketId, peer: Endpoint) -> Result<()> {
-        let Socket { host, options, .. } = *self.sockets.get(id)?;
+        let Socket { host, options, local, is_bound, .. } = *self.sockets.get(id)?;
         let is_group = peer.ip.is_multicast() || peer.ip.is_broadcast(self.hosts[host.at()].own(peer.ip));
         let route = if is_group {
             self.group_route(host, peer.ip, options.broadcast)?
         } else {
             self.route(host, peer.ip)?
         };
+        if is_bound && local.ip.is_loopback() && route.host != host {
+            return Err(Errno::EINVAL);
+        }
         self.bind_any(id)?;
         let socket = self.sockets.get_mut(id)?;
-        if socket.local.ip.is_any() {
+        if !is_bound {
             socket.local.ip = route.source;
         }
         if let Role::Datagrams(datagrams) = &mut socket.state {

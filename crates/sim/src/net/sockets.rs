@@ -74,6 +74,8 @@ pub(super) struct Socket {
     pub(super) local: Endpoint,
     /// Whether the address was chosen, and not only the port.
     pub(super) is_bound: bool,
+    /// Whether its port's table has it: not that of a connection which chose none.
+    pub(super) has_port: bool,
     /// The next socket on its port.
     pub(super) port_next: Option<SocketId>,
     pub(super) state: Role,
@@ -91,6 +93,16 @@ pub(super) enum Role {
 impl Socket {
     pub(super) fn is_stream(&self) -> bool {
         !matches!(self.state, Role::Datagrams(_))
+    }
+
+    /// Forgets what came of connecting.
+    pub(super) fn become_idle(&mut self) {
+        self.state = Role::Idle;
+        if !self.has_port {
+            self.local = Endpoint { ip: Ip::any(self.family), port: 0 };
+        } else if !self.is_bound {
+            self.local.ip = Ip::any(self.family);
+        }
     }
 
     /// As this socket may use it.
@@ -165,7 +177,16 @@ impl Net {
         };
         let local = Endpoint { ip: Ip::any(family), port: 0 };
         let options = Options::default();
-        self.sockets.add(Socket { host, family, options, local, is_bound: false, port_next: None, state })
+        self.sockets.add(Socket {
+            host,
+            family,
+            options,
+            local,
+            is_bound: false,
+            has_port: false,
+            port_next: None,
+            state,
+        })
     }
 
     /// Sockets that there are, those that programs have closed and that have not ended yet among them.
@@ -235,7 +256,11 @@ impl Net {
                 Ok(())
             }
             Role::Connection(_) => self.give_up(out, id),
-            Role::Listener(_) if read => self.stop_listening(now, out, id),
+            Role::Listener(_) if read => {
+                self.stop_listening(now, out, id)?;
+                out.wake(id, OUT | HUP);
+                Ok(())
+            }
             Role::Listener(_) => Ok(()),
             Role::Idle => Err(Errno::ENOTCONN),
         }
@@ -323,6 +348,11 @@ impl Net {
             Role::Listener(_) => IN,
             Role::Idle => OUT | HUP,
         }
+    }
+
+    /// Whether it listens (`SO_ACCEPTCONN`).
+    pub fn is_listening(&self, id: SocketId) -> bool {
+        matches!(self.sockets.get(id).map(|socket| &socket.state), Ok(Role::Listener(_)))
     }
 
     /// Bytes that can be read (`FIONREAD`): of a datagram socket the first one's.

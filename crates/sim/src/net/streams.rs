@@ -9,7 +9,7 @@ use super::options::Options;
 use super::packet::{Flags, HOPS, Icmp, Packet, Segment, Unreachable};
 use super::sockets::{Role, Socket};
 use super::tcp::{After, Connection, Path, State};
-use super::{HUP, HostIndex, IN, Nanos, Net, Outbox, RDHUP, SocketId};
+use super::{HostIndex, IN, Nanos, Net, Outbox, SocketId};
 use crate::errno::{Errno, Result};
 
 /// A socket that listens.
@@ -83,7 +83,7 @@ impl Net {
             Role::Connection(connection) => {
                 let told = connection.connect_again();
                 if connection.is_over() {
-                    socket.state = Role::Idle;
+                    socket.become_idle();
                 }
                 told
             }
@@ -100,6 +100,9 @@ impl Net {
             return Err(Errno::ENETUNREACH);
         }
         let route = self.route(host, peer.ip)?;
+        if is_bound && local.ip.is_loopback() && route.host != host {
+            return Err(Errno::EINVAL);
+        }
         let ip = if is_bound { local.ip } else { route.source };
         let port = match local.port {
             0 => self.connection_port(host, ip, peer).ok_or(Errno::EADDRNOTAVAIL)?,
@@ -114,12 +117,8 @@ impl Net {
         let path = Path::new([host, route.host], [local, peer], id, &socket.options);
         let mut turn = Self::turn(&mut self.wires, now, out);
         socket.state = Role::Connection(Connection::connect(&mut turn, path, &socket.options, sequence));
-        if socket.local.port == 0 {
-            socket.local = local;
-            // It is found by its connection, not by its port.
-            socket.port_next = None;
-        }
-        socket.local.ip = ip;
+        // Without a port of its own it is found by its connection.
+        socket.local = local;
         self.hosts[host.at()].connections.insert(Ends::of(local, peer), id);
         Ok(())
     }
@@ -129,7 +128,7 @@ impl Net {
         let Socket { state: Role::Connection(connection), .. } = self.sockets.get_mut(id)? else {
             return Err(Errno::ENOTCONN);
         };
-        if connection.state == State::Closed {
+        if !matches!(connection.state, State::SynSent | State::SynReceived) {
             return Err(Errno::ENOTCONN);
         }
         let after = connection.give_up(out);
@@ -144,7 +143,6 @@ impl Net {
             return Err(Errno::ENOTCONN);
         };
         let (host, port) = (socket.host, socket.local.port);
-        out.wake(id, IN | RDHUP | HUP);
         let connections: Vec<SocketId> = self.hosts[host.at()].connections_from(port).collect();
         for child in connections {
             let Some(Socket { state: Role::Connection(connection), .. }) = self.sockets.find(child) else {
@@ -270,8 +268,16 @@ impl Net {
         let mut turn = Self::turn(&mut self.wires, now, out);
         let connection = Connection::answer(&mut turn, path, &options, sequence, (parent, syn));
         let state = Role::Connection(connection);
-        let made =
-            self.sockets.add(Socket { host, family, options, local, is_bound: true, port_next: None, state });
+        let made = self.sockets.add(Socket {
+            host,
+            family,
+            options,
+            local,
+            is_bound: true,
+            has_port: false,
+            port_next: None,
+            state,
+        });
         debug_assert_eq!(made, child);
         self.hosts[host.at()].connections.insert(Ends::of(local, peer), child);
     }

@@ -145,13 +145,9 @@ impl Connection {
         self.parent = None;
     }
 
+    /// Whether it has a peer, and something is left to be said to it or by it.
     pub(super) fn is_connected(&self) -> bool {
-        !matches!(self.state, State::SynSent | State::SynReceived | State::Closed)
-    }
-
-    /// Whether both ends know of each other.
-    fn is_synchronized(&self) -> bool {
-        self.is_connected()
+        !matches!(self.state, State::SynSent | State::SynReceived | State::TimeWait | State::Closed)
     }
 
     /// Whether no program has it any more.
@@ -262,7 +258,7 @@ impl Connection {
     /// Ends it at once, and says so to the peer.
     pub(super) fn reset(&mut self, turn: &mut Turn<'_>) -> After {
         self.is_held = false;
-        if self.is_synchronized() || self.state == State::SynReceived {
+        if self.is_connected() || self.state == State::SynReceived {
             self.transmit(turn, self.send.next, 0, Flags::RST);
         }
         self.finish()

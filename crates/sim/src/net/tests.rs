@@ -1,5 +1,6 @@
 //! Tests of the network: a small driver in place of the kernel, and what programs see through sockets.
 
+mod connecting;
 mod datagrams;
 mod faults;
 mod properties;

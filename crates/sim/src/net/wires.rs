@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use netsplit_netmodel::{Behaviour, Cause, Counters, Delivery, Fate, Link, Passage};
 
-use super::capture::{Capture, Point, Remark};
+use super::capture::{self, Capture, Point, Remark};
 use super::packet::{Body, Fragment, Packet, Pool, UDP_HEADER, Unreachable};
 use super::{Event, HostIndex, NEVER, NOBODY, Nanos, Outbox};
 
@@ -186,6 +186,11 @@ impl Wires {
         let payload = mem::take(&mut packet.payload);
         let datagram = self.datagrams_ever;
         self.datagrams_ever += 1;
+        let checksum = if self.capture.is_some() {
+            capture::udp_checksum([packet.source, packet.destination], &payload)
+        } else {
+            0
+        };
         let extension = if packet.destination.ip.is_v4() { 0 } else { 8 };
         // Parts begin at multiples of eight bytes.
         let most = (MTU - packet.ip_header() as usize - extension) / 8 * 8;
@@ -193,7 +198,7 @@ impl Wires {
         while offset < payload.len() {
             let header = if offset == 0 { UDP_HEADER as usize } else { 0 };
             let end = payload.len().min(offset + most - header);
-            packet.body = Body::Fragment(Fragment { datagram, offset, total: payload.len() });
+            packet.body = Body::Fragment(Fragment { datagram, offset, total: payload.len(), checksum });
             let mut part = self.pool.copy(&packet);
             part.payload.extend_from_slice(&payload[offset..end]);
             self.offer(now, out, part);

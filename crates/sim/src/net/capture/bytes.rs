@@ -33,10 +33,10 @@ pub(super) fn of(packet: &Packet, number: u16) -> Vec<u8> {
             (if is_v4 { ICMP } else { ICMPV6 }, None)
         }
         Body::Fragment(part) => {
-            // The first part's checksum is of the whole, which is not here; zero says that there is none.
             let is_last = part.offset + packet.payload.len() == part.total;
             if part.offset == 0 {
                 udp(&mut body, ends, &packet.payload, part.total);
+                body[6..8].copy_from_slice(&part.checksum.to_be_bytes());
             } else {
                 body.extend_from_slice(&packet.payload);
             }
@@ -94,6 +94,14 @@ fn udp(body: &mut Vec<u8>, ends: [Endpoint; 2], payload: &[u8], total: usize) {
     body.extend(count(total + UDP_HEADER as usize).to_be_bytes());
     body.extend([0, 0]);
     body.extend_from_slice(payload);
+}
+
+/// The checksum of a datagram that goes in parts.
+pub(in crate::net) fn udp_checksum(ends: [Endpoint; 2], payload: &[u8]) -> u16 {
+    let mut whole = Vec::new();
+    udp(&mut whole, ends, payload, payload.len());
+    finish(&mut whole, ends, UDP, 6);
+    u16::from_be_bytes([whole[6], whole[7]])
 }
 
 fn tcp(body: &mut Vec<u8>, ends: [Endpoint; 2], segment: &Segment, payload: &[u8]) {

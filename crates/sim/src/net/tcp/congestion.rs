@@ -109,6 +109,11 @@ impl RoundTrip {
         self.probe = None;
     }
 
+    /// What was waited for was no acknowledgement, and has come.
+    pub(super) fn calm_down(&mut self) {
+        self.backoff = 0;
+    }
+
     pub(super) fn is_backed_off(&self) -> bool {
         self.backoff > 0
     }

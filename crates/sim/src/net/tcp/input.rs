@@ -181,6 +181,10 @@ impl Connection {
             if self.send.acknowledged == self.send.end {
                 // The peer is there, however long it has no room.
                 self.timers.retries = 0;
+                if self.send.may_send() {
+                    self.send.round_trip.calm_down();
+                    self.timers.retransmit = NEVER;
+                }
             }
             return After::Nothing;
         }
@@ -272,6 +276,8 @@ impl Connection {
     /// It is over on both sides, but for segments that are still under way.
     fn wait(&mut self, turn: &mut Turn<'_>) {
         self.state = State::TimeWait;
+        // There may be many of these.
+        self.send.clear();
         self.timers.retransmit = NEVER;
         self.timers.keep = NEVER;
         self.timers.end = turn.now + FIN_TIMEOUT;

@@ -205,8 +205,13 @@ impl Receive {
         2 * open <= self.capacity && free >= 2 * open && free >= size(self.mss).min(self.capacity / 2)
     }
 
+    /// Whether the peer has said all: nothing that happens later is told to who reads.
+    fn is_done(&self) -> bool {
+        self.fin.is_some_and(|fin| self.next > fin)
+    }
+
     pub(super) fn clear(&mut self) {
-        self.queue.clear();
+        self.queue = VecDeque::new();
         self.early.clear();
         (self.start, self.bytes) = (0, 0);
     }
@@ -221,6 +226,9 @@ impl Connection {
         peek: bool,
     ) -> Result<usize> {
         if self.receive.bytes == 0 {
+            if self.receive.is_done() {
+                return Ok(0);
+            }
             if bufs.iter().all(|buf| buf.is_empty()) && self.error.is_none() {
                 return Ok(0);
             }
@@ -231,7 +239,7 @@ impl Connection {
             };
         }
         let copied = self.receive.copy_out(bufs, peek, &mut turn.wires.pool);
-        if !peek && self.is_synchronized() && self.state != State::TimeWait && self.receive.wants_update() {
+        if !peek && self.is_connected() && self.receive.wants_update() {
             self.acknowledge(turn);
             self.arm(turn);
         }

@@ -138,6 +138,11 @@ impl Send {
         is_new
     }
 
+    /// Whether the peer has room.
+    pub(super) fn may_send(&self) -> bool {
+        self.window > 0
+    }
+
     /// All of what is under way is to be sent again.
     pub(super) fn rewind(&mut self, is_first: bool) {
         let under_way = self.end - self.acknowledged;
@@ -212,7 +217,7 @@ impl Connection {
 
     /// Sends what may be sent.
     pub(super) fn push(&mut self, turn: &mut Turn<'_>, no_delay: bool) {
-        if !self.is_synchronized() || self.state == State::TimeWait {
+        if !self.is_connected() {
             return;
         }
         let hosts = self.path.hosts;

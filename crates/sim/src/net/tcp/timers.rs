@@ -141,7 +141,7 @@ impl Connection {
 
     /// Keep-alive begins or ends.
     pub(in crate::net) fn keep_alive(&mut self, turn: &mut Turn<'_>, options: &Options) {
-        let is_wanted = options.keep_alive && self.is_synchronized();
+        let is_wanted = options.keep_alive && self.is_connected();
         let idle = Nanos::from(options.keep_idle_s) * SECOND;
         self.timers.keep = if is_wanted { (self.timers.heard_at + idle).max(turn.now) } else { NEVER };
         self.arm(turn);

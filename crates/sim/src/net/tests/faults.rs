@@ -192,3 +192,43 @@ fn captures_have_real_packets() {
     let cut = Remark::Dropped(netsplit_netmodel::Cause::Cut);
     assert_eq!(remarks, [(Point::Sent, altered), (Point::Sent, cut), (Point::Missed, cut)]);
 }
+
+#[test]
+fn parts_put_together_have_the_checksum_of_the_whole() {
+    let mut world = World::new(1, 2);
+    world.net.watch(true);
+    world.one_way(1, 0, 1, Condition::new().mtu(1500));
+    let id = world.net.socket(HostIndex(0), Family::V6, Kind::Datagram);
+    for to in ["[fd00::2]:53", "[::ffff:10.0.0.2]:53"] {
+        world.send_to(id, &bytes(4001), to).unwrap();
+        let sights = world.net.take_sights();
+        assert_eq!(sights.len(), 3);
+        assert!(sights.iter().all(|sight| sight.bytes.len() <= 1500));
+        let is_v4 = sights[0].bytes[0] >> 4 == 4;
+        let (header, extension) = if is_v4 { (20, 0) } else { (40, 8) };
+        let mut whole = sights[0].bytes[..header].to_vec();
+        for sight in &sights {
+            let place = if is_v4 {
+                usize::from(u16::from_be_bytes([sight.bytes[6], sight.bytes[7]]) & 0x1fff) * 8
+            } else {
+                usize::from(u16::from_be_bytes([sight.bytes[42], sight.bytes[43]]) & 0xfff8)
+            };
+            assert_eq!(place, whole.len() - header);
+            whole.extend(&sight.bytes[header + extension..]);
+        }
+        let length = u16::try_from(whole.len() - if is_v4 { 0 } else { 40 }).unwrap().to_be_bytes();
+        if is_v4 {
+            // Its header's own checksum is of a part.
+            whole[2..4].copy_from_slice(&length);
+            whole[10..12].fill(0);
+            let sum: u32 =
+                whole[..20].chunks(2).map(|word| u32::from(word[0]) << 8 | u32::from(word[1])).sum();
+            let sum = !u16::try_from((sum & 0xffff) + (sum >> 16)).unwrap();
+            whole[10..12].copy_from_slice(&sum.to_be_bytes());
+        } else {
+            whole[4..6].copy_from_slice(&length);
+            whole[6] = 17;
+        }
+        assert!(is_sum_right(&whole), "{to}");
+    }
+}

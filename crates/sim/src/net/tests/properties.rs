@@ -51,8 +51,9 @@ fn carry(plan: &Plan) -> (World, Vec<u8>) {
     if let Some(bytes) = plan.receive_buffer {
         world.set(listener, Opt::ReceiveBuffer, bytes);
     }
-    world.both_ways(1, 0, 1, plan.condition);
     let client = world.connecting(0, "10.0.0.2:80");
+    world.run(MS);
+    world.both_ways(1, 0, 1, plan.condition);
     world.set(client, Opt::NoDelay, plan.no_delay.into());
     let data = bytes(plan.writes.iter().sum());
     let (mut writes, mut sent, mut end, mut is_closed) = (plan.writes.iter(), 0, 0, false);
@@ -67,8 +68,9 @@ fn carry(plan: &Plan) -> (World, Vec<u8>) {
         if sent < end {
             sent += world.send(client, &data[sent..end]).unwrap_or(0);
         } else if !is_closed {
+            // One that nobody has any more would give up after eight attempts in vain, which happens.
             is_closed = true;
-            world.close(client);
+            world.shutdown(client, Shutdown::Write).unwrap();
         }
         server = server.or_else(|| world.net.accept(listener).ok().map(|(id, _)| id));
         let Some(server) = server else { continue };
@@ -82,6 +84,7 @@ fn carry(plan: &Plan) -> (World, Vec<u8>) {
     assert!(got == data);
     world.close(server.unwrap());
     world.close(listener);
+    world.close(client);
     (world, data)
 }
 

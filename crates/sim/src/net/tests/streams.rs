@@ -1,4 +1,4 @@
-//! Streams as programs see them: connecting, data, ends, resets, backlogs, and what epoll says.
+//! Connections as programs see them: data, ends, resets, and what epoll says.
 
 use super::*;
 
@@ -29,21 +29,6 @@ fn a_connection_carries_bytes_both_ways() {
     assert_eq!(world.send(server, b"pong"), Ok(4));
     world.run(MS);
     assert_eq!(world.read(client), Ok(b"pong".to_vec()));
-}
-
-#[test]
-fn nobody_listens() {
-    let mut world = World::new(1, 2);
-    let client = world.connecting(0, "10.0.0.2:80");
-    world.run(MS);
-    assert_eq!(world.news(client), IN | OUT | RDHUP | HUP | ERR);
-    assert!(world.is_error(client, Errno::ECONNREFUSED));
-    assert_eq!(world.send(client, b"x"), Err(Errno::EPIPE));
-    assert_eq!(world.connect(client, "10.0.0.2:80"), Err(Errno::ECONNABORTED));
-    let _listener = world.listener(1, 80, 8);
-    assert_eq!(world.connect(client, "10.0.0.2:80"), Err(Errno::EINPROGRESS));
-    world.run(MS);
-    assert_eq!(world.news(client), OUT);
 }
 
 #[test]
@@ -81,9 +66,96 @@ fn writing_to_who_has_closed_is_reset() {
     assert_eq!(world.send(client, b"x"), Ok(1));
     world.run(MS);
     assert_eq!(world.net.readiness(client), IN | OUT | RDHUP | HUP | ERR);
-    assert_eq!(world.send(client, b"x"), Err(Errno::EPIPE));
-    assert_eq!(world.send(client, b"x"), Err(Errno::EPIPE));
     assert_eq!(world.read(client), Ok(Vec::new()));
+    assert_eq!(world.send(client, b"x"), Err(Errno::EPIPE));
+    assert_eq!(world.send(client, b"x"), Err(Errno::EPIPE));
+    assert_eq!(world.net.readiness(client), IN | OUT | RDHUP | HUP);
+}
+
+#[test]
+fn shutting_both_directions_resets_who_goes_on() {
+    let mut world = World::new(1, 2);
+    let [client, server] = world.pair();
+    world.shutdown(client, Shutdown::Both).unwrap();
+    world.run(MS);
+    assert_eq!(world.net.readiness(client), IN | OUT | RDHUP | HUP);
+    assert_eq!(world.net.readiness(server), IN | OUT | RDHUP);
+    world.send(server, b"on").unwrap();
+    world.run(MS);
+    for id in [client, server] {
+        assert_eq!(world.net.readiness(id), IN | OUT | RDHUP | HUP | ERR);
+    }
+    assert_eq!(world.read(client), Err(Errno::ECONNRESET));
+    assert_eq!(world.read(server), Ok(Vec::new()));
+    assert_eq!(world.send(server, b"on"), Err(Errno::EPIPE));
+}
+
+#[test]
+fn shutting_reading_does_not_refuse_data() {
+    let mut world = World::new(1, 2);
+    let [client, server] = world.pair();
+    world.shutdown(client, Shutdown::Read).unwrap();
+    assert_eq!(world.net.readiness(client), IN | OUT | RDHUP);
+    assert_eq!(world.read(client), Ok(Vec::new()));
+    world.send(server, b"late").unwrap();
+    world.run(MS);
+    assert_eq!(world.read(client), Ok(b"late".to_vec()));
+    assert_eq!(world.read(client), Ok(Vec::new()));
+    assert_eq!(world.net.readiness(server), OUT);
+}
+
+#[test]
+fn both_ends_may_end_at_once() {
+    let mut world = World::new(1, 2);
+    let ends = world.pair();
+    for id in ends {
+        world.shutdown(id, Shutdown::Write).unwrap();
+    }
+    world.run(S);
+    for id in ends {
+        assert_eq!(world.net.readiness(id), IN | OUT | RDHUP | HUP);
+        assert_eq!(world.read(id), Ok(Vec::new()));
+        assert_eq!(world.net.peer_addr(id), Err(Errno::ENOTCONN));
+        assert_eq!(world.shutdown(id, Shutdown::Write), Err(Errno::ENOTCONN));
+    }
+    world.run_out();
+    ends.into_iter().for_each(|id| world.close(id));
+    assert_eq!(world.net.socket_count(), 0);
+}
+
+#[test]
+fn one_loss_of_many_is_found_by_what_comes_after_it() {
+    let mut world = World::new(1, 2);
+    let [client, server] = world.pair();
+    // Segments, not one for all.
+    world.both_ways(1, 0, 1, Condition::new().delay(ms(5)).mtu(1500));
+    world.one_way(2, 0, 1, Condition::new().cut());
+    world.send(client, &bytes(1460)).unwrap();
+    world.run(10 * MS);
+    world.heal(2);
+    let rest = bytes(1460 * 8);
+    world.send(client, &rest).unwrap();
+    world.run(30 * MS);
+    assert_eq!(world.net.available(server), 1460 * 9, "long before 200 ms");
+}
+
+#[test]
+fn what_was_lost_alone_comes_again_after_200_ms() {
+    let mut world = World::new(1, 2);
+    let [client, server] = world.pair();
+    world.one_way(1, 0, 1, Condition::new().cut());
+    world.send(client, b"x").unwrap();
+    world.run(199 * MS);
+    world.heal(1);
+    assert_eq!(world.net.available(server), 0);
+    world.run(3 * MS);
+    assert_eq!(world.net.available(server), 1);
+    // Each time it waits twice as long: 0.2, 0.4, 0.8, 1.6 s.
+    world.one_way(2, 0, 1, Condition::new().cut());
+    let before = world.offered(0, 1);
+    world.send(client, b"y").unwrap();
+    world.run(3100 * MS);
+    assert_eq!(world.offered(0, 1) - before, 5);
 }
 
 #[test]
@@ -168,63 +240,6 @@ fn a_slow_reader_stops_the_writer() {
         }
     }
     assert_ne!(world.news(client) & OUT, 0);
-}
-
-#[test]
-fn a_full_backlog_drops_syns() {
-    let mut world = World::new(1, 2);
-    let listener = world.listener(1, 80, 1);
-    let clients: Vec<_> = (0..4).map(|_| world.connecting(0, "10.0.0.2:80")).collect();
-    world.run(MS);
-    assert_eq!(world.net.readiness(listener), IN);
-    let first: Vec<_> = std::iter::from_fn(|| world.net.accept(listener).ok()).collect();
-    assert_eq!(first.len(), 2, "one more than the backlog");
-    // The others come again: their SYN, or the listener's.
-    world.run(4 * S);
-    let second: Vec<_> = std::iter::from_fn(|| world.net.accept(listener).ok()).collect();
-    assert_eq!(second.len(), 2);
-    assert!(clients.iter().all(|client| world.net.readiness(*client) == OUT));
-}
-
-#[test]
-fn closing_a_listener_resets_who_waits() {
-    let mut world = World::new(1, 2);
-    let listener = world.listener(1, 80, 8);
-    let client = world.connecting(0, "10.0.0.2:80");
-    world.run(MS);
-    world.close(listener);
-    world.run(MS);
-    assert_eq!(world.read(client), Err(Errno::ECONNRESET));
-    let late = world.connecting(0, "10.0.0.2:80");
-    world.run(MS);
-    assert!(world.is_error(late, Errno::ECONNREFUSED));
-}
-
-#[test]
-fn syns_that_nobody_answers_time_out() {
-    let mut world = World::new(1, 2);
-    let _listener = world.listener(1, 80, 8);
-    world.one_way(1, 0, 1, Condition::new().cut());
-    let client = world.connecting(0, "10.0.0.2:80");
-    world.run(126 * S);
-    assert_eq!(world.net.readiness(client), 0);
-    world.run(2 * S);
-    assert!(world.is_error(client, Errno::ETIMEDOUT));
-    assert_eq!(world.offered(0, 1), 7);
-}
-
-#[test]
-fn a_syn_that_was_lost_comes_again_after_a_second() {
-    let mut world = World::new(1, 2);
-    let _listener = world.listener(1, 80, 8);
-    world.one_way(1, 0, 1, Condition::new().cut());
-    let client = world.connecting(0, "10.0.0.2:80");
-    world.run(MS);
-    world.heal(1);
-    world.run(998 * MS);
-    assert_eq!(world.net.readiness(client), 0);
-    world.run(2 * MS);
-    assert_eq!(world.net.readiness(client), OUT);
 }
 
 #[test]
@@ -385,136 +400,6 @@ fn rates_are_kept() {
 }
 
 #[test]
-fn ipv6_and_ipv4_in_its_clothes() {
-    let mut world = World::new(1, 2);
-    let listener = world.net.socket(HostIndex(1), Family::V6, Kind::Stream);
-    world.net.bind(listener, "[::]:80".parse().unwrap()).unwrap();
-    world.net.listen(listener, 8).unwrap();
-    let old = world.connecting(0, "10.0.0.2:80");
-    let new = world.net.socket(HostIndex(0), Family::V6, Kind::Stream);
-    assert_eq!(world.connect(new, "[fd00::2]:80"), Err(Errno::EINPROGRESS));
-    let mapped = world.net.socket(HostIndex(0), Family::V6, Kind::Stream);
-    assert_eq!(world.connect(mapped, "[::ffff:10.0.0.2]:80"), Err(Errno::EINPROGRESS));
-    world.run(MS);
-    let froms: Vec<_> = (0..3).map(|_| world.net.accept(listener).unwrap().1.ip().to_string()).collect();
-    assert_eq!(froms, ["::ffff:10.0.0.1", "fd00::1", "::ffff:10.0.0.1"]);
-    assert_eq!(world.net.local_addr(new).unwrap().ip().to_string(), "fd00::1");
-    assert_eq!(world.net.peer_addr(mapped).unwrap().to_string(), "[::ffff:10.0.0.2]:80");
-    assert_eq!(world.net.peer_addr(old).unwrap().to_string(), "10.0.0.2:80");
-    let wrong = world.socket(0, Kind::Stream);
-    assert_eq!(world.connect(wrong, "[fd00::2]:80"), Err(Errno::EAFNOSUPPORT));
-}
-
-#[test]
-fn loopback_is_each_hosts_own() {
-    let mut world = World::new(1, 2);
-    let listener = world.bound(0, Kind::Stream, "127.0.0.1:80");
-    world.net.listen(listener, 8).unwrap();
-    let near = world.connecting(0, "127.0.0.1:80");
-    let far = world.connecting(1, "127.0.0.1:80");
-    let outside = world.connecting(1, "10.0.0.1:80");
-    world.run(MS);
-    assert_eq!(world.net.readiness(near), OUT);
-    assert!(world.is_error(far, Errno::ECONNREFUSED));
-    assert!(world.is_error(outside, Errno::ECONNREFUSED));
-    let lone = world.net.add_lone_host("test");
-    let id = world.net.socket(lone, Family::V4, Kind::Stream);
-    assert_eq!(world.connect(id, "10.0.0.1:80"), Err(Errno::ENETUNREACH));
-    assert_eq!(world.connect(id, "127.0.0.1:80"), Err(Errno::EINPROGRESS));
-}
-
-#[test]
-fn addresses_are_somebodys() {
-    let mut world = World::new(1, 2);
-    let id = world.socket(0, Kind::Stream);
-    let bind = |world: &mut World, address: &str| world.net.bind(id, address.parse().unwrap());
-    assert_eq!(bind(&mut world, "10.0.0.2:80"), Err(Errno::EADDRNOTAVAIL));
-    assert_eq!(bind(&mut world, "[::]:80"), Err(Errno::EAFNOSUPPORT));
-    assert_eq!(bind(&mut world, "10.0.0.1:0"), Ok(()));
-    assert!((32_768..61_000).contains(&world.net.local_addr(id).unwrap().port()));
-    assert_eq!(bind(&mut world, "10.0.0.1:81"), Err(Errno::EINVAL));
-    // Nobody has this one, which takes three questions to find out.
-    let absent = world.connecting(0, "10.0.9.9:80");
-    world.run(2900 * MS);
-    assert_eq!(world.net.readiness(absent), 0);
-    world.run(200 * MS);
-    assert!(world.is_error(absent, Errno::EHOSTUNREACH));
-    let lost = world.socket(0, Kind::Stream);
-    assert_eq!(world.connect(lost, "192.0.2.1:80"), Err(Errno::ENETUNREACH));
-}
-
-#[test]
-fn ports_are_used_once() {
-    let mut world = World::new(1, 2);
-    let listener = world.listener(0, 80, 8);
-    let other = world.socket(0, Kind::Stream);
-    let bind = |world: &mut World, address: &str| world.net.bind(other, address.parse().unwrap());
-    assert_eq!(bind(&mut world, "10.0.0.1:80"), Err(Errno::EADDRINUSE));
-    world.set(other, Opt::ReuseAddr, 1);
-    assert_eq!(bind(&mut world, "10.0.0.1:80"), Err(Errno::EADDRINUSE), "it listens");
-    world.close(listener);
-    assert_eq!(bind(&mut world, "10.0.0.1:80"), Ok(()));
-    let again = world.socket(0, Kind::Stream);
-    world.set(again, Opt::ReuseAddr, 1);
-    assert_eq!(world.net.bind(again, "0.0.0.0:80".parse().unwrap()), Ok(()));
-    assert_eq!(world.net.listen(again, 8), Ok(()));
-    assert_eq!(world.net.listen(other, 8), Err(Errno::EADDRINUSE));
-}
-
-#[test]
-fn a_server_that_is_started_again_needs_reuse() {
-    let mut world = World::new(1, 2);
-    let listener = world.listener(1, 80, 8);
-    let client = world.connecting(0, "10.0.0.2:80");
-    world.run(MS);
-    let (server, _) = world.net.accept(listener).unwrap();
-    world.close(server);
-    world.run(MS);
-    world.close(client);
-    world.close(listener);
-    world.run(S);
-    let plain = world.socket(1, Kind::Stream);
-    assert_eq!(world.net.bind(plain, "0.0.0.0:80".parse().unwrap()), Err(Errno::EADDRINUSE));
-    world.run(61 * S);
-    assert_eq!(world.net.bind(plain, "0.0.0.0:80".parse().unwrap()), Ok(()));
-    assert_eq!(world.net.socket_count(), 1);
-}
-
-#[test]
-fn listeners_of_one_port_share_by_sender() {
-    let mut world = World::new(1, 2);
-    let listeners: Vec<_> = (0..2)
-        .map(|_| {
-            let id = world.socket(1, Kind::Stream);
-            world.set(id, Opt::ReusePort, 1);
-            world.net.bind(id, "0.0.0.0:80".parse().unwrap()).unwrap();
-            world.net.listen(id, 100).unwrap();
-            id
-        })
-        .collect();
-    for _ in 0..40 {
-        world.connecting(0, "10.0.0.2:80");
-    }
-    world.run(MS);
-    let counts: Vec<_> =
-        listeners.iter().map(|id| std::iter::from_fn(|| world.net.accept(*id).ok()).count()).collect();
-    assert_eq!(counts.iter().sum::<usize>(), 40);
-    assert!(counts.iter().all(|count| *count > 5), "{counts:?}");
-}
-
-#[test]
-fn epoll_of_what_is_not_connected() {
-    let mut world = World::new(1, 1);
-    let id = world.socket(0, Kind::Stream);
-    assert_eq!(world.net.readiness(id), OUT | HUP);
-    assert_eq!(world.read(id), Err(Errno::ENOTCONN));
-    assert_eq!(world.send(id, b"x"), Err(Errno::EPIPE));
-    assert_eq!(world.shutdown(id, Shutdown::Both), Err(Errno::ENOTCONN));
-    assert_eq!(world.net.peer_addr(id), Err(Errno::ENOTCONN));
-    assert_eq!(world.net.accept(id), Err(Errno::EINVAL));
-}
-
-#[test]
 fn rejected_connections_fail_at_once() {
     let mut world = World::new(1, 2);
     let [client, server] = world.pair();
@@ -550,4 +435,29 @@ fn an_idle_connection_costs_no_events() {
     let before = world.events;
     world.run(3600 * S);
     assert_eq!(world.events, before);
+}
+
+#[test]
+fn a_window_that_opens_after_long_is_used_at_once_and_well() {
+    let mut world = World::new(1, 2);
+    let [client, server] = world.pair();
+    while world.send(client, &bytes(100_000)).is_ok() {
+        world.run(10 * MS);
+    }
+    world.run(1000 * S);
+    let waiting = world.net.unacknowledged(client);
+    // The first segments that may go are lost.
+    while world.net.available(server) > 0 {
+        world.read(server).unwrap();
+    }
+    world.run(60_000);
+    world.one_way(1, 0, 1, Condition::new().cut());
+    world.run(10 * MS);
+    world.heal(1);
+    let mut left = 10;
+    while world.net.unacknowledged(client) == waiting && left > 0 {
+        left -= 1;
+        world.run(100 * MS);
+    }
+    assert!(left > 0, "not after two minutes");
 }
