@@ -333,11 +333,6 @@ impl Net {
         Ok(if self.sockets.get(id)?.is_stream() { Kind::Stream } else { Kind::Datagram })
     }
 
-    /// Whether it takes connections.
-    pub fn is_listening(&self, id: SocketId) -> bool {
-        matches!(self.sockets.get(id), Ok(Socket { state: Role::Listener(_), .. }))
-    }
-
     /// What epoll says of a socket now.
     pub fn readiness(&mut self, id: SocketId) -> u32 {
         let Some(socket) = self.sockets.find(id) else { return HUP | ERR };
