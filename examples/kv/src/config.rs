@@ -47,7 +47,7 @@ pub fn parse_peers(text: &str) -> Result<BTreeMap<String, Url>, Malformed> {
         let (name, address) = part.split_once('=').map_or((None, part), |(name, url)| (Some(name), url));
         let url = if address.contains("://") { address.to_owned() } else { format!("http://{address}") };
         let url = Url::parse(&url).ok().filter(|url| url.scheme() == "http").ok_or_else(malformed)?;
-        let name = name.or(url.host_str()).filter(|name| !name.is_empty()).ok_or_else(malformed)?;
+        let name = name.or_else(|| url.host_str()).filter(|name| !name.is_empty()).ok_or_else(malformed)?;
         if peers.insert(name.to_owned(), url.clone()).is_some() {
             return Err(malformed());
         }

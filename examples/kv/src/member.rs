@@ -43,7 +43,8 @@ impl Member {
         let mut sync_at = None;
         let (mut asked, mut answered) = (Vec::new(), Vec::new());
         loop {
-            let wake_at = sync_at.map_or(self.raft.deadline(), |at| self.raft.deadline().min(at));
+            let deadline = self.raft.deadline();
+            let wake_at = sync_at.map_or(deadline, |at| deadline.min(at));
             tokio::select! {
                 // A leader that was heard while the disk was busy comes before the time that has passed.
                 biased;

@@ -131,7 +131,7 @@ async fn create_folder(folder: &Path) -> io::Result<()> {
     for folder in missing.into_iter().rev() {
         fs::create_dir(folder).await?;
         let parent = folder.parent().filter(|parent| !parent.as_os_str().is_empty());
-        sync_folder(parent.unwrap_or(Path::new("."))).await?;
+        sync_folder(parent.unwrap_or_else(|| Path::new("."))).await?;
     }
     Ok(())
 }
