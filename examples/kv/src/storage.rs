@@ -130,10 +130,15 @@ async fn create_folder(folder: &Path) -> io::Result<()> {
     }
     for folder in missing.into_iter().rev() {
         fs::create_dir(folder).await?;
-        let parent = folder.parent().filter(|parent| !parent.as_os_str().is_empty());
-        sync_folder(parent.unwrap_or_else(|| Path::new("."))).await?;
+        sync_folder(parent(folder)).await?;
     }
-    Ok(())
+    // Also when it was there: whoever made it may have ended before this.
+    sync_folder(parent(folder)).await
+}
+
+fn parent(folder: &Path) -> &Path {
+    let parent = folder.parent().filter(|parent| !parent.as_os_str().is_empty());
+    parent.unwrap_or_else(|| Path::new("."))
 }
 
 /// Makes safe which files are in `folder`, and under which names.

@@ -115,7 +115,9 @@ fn a_leader_that_hears_no_majority_steps_down() {
     leader.save();
     assert_eq!(leader.raft.status().role, "follower");
     assert!(matches!(written.try_recv(), Ok(Response::Lost)));
-    assert!(matches!(leader.request(put()).try_recv(), Err(oneshot::error::TryRecvError::Empty)));
+    let mut refused = leader.request(put());
+    leader.save();
+    assert!(matches!(refused.try_recv(), Ok(Response::NotLeader(None))));
 }
 
 #[test]
