@@ -33,6 +33,10 @@ unsafe fn take_events(
     let max = usize::try_from(max).ok().filter(|max| *max > 0).ok_or(Errno::EINVAL)?;
     let timing = Timing { is_nonblocking: false, until };
     let events = ask(me, |kernel, _| kernel.take_events(epoll, max, timing))?;
+    if events.is_empty() {
+        // Who only looks whether something has happened must see time pass.
+        tell(me, |kernel, caller| kernel.clock_read(caller.thread));
+    }
     for (index, event) in events.iter().enumerate() {
         into.add(index).write_unaligned(libc::epoll_event { events: event.mask, u64: event.data });
     }

@@ -111,6 +111,10 @@ impl Kernel {
 
     /// Lets a thread wait. It gets no turn before something wakes it.
     pub(crate) fn wait(&mut self, id: ThreadId, wait: Wait) {
+        // Time passes even in a wait for what is due already: loops wait until time is beyond what they want, not at it.
+        let soonest = self.now + SPIN;
+        let wait =
+            Wait { until: wait.until.map(|until| if until <= self.now { soonest } else { until }), ..wait };
         let thread = self.thread_mut(id);
         thread.wait += 1;
         thread.state = State::Waiting;
