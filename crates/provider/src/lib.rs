@@ -7,6 +7,7 @@
 mod bed;
 pub mod namespace;
 mod network;
+mod plan;
 pub mod program;
 
 pub use crate::{

@@ -1,5 +1,6 @@
-//! Programs of the test itself: async functions that hosts run as commands by executing the test binary.
+//! Programs of the test itself: async functions that hosts run as commands, real ones by executing the test binary.
 
+use std::ffi::OsString;
 use std::fmt;
 
 /// A function that a host can run as a command.
@@ -7,8 +8,9 @@ use std::fmt;
 pub struct Program {
     /// Its module and name: `first::cases/kvd`, on a host `kvd`.
     pub name: &'static str,
-    /// Runs it in this process and returns its exit code. Called before `main`.
-    pub run: fn() -> i32,
+    /// Runs it in this process with the words behind its name, and returns its exit code. Called before `main`, or in a
+    /// simulated process.
+    pub run: fn(Vec<OsString>) -> i32,
 }
 
 impl fmt::Debug for Program {

@@ -27,11 +27,11 @@ use super::control::{
     StepError, Turned,
 };
 use super::net::Netlink;
-use super::plan::{PREFIX_BITS, Route, RouterPlan};
 use super::sys;
 use crate::network::{
     CaptureFilter, FaultReport, FaultSpec, LatenessReport, LinkReport, NetworkReport, PortReport,
 };
+use crate::plan::{PREFIX_BITS, Route, RouterPlan};
 
 /// The client that is the test itself.
 const TEST: u64 = 0;
