@@ -29,7 +29,11 @@ pub static PROGRAMS: [Program];
 /// # Errors
 /// When there is none, or more than one: functions within functions have one module.
 pub fn find(name: &str) -> Result<Program, String> {
-    let mut found = PROGRAMS.iter().filter(|program| program.name == name);
+    find_among(&PROGRAMS, name)
+}
+
+pub(crate) fn find_among(programs: &[Program], name: &str) -> Result<Program, String> {
+    let mut found = programs.iter().filter(|program| program.name == name);
     match (found.next(), found.next()) {
         (Some(program), None) => Ok(*program),
         (None, _) => Err(format!("no program `{name}` in this executable")),
