@@ -97,7 +97,7 @@ pub fn signal(pid: u32, is_group: bool, signal: i32) -> usize {
     unreachable!()
 }
 
-pub fn network<T>(f: impl FnOnce(&mut net::Net, &mut net::Outbox, net::Nanos) -> T) -> T {
+pub fn network<T>(f: impl FnOnce(&mut net::Net, net::Nanos, &mut net::Outbox) -> T) -> T {
     unreachable!()
 }
 

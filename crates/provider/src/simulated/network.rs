@@ -37,13 +37,13 @@ impl Network {
         let scope = spec.fault.scope.clone().try_map(|name| self.index(&name)).map_err(refused)?;
         let Fault { condition, schedule, .. } = spec.fault;
         let fault = Fault { scope, condition, schedule };
-        netsplit_sim::network(|net, out, now| net.begin_fault(now, out, id.into(), fault))
+        netsplit_sim::network(|net, now, out| net.begin_fault(now, out, id.into(), fault))
             .map_err(|error| refused(error.to_string()))?;
         let obeys = netsplit_sim::network(|net, _, _| self.view(net).into_iter().all(|fault| fault.obeys()));
         if !obeys {
             // One whose time was over at this very moment has ended, too.
             let _ended_already =
-                netsplit_sim::network(|net, out, now| net.heal_fault(now, out, id.into()).is_ok());
+                netsplit_sim::network(|net, now, out| net.heal_fault(now, out, id.into()).is_ok());
             self.hush(id);
             let text = format!("begin `{}`: a link did not change", spec.what);
             return Err(Trouble::new(Reason::FaultRefused, text));
@@ -58,7 +58,7 @@ impl Network {
         self.catch_up();
         let refused = |text| Trouble::new(Reason::BadFault, format!("heal a fault: {text}"));
         self.faults.check(id).map_err(refused)?;
-        netsplit_sim::network(|net, out, now| net.heal_fault(now, out, id.into()))
+        netsplit_sim::network(|net, now, out| net.heal_fault(now, out, id.into()))
             .map_err(|error| refused(error.to_string()))?;
         self.hush(id);
         Ok(())
@@ -94,7 +94,7 @@ impl Network {
     /// Reads what is in force and what happened; `is_up` says which hosts run.
     pub(super) fn report(&mut self, is_up: impl Fn(&str) -> bool) -> NetworkReport {
         self.catch_up();
-        netsplit_sim::network(|net, _, now| {
+        netsplit_sim::network(|net, now, _| {
             let (links, links_left_out) = shortened(self.links(net));
             let now = Duration::from_nanos(now);
             let report = |fault: Seen| -> Option<FaultReport> {
