@@ -169,6 +169,11 @@ pub trait Bed: Send + Sync + fmt::Debug {
         Box::pin(async { Ok(None) })
     }
 
+    /// Whether a byte stream to an agent may fall silent without an end, so that who has one must ask whether it lives.
+    fn falls_silent(&self) -> bool {
+        true
+    }
+
     /// Does something to a host's power.
     fn power<'a>(&'a self, host: &'a HostName, power: Power) -> BoxFuture<'a, Result<(), Trouble>>;
 

@@ -261,6 +261,11 @@ impl Bed for Testbed {
         })
     }
 
+    /// To ask would be something that happens for ever, where nothing else ever does again.
+    fn falls_silent(&self) -> bool {
+        false
+    }
+
     fn power<'a>(&'a self, host: &'a HostName, power: Power) -> BoxFuture<'a, Result<(), Trouble>> {
         Box::pin(async move { self.shared.power(host, power) })
     }
