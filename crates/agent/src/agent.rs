@@ -1,10 +1,8 @@
 //! Clients and what they ask for.
 
 use std::collections::HashMap;
-use std::io;
 use std::net::IpAddr;
 use std::os::fd::OwnedFd;
-use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -14,8 +12,8 @@ use netsplit_wire::message::{Body, KeepReply, Request};
 use prost::Message;
 
 use crate::files::{Index, Pipes};
-use crate::reaper::Reaper;
-use crate::{dial, files, process, tree};
+use crate::system::System;
+use crate::{dial, files, process};
 
 /// How long a new client may take to say who it is.
 const GREETING_MAX: Duration = Duration::from_secs(30);
@@ -29,10 +27,6 @@ pub struct Settings {
     pub generation: u32,
     /// The host's own addresses, where its servers may listen beside loopback.
     pub addresses: Vec<IpAddr>,
-    /// The file that becomes a program of the test, or [`crate::shim`], when the role variable says so.
-    pub own_program: PathBuf,
-    /// The variable that tells `own_program` what to become.
-    pub role_variable: &'static str,
 }
 
 /// An agent that serves clients. Clones are the same agent.
@@ -44,7 +38,7 @@ pub struct Agent {
 #[derive(Debug)]
 pub(crate) struct Shared {
     pub(crate) settings: Settings,
-    pub(crate) reaper: Reaper,
+    pub(crate) system: Box<dyn System>,
     pub(crate) index: Mutex<Index>,
     pub(crate) pipes: Pipes,
     sessions: Mutex<HashMap<SessionId, Link>>,
@@ -59,20 +53,16 @@ pub(crate) struct Session {
 }
 
 impl Agent {
-    /// An agent without clients. Must be called in a current-thread tokio runtime; it takes over the reaping of every
-    /// child of this process.
-    ///
-    /// # Errors
-    /// When signals cannot be caught.
-    pub fn new(settings: Settings) -> io::Result<Self> {
+    /// An agent without clients, whose commands `system` runs.
+    pub fn new(settings: Settings, system: impl System) -> Self {
         let shared = Shared {
             settings,
-            reaper: Reaper::start()?,
+            system: Box::new(system),
             index: Mutex::default(),
             pipes: Pipes::default(),
             sessions: Mutex::default(),
         };
-        Ok(Self { shared: Arc::new(shared) })
+        Self { shared: Arc::new(shared) }
     }
 
     /// Serves the client at the other end of `transport` until its link is over. A client that was here before goes on
@@ -111,27 +101,7 @@ impl Agent {
     fn sessions(&self) -> std::sync::MutexGuard<'_, HashMap<SessionId, Link>> {
         self.shared.sessions.lock().unwrap_or_else(PoisonError::into_inner)
     }
-
-    /// Stops every process of the host but this one. Only for an agent that is its host's pid 1.
-    ///
-    /// # Errors
-    /// The kernel's.
-    pub fn freeze(&self) -> io::Result<Frozen> {
-        tree::freeze().map(Frozen)
-    }
-
-    /// Lets go on what [`Self::freeze`] stopped; what was stopped before stays so.
-    ///
-    /// # Errors
-    /// The kernel's.
-    pub fn thaw(&self, frozen: Frozen) -> io::Result<()> {
-        tree::thaw(&frozen.0)
-    }
 }
-
-/// A stopped host: the processes that were stopped before.
-#[derive(Debug, Default)]
-pub struct Frozen(Vec<rustix::process::Pid>);
 
 impl Session {
     async fn serve(self, mut channel: Channel) {

@@ -8,16 +8,15 @@ use bytes::Bytes;
 use netsplit_link::{Channel, Priority, Received, Receiver, Sender};
 use netsplit_wire::message::{Command, Ended, Happened, How, ProcessCommand, ProcessEvent, Start, tag};
 use prost::Message;
-use rustix::process::{Signal, WaitStatus, kill_process_group};
+use rustix::process::Signal;
 use tokio::net::unix::pipe;
 use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
 use crate::agent::Session;
-use crate::spawn::{self, Child, Streams};
-use crate::streams::{carry_out, reader, write_in, writer};
-use crate::tree::Tree;
+use crate::streams::{carry_out, reader, resize, write_in, writer};
+use crate::system::{Child, Exit, Streams, Tree};
 
 /// A process that has no deadline.
 const FAR: Duration = Duration::from_secs(365 * 24 * 3600);
@@ -35,7 +34,8 @@ const END_OF_TRANSMISSION: u8 = 4;
 pub(crate) async fn serve(session: Session, start: Start, channel: Channel) {
     let Channel { sender, receiver } = channel;
     sender.set_priority(Priority::Output);
-    let child = match spawn::spawn(&session.agent, &start) {
+    let agent = &session.agent;
+    let child = match agent.system.spawn(&agent.settings.host, &start) {
         Ok(child) => child,
         Err(ended) => {
             tell(&sender, Happened::Ended(ended)).await;
@@ -66,7 +66,7 @@ struct Running {
     is_ended: bool,
     grace: Duration,
     deadline: Instant,
-    exit: oneshot::Receiver<WaitStatus>,
+    exit: oneshot::Receiver<Exit>,
     exited: watch::Sender<bool>,
     drained: mpsc::Receiver<()>,
     outputs: Vec<JoinHandle<()>>,
@@ -100,7 +100,7 @@ impl Running {
         let deadline = if start.deadline_ms == 0 { FAR } else { Duration::from_millis(start.deadline_ms) };
         Ok(Self {
             session: session.clone(),
-            tree: Tree::new(child.pid, start.process),
+            tree: Tree { leader: child.pid, mark: start.process, is_leaderless: false },
             is_ended: false,
             grace: Duration::from_millis(start.grace_ms),
             deadline: Instant::now() + deadline,
@@ -129,21 +129,21 @@ impl Running {
 
     /// Obeys the client until no stream is open; `None` when it has gone.
     async fn until_closed(&mut self, receiver: &mut Receiver) -> Option<()> {
-        let status = self.until_exit(receiver).await?;
-        self.tree.lost_leader();
+        let exit = self.until_exit(receiver).await?;
+        self.tree.is_leaderless = true;
         self.exited.send_replace(true);
         self.stdin = None;
         self.until_drained(receiver).await?;
-        tell(&self.sender, Happened::Ended(self.outcome(status))).await;
+        tell(&self.sender, Happened::Ended(self.outcome(exit))).await;
         self.until_silent(receiver).await
     }
 
     /// Obeys the client until the process has exited; `None` when the client has gone.
-    async fn until_exit(&mut self, receiver: &mut Receiver) -> Option<WaitStatus> {
+    async fn until_exit(&mut self, receiver: &mut Receiver) -> Option<Exit> {
         loop {
             tokio::select! {
                 biased;
-                status = &mut self.exit => return status.ok(),
+                exit = &mut self.exit => return exit.ok(),
                 () = tokio::time::sleep_until(self.deadline), if self.because.is_none() => {
                     self.because = Some(How::TimedOut);
                     self.end(false).await;
@@ -226,14 +226,13 @@ impl Running {
         match command {
             Command::Signal(number) => {
                 if let Some(signal) = Signal::from_named_raw(number) {
-                    // A group that has gone needs no signal.
-                    let _gone = kill_process_group(self.tree.leader, signal);
+                    self.session.agent.system.signal_group(self.tree.leader, signal);
                 }
             }
             Command::End(at_once) => self.end(at_once).await,
             Command::Resize(size) => {
                 if let Some(terminal) = &self.terminal {
-                    let _closed = spawn::resize(terminal, size);
+                    let _closed = resize(terminal, size);
                 }
             }
             Command::StdinEnd(_) => self.stdin = None,
@@ -243,25 +242,23 @@ impl Running {
     /// Ends the process with all its children: TERM, grace, KILL; or KILL at once.
     async fn end(&mut self, at_once: bool) {
         self.is_ended = true;
+        let system = &self.session.agent.system;
         if !at_once {
-            self.tree.signal(Signal::TERM);
+            system.signal(&self.tree, Signal::TERM);
             let over = Instant::now() + self.grace;
-            while Instant::now() < over && !self.tree.is_empty() {
+            while Instant::now() < over && !system.is_empty(&self.tree) {
                 tokio::time::sleep(GRACE_LOOK).await;
             }
         }
-        self.tree.kill();
+        system.kill(&self.tree);
     }
 
-    fn outcome(&self, status: WaitStatus) -> Ended {
-        let how = match (self.because, status.terminating_signal()) {
-            (Some(how), _) => how,
-            (None, Some(_)) => How::Signalled,
-            (None, None) => How::Exited,
+    fn outcome(&self, exit: Exit) -> Ended {
+        let (how, number, core) = match exit {
+            Exit::Code(code) => (How::Exited, code, false),
+            Exit::Signal { number, core } => (How::Signalled, number, core),
         };
-        let number = status.terminating_signal().or_else(|| status.exit_status()).unwrap_or(-1);
-        let core = status.as_raw() & 0x80 != 0 && status.signaled();
-        Ended { how: how.into(), number, core, text: String::new() }
+        Ended { how: self.because.unwrap_or(how).into(), number, core, text: String::new() }
     }
 }
 

@@ -1,10 +1,12 @@
 //! A process's streams on their way: from its pipes to the channel, and from the channel to its standard input.
 
 use std::io;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 
 use bytes::Bytes;
 use netsplit_link::Sender;
+use netsplit_wire::message::Pty;
+use rustix::termios::{Winsize, tcsetwinsize};
 use tokio::io::AsyncWriteExt;
 use tokio::net::unix::pipe;
 use tokio::sync::{mpsc, watch};
@@ -28,6 +30,13 @@ pub(crate) fn reader(fd: OwnedFd) -> io::Result<pipe::Receiver> {
 pub(crate) fn writer(fd: OwnedFd) -> io::Result<pipe::Sender> {
     rustix::io::ioctl_fionbio(&fd, true)?;
     pipe::Sender::from_owned_fd_unchecked(fd)
+}
+
+/// Tells a terminal its size.
+pub(crate) fn resize(master: impl AsFd, size: Pty) -> io::Result<()> {
+    let cut = |number: u32| u16::try_from(number).unwrap_or(u16::MAX);
+    let size = Winsize { ws_row: cut(size.rows), ws_col: cut(size.columns), ws_xpixel: 0, ws_ypixel: 0 };
+    Ok(tcsetwinsize(master, size)?)
 }
 
 /// Carries what comes out of `fd` to the channel, as `tag`, until its end. When `exited` turns true, what lies in the

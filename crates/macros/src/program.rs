@@ -50,9 +50,9 @@ pub(crate) fn expand(arguments: TokenStream, item: TokenStream) -> Result<TokenS
         }
 
         const _: () = {
-            fn run() -> i32 {
+            fn run(arguments: ::std::vec::Vec<::std::ffi::OsString>) -> i32 {
                 #inner
-                ::netsplit::__private::run_program(#multi_thread, |machine, arguments| #call)
+                ::netsplit::__private::run_program(#multi_thread, arguments, |machine, arguments| #call)
             }
 
             #[::netsplit::__private::linkme::distributed_slice(::netsplit::__private::PROGRAMS)]

@@ -94,6 +94,8 @@ reasons! {
     TestbedLost "testbed-lost" Infra,
     /// No space for evidence.
     DiskFull "disk-full" Infra,
+    /// Simulated hosts were asked for in real time.
+    NotSimulated "not-simulated" Infra,
     /// Another provider was asked for than there is.
     UnknownProvider "unknown-provider" Infra,
     /// The network between hosts was later than the test allows.

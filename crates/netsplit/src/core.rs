@@ -91,6 +91,8 @@ pub(crate) struct HostState {
     pub(crate) generation: u32,
     pub(crate) power: Power,
     pub(crate) link: Option<Link>,
+    /// Whether its agent must be asked whether it lives.
+    falls_silent: bool,
     gate: Gate,
     scope: Scope,
     /// How many processes of each name were started here.
@@ -349,6 +351,7 @@ impl Core {
             generation: 0,
             power: Power::Killed,
             link: None,
+            falls_silent: self.bed.falls_silent(),
             gate: Gate::default(),
             scope: Scope::new(format!("host {}", info.name)),
             processes: HashMap::new(),
@@ -589,7 +592,7 @@ impl Core {
 impl HostState {
     /// Asks the agent whether it lives, but not while silence is what was asked for: that is no death.
     pub(crate) fn tend(&self) {
-        let may_answer = self.power == Power::Up && self.gate.is_open();
+        let may_answer = self.falls_silent && self.power == Power::Up && self.gate.is_open();
         if let Some(link) = &self.link {
             link.set_heartbeat(may_answer.then_some(HEARTBEAT));
         }

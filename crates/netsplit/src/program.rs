@@ -1,5 +1,6 @@
 //! Programs of the test itself, and what they know of the host they run on.
 
+use std::ffi::OsString;
 use std::fmt::Debug;
 use std::future::Future;
 
@@ -103,7 +104,11 @@ impl<T: IntoExitCode, E: Debug> IntoExitCode for Result<T, E> {
 /// Runs a program's body in a runtime of its own. Called by the code that `#[netsplit::program]` makes.
 #[doc(hidden)]
 #[expect(clippy::print_stderr, reason = "as a main function would")]
-pub fn run_program<F, T>(multi_thread: bool, body: impl FnOnce(Machine, Vec<String>) -> F) -> i32
+pub fn run_program<F, T>(
+    multi_thread: bool,
+    arguments: Vec<OsString>,
+    body: impl FnOnce(Machine, Vec<String>) -> F,
+) -> i32
 where
     F: Future<Output = T>,
     T: IntoExitCode,
@@ -120,7 +125,13 @@ where
             return 70;
         }
     };
-    let arguments = std::env::args().skip(1).collect();
+    let arguments = match arguments.into_iter().map(OsString::into_string).collect() {
+        Ok(arguments) => arguments,
+        Err(argument) => {
+            eprintln!("Error: an argument is no UTF-8: {argument:?}");
+            return 64;
+        }
+    };
     let code = runtime.block_on(body(Machine::here(), arguments)).into_exit_code();
     // Tasks that block for ever do not hold up the end of the program, as with a main function that returns.
     runtime.shutdown_background();

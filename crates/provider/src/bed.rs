@@ -12,6 +12,9 @@ use netsplit_model::{Capabilities, HostName, Reason, Teardown, Trouble};
 
 use crate::namespace::Namespace;
 use crate::network::{CaptureReport, CaptureSpec, FaultSpec, FaultTurned, NetworkReport};
+use crate::simulated::Simulated;
+
+pub use netsplit_sim::disk::Faults as DiskFaults;
 
 /// A future that a trait object can return.
 pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
@@ -31,7 +34,7 @@ impl fmt::Debug for dyn AnyTransport {
 
 /// Something that makes hosts.
 pub trait Provider: Send + Sync + fmt::Debug {
-    /// Its name: `namespace`.
+    /// Its name: `namespace`, `simulated`.
     fn name(&self) -> &'static str;
 
     /// What it can do to its hosts.
@@ -127,6 +130,15 @@ pub enum Power {
     Resume,
 }
 
+/// What may be done to a host's clock.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ClockChange {
+    /// It shows so many nanoseconds more, or less, from now on.
+    Jump(i64),
+    /// It gains so many microseconds a second, or loses them, from now on.
+    Drift(i32),
+}
+
 /// What a testbed has to say by itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum BedEvent {
@@ -157,11 +169,36 @@ pub trait Bed: Send + Sync + fmt::Debug {
         Box::pin(async { Ok(None) })
     }
 
+    /// Whether a byte stream to an agent may fall silent without an end, so that who has one must ask whether it lives.
+    fn falls_silent(&self) -> bool {
+        true
+    }
+
     /// Does something to a host's power.
     fn power<'a>(&'a self, host: &'a HostName, power: Power) -> BoxFuture<'a, Result<(), Trouble>>;
 
     /// Starts a killed host again, with the disk it had.
     fn start<'a>(&'a self, host: &'a HostName) -> BoxFuture<'a, Result<MadeHost, Trouble>>;
+
+    /// Changes a host's clock.
+    fn set_clock<'a>(
+        &'a self,
+        host: &'a HostName,
+        change: ClockChange,
+    ) -> BoxFuture<'a, Result<(), Trouble>> {
+        let _not_ours = (host, change);
+        Box::pin(async { Err(missing("clock")) })
+    }
+
+    /// Has these things wrong with a host's disk, and nothing else.
+    fn set_disk_faults<'a>(
+        &'a self,
+        host: &'a HostName,
+        faults: DiskFaults,
+    ) -> BoxFuture<'a, Result<(), Trouble>> {
+        let _not_ours = (host, faults);
+        Box::pin(async { Err(missing("disk")) })
+    }
 
     /// Begins a fault of the network; its number. When this returns, the links that it is about were read back.
     fn begin_fault<'a>(&'a self, fault: FaultSpec) -> BoxFuture<'a, Result<u32, Trouble>> {
@@ -202,6 +239,10 @@ pub trait Bed: Send + Sync + fmt::Debug {
     fn end(&self) -> BoxFuture<'_, Teardown>;
 }
 
+fn missing(capability: &str) -> Trouble {
+    Trouble::new(Reason::MissingCapability, format!("needs `{capability}`, which these hosts do not have"))
+}
+
 /// The network of these hosts is not ours.
 pub(crate) fn no_network() -> Trouble {
     Trouble::new(Reason::MissingCapability, "needs `network`, which these hosts do not have")
@@ -211,13 +252,14 @@ pub(crate) fn no_network() -> Trouble {
 
 /// The providers of this version.
 pub fn names() -> &'static [&'static str] {
-    &["namespace"]
+    &["namespace", "simulated"]
 }
 
 /// The provider called `name`.
 pub fn by_name(name: &str) -> Option<Arc<dyn Provider>> {
     match name {
         "namespace" => Some(Arc::new(Namespace)),
+        "simulated" => Some(Arc::new(Simulated)),
         _ => None,
     }
 }

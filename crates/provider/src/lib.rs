@@ -7,12 +7,15 @@
 mod bed;
 pub mod namespace;
 mod network;
+mod plan;
 pub mod program;
+mod register;
+pub mod simulated;
 
 pub use crate::{
     bed::{
-        Bed, BedEvent, BedSpec, BoxFuture, BoxTransport, HostSpec, MadeHost, NetworkModel, NetworkSpec,
-        Power, Provider, RouterSpec, by_name, names,
+        Bed, BedEvent, BedSpec, BoxFuture, BoxTransport, ClockChange, DiskFaults, HostSpec, MadeHost,
+        NetworkModel, NetworkSpec, Power, Provider, RouterSpec, by_name, names,
     },
     network::{
         CaptureFilter, CaptureReport, CaptureSpec, FaultReport, FaultSpec, FaultTurned, LatenessReport,

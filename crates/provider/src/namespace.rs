@@ -20,7 +20,6 @@ mod host;
 mod keeper;
 mod net;
 mod network;
-mod plan;
 mod root;
 mod socket;
 mod stage;

@@ -52,9 +52,10 @@ pub struct NetworkReport {
     pub ports: Vec<PortReport>,
     /// How late packets were that a link delayed.
     pub lateness: LatenessReport,
-    /// Which turn its thread gets: `fifo`, `short-slice`, `ordinary`.
+    /// Which turn its thread gets: `fifo`, `short-slice`, `ordinary`; `simulated`: it has none.
     pub scheduling: String,
-    /// Packets that no link counts: to nobody, malformed, beyond what the network may hold.
+    /// Packets that no link counts: to nobody, malformed, beyond what the network may hold; simulated ones that came with
+    /// a wrong checksum.
     pub strays: u64,
 }
 
@@ -76,7 +77,7 @@ pub struct LinkReport {
 pub struct PortReport {
     /// The host.
     pub name: String,
-    /// `tap`, `packet`, or nothing: it is down.
+    /// `tap`, `packet`, `simulated`, or nothing: it is down.
     pub kind: Option<String>,
     /// Frames that its kernel did not take.
     pub refused: u64,

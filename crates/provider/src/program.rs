@@ -1,5 +1,6 @@
-//! Programs of the test itself: async functions that hosts run as commands by executing the test binary.
+//! Programs of the test itself: async functions that hosts run as commands, real ones by executing the test binary.
 
+use std::ffi::OsString;
 use std::fmt;
 
 /// A function that a host can run as a command.
@@ -7,8 +8,9 @@ use std::fmt;
 pub struct Program {
     /// Its module and name: `first::cases/kvd`, on a host `kvd`.
     pub name: &'static str,
-    /// Runs it in this process and returns its exit code. Called before `main`.
-    pub run: fn() -> i32,
+    /// Runs it in this process with the words behind its name, and returns its exit code. Called before `main`, or in a
+    /// simulated process.
+    pub run: fn(Vec<OsString>) -> i32,
 }
 
 impl fmt::Debug for Program {
@@ -27,7 +29,11 @@ pub static PROGRAMS: [Program];
 /// # Errors
 /// When there is none, or more than one: functions within functions have one module.
 pub fn find(name: &str) -> Result<Program, String> {
-    let mut found = PROGRAMS.iter().filter(|program| program.name == name);
+    find_among(&PROGRAMS, name)
+}
+
+pub(crate) fn find_among(programs: &[Program], name: &str) -> Result<Program, String> {
+    let mut found = programs.iter().filter(|program| program.name == name);
     match (found.next(), found.next()) {
         (Some(program), None) => Ok(*program),
         (None, _) => Err(format!("no program `{name}` in this executable")),

@@ -10,7 +10,7 @@ const READS_ENVIRONMENT: [&str; 8] = [
     "crates/netsplit/src/settings",
     "crates/provider/src/namespace/hook.rs",
     // Hands its environment on to the program that it becomes.
-    "crates/agent/src/shim.rs",
+    "crates/agent/src/unix/shim.rs",
     "crates/cli/src/commands/doctor.rs",
     "examples/",
     "tests/",

@@ -1,7 +1,7 @@
 //! Puts files where they are wanted: into a temporary file beside the place, checked by hash, then renamed over it.
 
 use std::fs::{self, File, Permissions};
-use std::io::{self, Write};
+use std::io::{self, Read, Write};
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
@@ -21,6 +21,8 @@ use crate::agent::Shared;
 
 /// Bytes moved from a pipe between two looks at the rest of the world.
 const PIPED_AT_ONCE: usize = 1 << 20;
+/// Bytes of a file copied between two looks at it.
+const COPIED_AT_ONCE: u64 = 4 << 20;
 
 /// Serves one put: `first` and what follows of it, then the bytes that this host does not have.
 pub(crate) async fn put(agent: &Shared, first: Put, channel: Channel) {
@@ -143,19 +145,13 @@ async fn copy_known(agent: &Shared, entry: &Entry) -> io::Result<bool> {
     Ok(true)
 }
 
-/// Copies in the kernel, a few MiB at a time so that the rest of the agent goes on.
-async fn copy(from: &File, to: &File, size: u64) -> io::Result<()> {
+/// Copies in the kernel if it can, a few MiB at a time so that the rest of the agent goes on.
+async fn copy(from: &File, mut to: &File, size: u64) -> io::Result<()> {
     let mut left = size;
     while left > 0 {
-        let some = usize::try_from(left).unwrap_or(usize::MAX).min(4 << 20);
-        match rustix::fs::copy_file_range(from, None, to, None, some) {
-            Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
-            Ok(count) => left -= count as u64,
-            Err(rustix::io::Errno::XDEV | rustix::io::Errno::INVAL | rustix::io::Errno::OPNOTSUPP) => {
-                io::copy(&mut &*from, &mut &*to)?;
-                return Ok(());
-            }
-            Err(error) => return Err(error.into()),
+        match io::copy(&mut from.take(left.min(COPIED_AT_ONCE)), &mut to)? {
+            0 => return Err(io::ErrorKind::UnexpectedEof.into()),
+            count => left -= count,
         }
         tokio::task::yield_now().await;
     }

@@ -156,6 +156,11 @@ fn show(health: &Health, output: Output) {
                 ));
             }
         }
+        Err(trouble) if trouble.name == netsplit::Reason::NotSimulated => {
+            let can: Vec<_> = health.capabilities.iter().map(ToString::to_string).collect();
+            let word = output.paint.help("in tests");
+            output.out(format!("{:<11}{word}  in virtual time · {}", health.name, can.join(" ")));
+        }
         Err(trouble) => {
             output.out(format!("{:<11}{}", health.name, output.paint.error("cannot run")));
             let text = screen::trouble(trouble, &[], output.paint);

@@ -427,6 +427,11 @@ fn message(
 pub(super) fn could_not_start(reason: &NotStarted, shown: &str, host: &HostName) -> Trouble {
     let name = if is_missing_program(reason.kind) { Reason::NoSuchProgram } else { Reason::CouldNotStart };
     if is_missing_program(reason.kind) {
+        if !reason.text.contains(" (PATH") {
+            // Not a question of what is installed: the host runs programs of the test only.
+            return Trouble::new(name, format!("on {host}: {}", reason.text))
+                .guess("make it an `async fn` of the test with #[netsplit::program]");
+        }
         let trouble = Trouble::new(name, reason.text.replacen(" (PATH", &format!(" on {host} (PATH"), 1));
         let program = shown.split_whitespace().next().unwrap_or(shown);
         return match package_of(program) {

@@ -43,14 +43,14 @@ fn become_role(role: &str) -> i32 {
             None => refuse(role),
         },
         Some(("program", name)) => match program::find(name) {
-            Ok(program) => (program.run)(),
+            Ok(program) => (program.run)(std::env::args_os().skip(1).collect()),
             Err(text) => tell(&text),
         },
-        Some(("shim", rest)) => match netsplit_agent::shim::failure_fd(rest) {
+        Some(("shim", rest)) => match netsplit_agent::unix::shim::failure_fd(rest) {
             Some(fd) => {
                 let failure = sys::take_fd(fd);
                 // It returns only when it failed, and has told the agent why.
-                netsplit_agent::shim::run(rest, failure.as_fd(), BECOME);
+                netsplit_agent::unix::shim::run(rest, failure.as_fd(), BECOME);
                 127
             }
             None => refuse(role),

@@ -6,7 +6,7 @@ use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::net::UnixDatagram as StdDatagram;
 use std::path::PathBuf;
 
-use netsplit_agent::{Agent, Settings};
+use netsplit_agent::{Agent, Settings, unix};
 use rustix::net::RecvFlags;
 use tokio::io::Interest;
 use tokio::net::{UnixDatagram, UnixStream};
@@ -14,9 +14,9 @@ use tokio::net::{UnixDatagram, UnixStream};
 use super::control::{self, Ask, Nic, REQUEST_MAX, Reply, Request, Say, Step, StepError};
 use super::hook::BECOME;
 use super::net::{self, Netlink};
-use super::plan::{self, PREFIX_BITS};
 use super::root::{self, Disk, Ground};
 use super::sys;
+use crate::plan::{self, PREFIX_BITS};
 
 /// What the stage knows at the fork, so that a host needs no message before it can begin.
 #[derive(Debug)]
@@ -146,10 +146,10 @@ fn serve(plan: &Plan<'_>, control: io::Result<OwnedFd>, link: OwnedFd) -> Result
             host: plan.name.to_owned(),
             generation: plan.generation,
             addresses: addresses(plan.nics),
-            own_program: PathBuf::from("/proc/1/exe"),
-            role_variable: BECOME,
         };
-        let agent = Agent::new(settings).step("start the agent")?;
+        let own_program = PathBuf::from("/proc/1/exe");
+        let system = unix::Unix::start(own_program, BECOME).step("start the agent")?;
+        let agent = Agent::new(settings, system);
         attend(&agent, link).step("take the link")?;
         obey(&agent, control).await.step("listen to the stage")
     })
@@ -186,12 +186,12 @@ async fn obey(agent: &Agent, control: OwnedFd) -> io::Result<()> {
             (Some(Ask::Connect(_)), Some(link)) => attend(agent, link)?,
             (Some(Ask::Hand(_)), Some(pipe)) => agent.hand(u32::try_from(id).unwrap_or(0), pipe),
             (Some(Ask::Pause(_)), _) => {
-                frozen = Some(agent.freeze()?);
+                frozen = Some(unix::freeze()?);
                 control::send(&socket, &Reply { id, say: Some(Say::Done(0)) }, None)?;
             }
             (Some(Ask::Resume(_)), _) => {
                 if let Some(frozen) = frozen.take() {
-                    agent.thaw(frozen)?;
+                    unix::thaw(&frozen)?;
                 }
                 control::send(&socket, &Reply { id, say: Some(Say::Done(0)) }, None)?;
             }

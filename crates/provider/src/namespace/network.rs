@@ -8,7 +8,7 @@ use std::fs::File;
 use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use netsplit_fabric::{
     BoxRoute, BoxSide, BoxSpec, CaptureFilter as FabricFilter, CaptureSpec, Change, Fabric, Limits,
@@ -27,18 +27,12 @@ use super::control::{
     StepError, Turned,
 };
 use super::net::Netlink;
-use super::plan::{PREFIX_BITS, Route, RouterPlan};
 use super::sys;
 use crate::network::{
     CaptureFilter, FaultReport, FaultSpec, LatenessReport, LinkReport, NetworkReport, PortReport,
 };
-
-/// The client that is the test itself.
-const TEST: u64 = 0;
-/// Links of one report: a report of all 250,000 between 500 hosts would hold a hundred megabytes.
-const LINKS_MAX: usize = 10_000;
-/// Faults at once: a test that forgets to heal is told so before it fills the memory.
-const FAULTS_MAX: usize = 1000;
+use crate::plan::{PREFIX_BITS, Route, RouterPlan};
+use crate::register::{Register, TEST, nanos, shortened};
 
 /// Runs the network until the stage, which is pid 1 of our namespace, has gone.
 pub(super) fn run(control: OwnedFd, seed: u64) -> ! {
@@ -62,8 +56,7 @@ struct Network {
     /// The table's indexes are places in here.
     stations: Vec<Station>,
     table: Faults,
-    faults: BTreeMap<u32, Asked>,
-    faults_ever: u32,
+    faults: Register,
     captures: Captures,
     /// What faults did by themselves, or by others than the test; not told yet.
     news: Vec<(u32, State)>,
@@ -82,13 +75,6 @@ struct At {
     port: String,
 }
 
-/// A fault, and who asked for it.
-struct Asked {
-    client: u64,
-    at: Duration,
-    spec: FaultSpec,
-}
-
 impl Network {
     fn new(seed: u64) -> io::Result<Self> {
         Ok(Self {
@@ -98,8 +84,7 @@ impl Network {
             veths: BTreeMap::new(),
             stations: Vec::new(),
             table: Faults::new(seed),
-            faults: BTreeMap::new(),
-            faults_ever: 0,
+            faults: Register::default(),
             captures: Captures::default(),
             news: Vec::new(),
         })
@@ -288,12 +273,7 @@ impl Network {
         let spec: FaultSpec = serde_json::from_str(spec).map_err(whole).step(STEP)?;
         // What is over by now is not in force, and its name is free.
         self.catch_up();
-        if self.faults.len() >= FAULTS_MAX {
-            return refuse(format!("{FAULTS_MAX} faults are in force; heal some")).step(STEP);
-        }
-        if let (Some(name), Some(other)) = (&spec.name, self.called(spec.name.as_deref())) {
-            return refuse(format!("`{name}` is in force already: {}", other.what)).step(STEP);
-        }
+        let id = self.faults.next(&spec).map_err(io::Error::other).step(STEP)?;
         let scope = spec.fault.scope.clone().try_map(|name| self.index(&name)).step(STEP)?;
         self.check_links(&scope).step(STEP)?;
         let fault = netsplit_netmodel::Fault {
@@ -301,11 +281,9 @@ impl Network {
             condition: spec.fault.condition,
             schedule: spec.fault.schedule,
         };
-        let id = self.faults_ever + 1;
         let at = self.begun.elapsed();
         self.table.begin(at, id.into(), fault).map_err(whole).step(STEP)?;
-        self.faults_ever = id;
-        self.faults.insert(id, Asked { client, at, spec });
+        self.faults.add(id, client, at, spec);
         if let Err(error) = self.advance() {
             // Nobody would have its number.
             let _first_error_counts = self.take_out(id);
@@ -341,16 +319,9 @@ impl Network {
         format!("{from} and {to} have no network in common; name the router between them")
     }
 
-    fn called(&self, name: Option<&str>) -> Option<&FaultSpec> {
-        let named = |spec: &&FaultSpec| name.is_some() && spec.name.as_deref() == name;
-        self.faults.values().map(|asked| &asked.spec).find(named)
-    }
-
     fn heal(&mut self, client: u64, id: u32) -> Result<(), StepError> {
         const STEP: &str = super::diagnose::HEAL_FAULT;
-        if !self.faults.contains_key(&id) {
-            return refuse(format!("no fault {id} is in force")).step(STEP);
-        }
+        self.faults.check(id).map_err(io::Error::other).step(STEP)?;
         let done = self.take_out(id);
         if client != TEST {
             self.news.push((id, State::Ended));
@@ -359,7 +330,7 @@ impl Network {
     }
 
     fn take_out(&mut self, id: u32) -> Result<(), StepError> {
-        self.faults.remove(&id);
+        self.faults.remove(id);
         // One whose time was over at this very moment is healed, too.
         let _ended_already = self.table.heal(self.begun.elapsed(), id.into());
         let done = self.advance();
@@ -368,9 +339,7 @@ impl Network {
     }
 
     fn heal_all_of(&mut self, client: u64) -> Result<(), StepError> {
-        let theirs = |asked: &Asked| asked.client == client && !asked.spec.outlives_asker;
-        let ids: Vec<u32> =
-            self.faults.iter().filter(|(_, asked)| theirs(asked)).map(|(id, _)| *id).collect();
+        let ids = self.faults.ending_with(client);
         // All of them, and then the first error.
         ids.into_iter().map(|id| self.heal(client, id)).fold(Ok(()), Result::and)
     }
@@ -389,7 +358,7 @@ impl Network {
             };
             self.news.push((id, state));
             if state == State::Ended {
-                self.faults.remove(&id);
+                self.faults.remove(id);
             }
         }
         self.change(&links).step(STEP)
@@ -435,14 +404,7 @@ impl Network {
     fn report(&mut self) -> Result<NetworkReport, StepError> {
         self.catch_up();
         let report = self.fabric.report().map_err(whole).step("read the network")?;
-        let mut links: Vec<_> = report.links.iter().map(link).collect();
-        // What was lost is what a reader looks for.
-        links.sort_by_key(|link| {
-            std::cmp::Reverse((link.counters.dropped().packets, link.counters.offered.packets))
-        });
-        let links_left_out = links.len().saturating_sub(LINKS_MAX);
-        links.truncate(LINKS_MAX);
-        links.sort_by(|one, other| (&one.from, &one.to).cmp(&(&other.from, &other.to)));
+        let (links, links_left_out) = shortened(report.links.iter().map(link).collect());
         let lateness = &report.lateness;
         let strays = report.strays;
         Ok(NetworkReport {
@@ -473,20 +435,12 @@ impl Network {
         let mut reports = Vec::new();
         for (id, fault, state) in self.table.list() {
             let Ok(id) = u32::try_from(id) else { continue };
-            let Some(Asked { at, spec, .. }) = self.faults.get(&id) else { continue };
             // It was checked when it began.
             let mut links = fault.scope.links(&topology).unwrap_or_default();
             links.retain(|link| !self.pairs(*link).is_empty());
             let does = |link: &&LinkId| self.does(&done, **link, &self.table.behaviour(**link));
-            reports.push(FaultReport {
-                id,
-                name: spec.name.clone(),
-                what: spec.what.clone(),
-                state,
-                age_ns: nanos(now.saturating_sub(*at)),
-                verified: links.iter().filter(does).count(),
-                links: links.len(),
-            });
+            let verified = links.iter().filter(does).count();
+            reports.extend(self.faults.report(id, state, now, [links.len(), verified]));
         }
         reports
     }
@@ -552,10 +506,6 @@ fn write(file: OwnedFd, what: &impl Serialize) -> Result<(), StepError> {
     serde_json::to_writer(io::BufWriter::new(File::from(file)), what).map_err(whole).step("write a report")
 }
 
-fn nanos(time: Duration) -> u64 {
-    u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
-}
-
 fn refuse<T>(text: String) -> io::Result<T> {
     Err(io::Error::other(text))
 }
@@ -573,6 +523,8 @@ fn whole(error: impl std::error::Error) -> io::Error {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use netsplit_netmodel::{Condition, Fault as Asked, Schedule};
     use rustix::fs::{MemfdFlags, memfd_create};
 

@@ -21,14 +21,14 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout;
 
 use super::control::{
-    self, Ask, Capture, Failure, Fate, Fault, Heal, Network, REPLY_MAX, Reply, Request, Say, State,
+    self, Add, Ask, Capture, Failure, Fate, Fault, Heal, Network, Nic, REPLY_MAX, Reply, Request, Say, State,
 };
-use super::plan::Plan;
 use super::{diagnose, hook, socket};
 use crate::bed::{
     Bed, BedEvent, BedSpec, BoxFuture, BoxTransport, HostSpec, MadeHost, NetworkModel, NetworkSpec, Power,
 };
 use crate::network::{CaptureReport, CaptureSpec, FaultSpec, FaultTurned, NetworkReport};
+use crate::plan::{HostPlan, NicPlan, Plan, hardware};
 
 /// How long a keeper may take to say that its stage stands.
 const KEEPER_MAX: Duration = Duration::from_secs(20);
@@ -168,16 +168,16 @@ impl Bed for Testbed {
         made: &'a mut (dyn FnMut(MadeHost) + Send),
     ) -> BoxFuture<'a, Result<(), Trouble>> {
         Box::pin(async move {
-            let (mut adds, names) = lock(&self.plan).add(hosts)?;
-            if let Some((_, first)) = adds.first_mut() {
-                first.names = names;
-            }
+            let (plans, names) = lock(&self.plan).add(hosts)?;
+            let mut names = Some(names);
             let mut waiting = std::collections::VecDeque::new();
-            let mut adds = adds.into_iter();
+            let mut plans = plans.into_iter();
             loop {
                 while waiting.len() < ADD_AHEAD
-                    && let Some((name, add)) = adds.next()
+                    && let Some(plan) = plans.next()
                 {
+                    // The first brings all names, for all.
+                    let (name, add) = (plan.name.clone(), add(plan, names.take().unwrap_or_default()));
                     waiting.push_back((name, self.ask(Ask::Add(add), None).await?));
                 }
                 let Some((name, answer)) = waiting.pop_front() else { return Ok(()) };
@@ -291,6 +291,22 @@ impl Bed for Testbed {
                 }
             }
         })
+    }
+}
+
+fn add(plan: HostPlan, names: String) -> Add {
+    let nic = |nic: NicPlan| Nic {
+        address: nic.v4.to_string(),
+        address6: nic.v6.to_string(),
+        hardware: hardware(nic.v4).to_vec(),
+        network: nic.network,
+    };
+    Add {
+        name: plan.name.to_string(),
+        nics: plan.nics.into_iter().map(nic).collect(),
+        routes: plan.routes.iter().map(ToString::to_string).collect(),
+        disk: plan.disk.unwrap_or(0),
+        names,
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
@@ -10,50 +10,29 @@ use std::process::{Command, Stdio};
 
 use netsplit_wire::message::{Ended, How, Pty, Start};
 use rustix::io::Errno;
-use rustix::process::{Pid, WaitStatus};
+use rustix::process::Pid;
 use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
-use rustix::termios::{Winsize, tcsetwinsize};
-use tokio::sync::oneshot;
 
-use crate::agent::Shared;
-use crate::shim::Shim;
-use crate::tree::MARK;
-use crate::users::{self, User};
-
-/// What every command finds in PATH unless it says otherwise.
-const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
-
-/// A child that runs.
-#[derive(Debug)]
-pub(crate) struct Child {
-    pub(crate) pid: Pid,
-    pub(crate) streams: Streams,
-    /// How it ends.
-    pub(crate) exit: oneshot::Receiver<WaitStatus>,
-}
-
-/// Our ends of a child's streams.
-#[derive(Debug)]
-pub(crate) enum Streams {
-    Pipes { stdin: Option<OwnedFd>, stdout: OwnedFd, stderr: OwnedFd },
-    Terminal { master: OwnedFd },
-}
+use super::Unix;
+use super::shim::Shim;
+use super::users::{self, User};
+use crate::streams::resize;
+use crate::system::{self, Child, Streams, not_started as not};
 
 /// Starts what `start` describes.
-pub(crate) fn spawn(agent: &Shared, start: &Start) -> Result<Child, Ended> {
-    let user =
-        match start.user.as_str() {
-            "" => None,
-            name => Some(users::find(name).ok_or_else(|| {
-                not(How::NotStarted, format!("no user `{name}` on {}", agent.settings.host))
-            })?),
-        };
-    let environment = environment(agent, start, user.as_ref());
+pub(super) fn spawn(unix: &Unix, host: &str, start: &Start) -> Result<Child, Ended> {
+    let user = match start.user.as_str() {
+        "" => None,
+        name => Some(
+            users::find(name).ok_or_else(|| not(How::NotStarted, format!("no user `{name}` on {host}")))?,
+        ),
+    };
+    let environment = environment(unix, start, user.as_ref());
     let name = start.argv.first().filter(|name| !name.is_empty());
     let name = name.ok_or_else(|| not(How::NotStarted, "the command is empty".into()))?;
     let program = match start.program.as_str() {
         "" => find_program(name, path_of(&environment))?,
-        _ => agent.settings.own_program.clone(),
+        _ => unix.own_program.clone(),
     };
     let cwd = if start.cwd.is_empty() { "/" } else { &start.cwd };
     if cwd != "/" && !Path::new(cwd).is_dir() {
@@ -64,17 +43,17 @@ pub(crate) fn spawn(agent: &Shared, start: &Start) -> Result<Child, Ended> {
     let shown = if start.program.is_empty() { name } else { name.rsplit('/').next().unwrap_or(name) };
     command.arg0(shown).args(&start.argv[1..]).env_clear().envs(environment).current_dir(cwd);
     if !start.program.is_empty() {
-        command.env(agent.settings.role_variable, format!("program:{}", start.program));
+        command.env(unix.role_variable, format!("program:{}", start.program));
     }
     let started = match start.pty {
-        Some(size) => on_terminal(agent, start, size, &program, user.as_ref(), &command),
-        None => on_pipes(agent, start, &program, user.as_ref(), command),
+        Some(size) => on_terminal(unix, start, size, &program, user.as_ref(), &command),
+        None => on_pipes(unix, start, &program, user.as_ref(), command),
     };
     started.map_err(|error| explain(&error, &program, name, user.as_ref()))
 }
 
 fn on_pipes(
-    agent: &Shared,
+    unix: &Unix,
     start: &Start,
     program: &Path,
     user: Option<&User>,
@@ -84,7 +63,7 @@ fn on_pipes(
     match user {
         // std takes on a user, but none of its groups.
         Some(user) if user.has_groups() => {
-            let shimmed = behind_shim(agent, start, false, program, Some(user), &command)?;
+            let shimmed = behind_shim(unix, start, false, program, Some(user), &command)?;
             (command, report) = (shimmed.0, Some(shimmed.1));
         }
         Some(user) => {
@@ -97,7 +76,7 @@ fn on_pipes(
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .process_group(0);
-    let ((pid, streams), exit) = agent.reaper.spawn(|| {
+    let ((pid, streams), exit) = unix.reaper.spawn(|| {
         let mut child = command.spawn()?;
         let pid = Pid::from_child(&child);
         let missing = || io::Error::other("a pipe is missing");
@@ -111,7 +90,7 @@ fn on_pipes(
 }
 
 fn on_terminal(
-    agent: &Shared,
+    unix: &Unix,
     start: &Start,
     size: Pty,
     program: &Path,
@@ -126,9 +105,9 @@ fn on_terminal(
     let slave = rustix::fs::open(&name, flags, rustix::fs::Mode::empty())?;
     resize(&master, size)?;
 
-    let (mut command, report) = behind_shim(agent, start, true, program, user, command)?;
+    let (mut command, report) = behind_shim(unix, start, true, program, user, command)?;
     command.stdin(slave.try_clone()?).stdout(slave.try_clone()?).stderr(slave);
-    let (pid, exit) = agent
+    let (pid, exit) = unix
         .reaper
         .spawn(|| command.spawn().map(|child| (Pid::from_child(&child), Pid::from_child(&child))))?;
     report.read()?;
@@ -138,7 +117,7 @@ fn on_terminal(
 /// A child that leads a session or has groups needs code between fork and exec. std's `pre_exec` is unsafe and makes it a
 /// full fork, so our own executable is run first: it prepares itself and then becomes the program.
 fn behind_shim(
-    agent: &Shared,
+    unix: &Unix,
     start: &Start,
     terminal: bool,
     program: &Path,
@@ -152,13 +131,13 @@ fn behind_shim(
         Shim { failure: failure.as_raw_fd(), terminal, user: user.cloned(), program: program.to_owned() };
     let inner_role = (!start.program.is_empty()).then(|| format!("program:{}", start.program));
     let environment = command.get_envs().filter_map(|(name, value)| Some((name, value?)));
-    let mut shimmed = Command::new(&agent.settings.own_program);
+    let mut shimmed = Command::new(&unix.own_program);
     shimmed
         .arg0(&start.argv[0])
         .args(&start.argv[1..])
         .env_clear()
         .envs(environment)
-        .env(agent.settings.role_variable, shim.role(inner_role.as_deref()))
+        .env(unix.role_variable, shim.role(inner_role.as_deref()))
         .current_dir(command.get_current_dir().unwrap_or_else(|| Path::new("/")));
     Ok((shimmed, Report { failed, failure }))
 }
@@ -181,25 +160,12 @@ impl Report {
     }
 }
 
-/// Tells a terminal its size.
-pub(crate) fn resize(master: impl AsFd, size: Pty) -> io::Result<()> {
-    let cut = |number: u32| u16::try_from(number).unwrap_or(u16::MAX);
-    let size = Winsize { ws_row: cut(size.rows), ws_col: cut(size.columns), ws_xpixel: 0, ws_ypixel: 0 };
-    Ok(tcsetwinsize(master, size)?)
-}
-
-fn environment(agent: &Shared, start: &Start, user: Option<&User>) -> Vec<(String, String)> {
+fn environment(unix: &Unix, start: &Start, user: Option<&User>) -> Vec<(String, String)> {
     let (name, home) = user.map_or(("root", "/root"), |user| (&user.name, &user.home));
-    let mut all = vec![("PATH", PATH), ("HOME", home), ("USER", name), ("LOGNAME", name)];
-    if start.pty.is_some() {
-        all.push(("TERM", "xterm-256color"));
-    }
-    all.retain(|(name, _)| !start.env.iter().any(|variable| variable.name == *name));
+    let mut all = system::environment(start, name, home);
     // A client's own word for the role would turn a netsplit test binary into something else than it is.
-    let theirs = start.env.iter().filter(|variable| variable.name != agent.settings.role_variable);
-    let all = all.into_iter().chain(theirs.map(|variable| (variable.name.as_str(), variable.value.as_str())));
-    let all = all.chain([(MARK, start.process.as_str())]);
-    all.map(|(name, value)| (name.to_owned(), value.to_owned())).collect()
+    all.retain(|(name, _)| name != unix.role_variable);
+    all
 }
 
 fn path_of(environment: &[(String, String)]) -> &str {
@@ -284,10 +250,6 @@ fn interpreter(program: &Path) -> Option<String> {
     let start = fs::read(program).ok()?;
     let line = start.strip_prefix(b"#!")?.split(|byte| *byte == b'\n').next()?;
     String::from_utf8_lossy(line).split_whitespace().next().map(str::to_owned)
-}
-
-fn not(how: How, text: String) -> Ended {
-    Ended { how: how.into(), number: 0, core: false, text }
 }
 
 #[cfg(test)]

@@ -9,80 +9,59 @@ use std::io;
 
 use rustix::process::{Pid, Signal, kill_process};
 
-/// The variable that marks a command's processes.
-pub(crate) const MARK: &str = "NETSPLIT_PROCESS";
+use crate::system::{MARK, Tree};
+
 /// Scans of /proc before we give up waiting for two that agree: a fork bomb is killed as far as it was seen.
 const SCANS_MAX: usize = 50;
 
-/// One command's processes.
-#[derive(Debug)]
-pub(crate) struct Tree {
-    pub(crate) leader: Pid,
-    mark: String,
-    /// Whether the leader was reaped: its number may be another command's by now, whose mark is another.
-    is_leaderless: bool,
+/// Sends `signal` once to every process of a command.
+pub(super) fn signal(tree: &Tree, signal: Signal) {
+    for pid in members(tree) {
+        // It may have ended by itself.
+        let _gone = kill_process(pid, signal);
+    }
 }
 
-impl Tree {
-    /// Of the command that `leader` leads and `mark` marks.
-    pub(crate) fn new(leader: Pid, mark: String) -> Self {
-        Self { leader, mark, is_leaderless: false }
-    }
-
-    /// The leader was reaped.
-    pub(crate) fn lost_leader(&mut self) {
-        self.is_leaderless = true;
-    }
-
-    /// Sends `signal` once to every process.
-    pub(crate) fn signal(&self, signal: Signal) {
-        for pid in self.members() {
-            // It may have ended by itself.
-            let _gone = kill_process(pid, signal);
+/// Ends every process of a command: first all are stopped, so that none can fork away, until two scans agree.
+pub(super) fn kill(tree: &Tree) {
+    let mut stopped = HashSet::new();
+    for _ in 0..SCANS_MAX {
+        let found = members(tree);
+        if found.iter().all(|pid| stopped.contains(pid)) {
+            break;
         }
-    }
-
-    /// Ends every process: first all are stopped, so that none can fork away, until two scans agree.
-    pub(crate) fn kill(&self) {
-        let mut stopped = HashSet::new();
-        for _ in 0..SCANS_MAX {
-            let found = self.members();
-            if found.iter().all(|pid| stopped.contains(pid)) {
-                break;
-            }
-            for pid in found {
-                if stopped.insert(pid) {
-                    let _gone = kill_process(pid, Signal::STOP);
-                }
+        for pid in found {
+            if stopped.insert(pid) {
+                let _gone = kill_process(pid, Signal::STOP);
             }
         }
-        // Who still carries the mark is certainly one of them; a number that was reused meanwhile is not.
-        self.signal(Signal::KILL);
     }
+    // Who still carries the mark is certainly one of them; a number that was reused meanwhile is not.
+    signal(tree, Signal::KILL);
+}
 
-    /// Whether no process is left.
-    pub(crate) fn is_empty(&self) -> bool {
-        self.members().is_empty()
-    }
+/// Whether no process of a command is left.
+pub(super) fn is_empty(tree: &Tree) -> bool {
+    members(tree).is_empty()
+}
 
-    fn members(&self) -> Vec<Pid> {
-        let own = rustix::process::getpid();
-        processes().filter(|pid| *pid != own && self.has(*pid)).collect()
-    }
+fn members(tree: &Tree) -> Vec<Pid> {
+    let own = rustix::process::getpid();
+    processes().filter(|pid| *pid != own && has(tree, *pid)).collect()
+}
 
-    fn has(&self, pid: Pid) -> bool {
-        let Some(stat) = Stat::read(pid) else { return false };
-        if stat.state == 'Z' || stat.state == 'X' {
-            return false;
-        }
-        let leader = self.leader.as_raw_nonzero().get();
-        let is_led = stat.group == leader || stat.session == leader;
-        if is_led && !self.is_leaderless {
-            return true;
-        }
-        // Another user's environment may be unreadable; then group and session must do.
-        mark_of(pid).map_or(is_led, |mark| mark == self.mark.as_bytes())
+fn has(tree: &Tree, pid: Pid) -> bool {
+    let Some(stat) = Stat::read(pid) else { return false };
+    if stat.state == 'Z' || stat.state == 'X' {
+        return false;
     }
+    let leader = tree.leader.as_raw_nonzero().get();
+    let is_led = stat.group == leader || stat.session == leader;
+    if is_led && !tree.is_leaderless {
+        return true;
+    }
+    // Another user's environment may be unreadable; then group and session must do.
+    mark_of(pid).map_or(is_led, |mark| mark == tree.mark.as_bytes())
 }
 
 fn mark_of(pid: Pid) -> Option<Vec<u8>> {
@@ -117,7 +96,7 @@ impl Stat {
 }
 
 /// Stops all processes but this one, which must be pid 1 of its namespace. Returns those that were stopped before.
-pub(crate) fn freeze() -> io::Result<Vec<Pid>> {
+pub(super) fn freeze() -> io::Result<Vec<Pid>> {
     let is_stopped = |pid: &Pid| Stat::read(*pid).is_some_and(|stat| stat.state == 'T');
     let before = processes().filter(is_stopped).collect();
     signal_all(Signal::STOP)?;
@@ -125,7 +104,7 @@ pub(crate) fn freeze() -> io::Result<Vec<Pid>> {
 }
 
 /// Lets all go on but `stopped`.
-pub(crate) fn thaw(stopped: &[Pid]) -> io::Result<()> {
+pub(super) fn thaw(stopped: &[Pid]) -> io::Result<()> {
     signal_all(Signal::CONT)?;
     for pid in stopped {
         let _gone = kill_process(*pid, Signal::STOP);
@@ -151,6 +130,10 @@ mod tests {
 
     use super::*;
 
+    fn tree(child: &std::process::Child, mark: &str) -> Tree {
+        Tree { leader: Pid::from_child(child), mark: mark.to_owned(), is_leaderless: false }
+    }
+
     #[test]
     fn a_stat_line_is_read_whatever_the_name() {
         let stat = Stat::parse("12 (a) b) (c) S 1 10 11 0 -1 4194560").unwrap();
@@ -165,13 +148,13 @@ mod tests {
             .env(MARK, "tree-test.1")
             .spawn()
             .unwrap();
-        let tree = Tree::new(Pid::from_child(&child), "tree-test.1".into());
-        while tree.members().len() < 3 {
+        let tree = tree(&child, "tree-test.1");
+        while members(&tree).len() < 3 {
             child.try_wait().unwrap();
             std::thread::yield_now();
         }
-        tree.kill();
-        while !tree.is_empty() {
+        kill(&tree);
+        while !is_empty(&tree) {
             std::thread::yield_now();
         }
         child.wait().unwrap();
@@ -184,10 +167,10 @@ mod tests {
             let mut command = std::process::Command::new("sleep");
             command.arg("100").env_clear().envs(mark.map(|mark| (MARK, mark))).process_group(0);
             let child = command.spawn().unwrap();
-            let mut tree = Tree::new(Pid::from_child(&child), "tree-test.2".into());
-            let led = tree.has(tree.leader);
-            tree.lost_leader();
-            let left = tree.has(tree.leader);
+            let mut tree = tree(&child, "tree-test.2");
+            let led = has(&tree, tree.leader);
+            tree.is_leaderless = true;
+            let left = has(&tree, tree.leader);
             kill_process(tree.leader, Signal::KILL).unwrap();
             (child, led, left)
         };

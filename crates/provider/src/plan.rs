@@ -1,17 +1,17 @@
 //! Addresses and routes: which host has which address on which network, and whom it asks for the others. No I/O.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use netsplit_model::{HostName, Reason, Trouble, nearest};
 use netsplit_netmodel::nat::NatKind;
 use serde::{Deserialize, Serialize};
 
-use super::control::{Add, Nic};
 use crate::bed::{HostSpec, RouterSpec};
 
 /// The length of a network's prefix: IPv4, IPv6.
-pub(super) const PREFIX_BITS: [u8; 2] = [16, 64];
+pub(crate) const PREFIX_BITS: [u8; 2] = [16, 64];
 /// The last 255 addresses of a network are those of routers; the last byte is never 0 or 255, which some programs take for
 /// a network or everybody.
 const HOSTS_MAX: usize = 254 * 255;
@@ -20,7 +20,7 @@ const ROUTERS_MAX: usize = 254;
 
 /// Networks, the routers between them, and the hosts so far.
 #[derive(Debug, Default)]
-pub(super) struct Plan {
+pub(crate) struct Plan {
     networks: Vec<String>,
     routers: Vec<Router>,
     hosts: Vec<Placed>,
@@ -46,27 +46,54 @@ type Address = (Ipv4Addr, Ipv6Addr);
 
 /// A router that the fabric runs itself, with its addresses.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct RouterPlan {
-    pub(super) name: String,
+pub(crate) struct RouterPlan {
+    pub(crate) name: String,
     /// A [`NatKind`]'s name.
-    pub(super) kind: String,
-    pub(super) inside: (String, Ipv4Addr, Ipv6Addr),
-    pub(super) outside: (String, Ipv4Addr, Ipv6Addr),
-    pub(super) routes: Vec<Route>,
+    pub(crate) kind: String,
+    pub(crate) inside: (String, Ipv4Addr, Ipv6Addr),
+    pub(crate) outside: (String, Ipv4Addr, Ipv6Addr),
+    pub(crate) routes: Vec<Route>,
+}
+
+/// A host to make, with its addresses.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct HostPlan {
+    pub(crate) name: HostName,
+    /// At least one: its networks, the one of its name first. On several it is a router.
+    pub(crate) nics: Vec<NicPlan>,
+    /// Where packets for other networks go.
+    pub(crate) routes: Vec<Route>,
+    /// What its disk holds at most, in bytes.
+    pub(crate) disk: Option<u64>,
+}
+
+/// A host on one network.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct NicPlan {
+    pub(crate) network: String,
+    pub(crate) v4: Ipv4Addr,
+    pub(crate) v6: Ipv6Addr,
 }
 
 /// Where packets for a network go.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Route {
-    pub(super) to: IpAddr,
-    pub(super) prefix_bits: u8,
-    pub(super) via: IpAddr,
+pub(crate) struct Route {
+    pub(crate) to: IpAddr,
+    pub(crate) prefix_bits: u8,
+    pub(crate) via: IpAddr,
+}
+
+impl fmt::Display for Route {
+    /// `10.1.0.0/16 10.0.0.2`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{} {}", self.to, self.prefix_bits, self.via)
+    }
 }
 
 impl Plan {
     /// # Errors
     /// A network or router that cannot be.
-    pub(super) fn new(networks: Vec<String>, routers: Vec<RouterSpec>) -> Result<Self, Trouble> {
+    pub(crate) fn new(networks: Vec<String>, routers: Vec<RouterSpec>) -> Result<Self, Trouble> {
         let networks = if networks.is_empty() { vec![String::new()] } else { networks };
         if networks.len() > NETWORKS_MAX || routers.len() > ROUTERS_MAX {
             let text = format!("a testbed has {NETWORKS_MAX} networks and {ROUTERS_MAX} routers at most");
@@ -114,7 +141,7 @@ impl Plan {
     }
 
     /// The routers that the fabric is to run.
-    pub(super) fn routers(&self) -> Vec<RouterPlan> {
+    pub(crate) fn routers(&self) -> Vec<RouterPlan> {
         let plan = |(number, router): (usize, &Router)| {
             let side = |network: usize| {
                 let (v4, v6) = router_address(network, number);
@@ -135,36 +162,27 @@ impl Plan {
     ///
     /// # Errors
     /// Two hosts of one name, too many, or one that is on no network, or on one twice.
-    pub(super) fn add(&mut self, specs: Vec<HostSpec>) -> Result<(Vec<(HostName, Add)>, String), Trouble> {
+    pub(crate) fn add(&mut self, specs: Vec<HostSpec>) -> Result<(Vec<HostPlan>, String), Trouble> {
         let first = self.hosts.len();
-        let disks: Vec<_> = specs.iter().map(|spec| spec.disk.unwrap_or(0)).collect();
+        let disks: Vec<_> = specs.iter().map(|spec| spec.disk).collect();
         for spec in specs {
             self.place(spec)?;
         }
-        let add = |(offset, disk): (usize, u64)| {
+        let plan = |(offset, disk): (usize, Option<u64>)| {
             let (host, number) = (&self.hosts[first + offset], first + offset);
             let nic = |network: &usize| {
                 let (v4, v6) = host_address(*network, number);
-                Nic {
-                    network: self.networks[*network].clone(),
-                    address: v4.to_string(),
-                    address6: v6.to_string(),
-                    hardware: hardware(v4).to_vec(),
-                }
+                NicPlan { network: self.networks[*network].clone(), v4, v6 }
             };
-            let routes = self.routes(&host.networks, Some(number));
-            let text = |route: Route| format!("{}/{} {}", route.to, route.prefix_bits, route.via);
-            let add = Add {
-                name: host.name.to_string(),
+            HostPlan {
+                name: host.name.clone(),
                 nics: host.networks.iter().map(nic).collect(),
-                routes: routes.into_iter().map(text).collect(),
+                routes: self.routes(&host.networks, Some(number)),
                 disk,
-                names: String::new(),
-            };
-            (host.name.clone(), add)
+            }
         };
-        let adds = disks.into_iter().enumerate().map(add).collect();
-        Ok((adds, self.names()))
+        let plans = disks.into_iter().enumerate().map(plan).collect();
+        Ok((plans, self.names()))
     }
 
     fn place(&mut self, spec: HostSpec) -> Result<(), Trouble> {
@@ -198,7 +216,7 @@ impl Plan {
     }
 
     /// The addresses of a host's name.
-    pub(super) fn addresses(&self, name: &HostName) -> Option<Address> {
+    pub(crate) fn addresses(&self, name: &HostName) -> Option<Address> {
         let number = self.hosts.iter().position(|host| host.name == *name)?;
         Some(host_address(self.hosts[number].networks[0], number))
     }
@@ -288,7 +306,7 @@ impl Family {
 
 /// Every address that /etc/hosts names, with the hardware behind it: [`Plan::names`] has a host's two families one after
 /// the other.
-pub(super) fn neighbours(names: &str) -> Vec<(IpAddr, [u8; 6])> {
+pub(crate) fn neighbours(names: &str) -> Vec<(IpAddr, [u8; 6])> {
     let mut neighbours = Vec::new();
     let mut hardware = None;
     for line in names.lines() {
@@ -304,7 +322,7 @@ pub(super) fn neighbours(names: &str) -> Vec<(IpAddr, [u8; 6])> {
 }
 
 /// Whether an address is on the network on which `own` is, and not `own` itself.
-pub(super) fn is_near(address: IpAddr, own: &str) -> bool {
+pub(crate) fn is_near(address: IpAddr, own: &str) -> bool {
     let Ok(own) = own.parse::<Ipv4Addr>() else { return false };
     let network = u16::from(own.octets()[1]);
     match address {
@@ -318,7 +336,7 @@ pub(super) fn is_near(address: IpAddr, own: &str) -> bool {
 }
 
 /// Made from its address: a host that comes up again is whom its neighbours remember.
-fn hardware(address: Ipv4Addr) -> [u8; 6] {
+pub(crate) fn hardware(address: Ipv4Addr) -> [u8; 6] {
     let [a, b, c, d] = address.octets();
     [0x02, 0, a, b, c, d]
 }
@@ -364,19 +382,20 @@ mod tests {
     }
 
     /// The routes over IPv4.
-    fn routes(adds: &[(HostName, Add)]) -> Vec<String> {
-        let v4 = |add: &Add| {
-            add.routes.iter().filter(|route| !route.contains("fd6e")).cloned().collect::<Vec<_>>().join(", ")
+    fn routes(plans: &[HostPlan]) -> Vec<String> {
+        let v4 = |plan: &HostPlan| {
+            let v4 = plan.routes.iter().filter(|route| route.to.is_ipv4());
+            v4.map(ToString::to_string).collect::<Vec<_>>().join(", ")
         };
-        adds.iter().map(|(name, add)| format!("{name}: {}", v4(add))).collect()
+        plans.iter().map(|plan| format!("{}: {}", plan.name, v4(plan))).collect()
     }
 
     #[test]
     fn one_network_has_no_routes() {
         let mut plan = Plan::new(Vec::new(), Vec::new()).unwrap();
-        let (adds, names) = plan.add(vec![host("a", &[]), host("b", &[])]).unwrap();
-        assert_eq!(routes(&adds), ["a: ", "b: "]);
-        assert_eq!(adds[1].1.nics[0].address, "10.0.0.2");
+        let (plans, names) = plan.add(vec![host("a", &[]), host("b", &[])]).unwrap();
+        assert_eq!(routes(&plans), ["a: ", "b: "]);
+        assert_eq!(plans[1].nics[0].v4, Ipv4Addr::new(10, 0, 0, 2));
         assert!(names.ends_with("10.0.0.1 a\nfd6e:7370::1 a\n10.0.0.2 b\nfd6e:7370::2 b\n"), "{names}");
         assert_eq!(plan.add(vec![host("a", &[])]).unwrap_err().text, "host `a` is named twice");
         assert_eq!(plan.addresses(&HostName::new("b").unwrap()).unwrap().0, Ipv4Addr::new(10, 0, 0, 2));
@@ -394,8 +413,8 @@ mod tests {
     fn a_host_on_two_networks_is_a_router() {
         let mut plan = plan(&["left", "right"], Vec::new()).unwrap();
         let hosts = vec![host("a", &["left"]), host("r", &["left", "right"]), host("b", &["right"])];
-        let (adds, names) = plan.add(hosts).unwrap();
-        assert_eq!(routes(&adds), ["a: 10.1.0.0/16 10.0.0.2", "r: ", "b: 10.0.0.0/16 10.1.0.2"]);
+        let (plans, names) = plan.add(hosts).unwrap();
+        assert_eq!(routes(&plans), ["a: 10.1.0.0/16 10.0.0.2", "r: ", "b: 10.0.0.0/16 10.1.0.2"]);
         assert!(names.contains("10.0.0.2 r r.left\n") && names.contains("10.1.0.2 r.right\n"), "{names}");
     }
 
@@ -404,13 +423,13 @@ mod tests {
         let routers = || vec![router("gw", "home", "net", "home"), router("fw", "lab", "net", "firewall")];
         let mut plan = plan(&["net", "home", "lab"], routers()).unwrap();
         let hosts = vec![host("s", &["net"]), host("c", &["home"]), host("l", &["lab"])];
-        let (adds, _) = plan.add(hosts).unwrap();
+        let (plans, _) = plan.add(hosts).unwrap();
         let wanted = [
             "s: 10.2.0.0/16 10.0.255.2",
             "c: 10.0.0.0/16 10.1.255.1, 10.2.0.0/16 10.1.255.1",
             "l: 10.0.0.0/16 10.2.255.2",
         ];
-        assert_eq!(routes(&adds), wanted);
+        assert_eq!(routes(&plans), wanted);
         let [gw, _] = &plan.routers()[..] else { panic!("two routers") };
         assert_eq!(gw.inside.1, Ipv4Addr::new(10, 1, 255, 1));
         let lab = Route {

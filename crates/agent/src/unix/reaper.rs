@@ -9,15 +9,17 @@ use rustix::process::{Pid, WaitOptions, WaitStatus, wait};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::oneshot;
 
-type Table = Arc<Mutex<HashMap<Pid, oneshot::Sender<WaitStatus>>>>;
+use crate::system::Exit;
+
+type Table = Arc<Mutex<HashMap<Pid, oneshot::Sender<Exit>>>>;
 
 #[derive(Debug)]
-pub(crate) struct Reaper {
+pub(super) struct Reaper {
     children: Table,
 }
 
 impl Reaper {
-    pub(crate) fn start() -> io::Result<Self> {
+    pub(super) fn start() -> io::Result<Self> {
         let children = Table::default();
         let mut deaths = signal(SignalKind::child())?;
         let table = Arc::clone(&children);
@@ -31,10 +33,10 @@ impl Reaper {
 
     /// Starts a child by `spawn` and gives what will say how it ended. The table is held meanwhile, so that the child
     /// cannot be reaped before it is known.
-    pub(crate) fn spawn<T>(
+    pub(super) fn spawn<T>(
         &self,
         spawn: impl FnOnce() -> io::Result<(Pid, T)>,
-    ) -> io::Result<(T, oneshot::Receiver<WaitStatus>)> {
+    ) -> io::Result<(T, oneshot::Receiver<Exit>)> {
         let mut children = self.children.lock().unwrap_or_else(PoisonError::into_inner);
         let (pid, value) = spawn()?;
         let (sender, receiver) = oneshot::channel();
@@ -48,7 +50,15 @@ fn reap(table: &Table) {
     while let Ok(Some((pid, status))) = wait(WaitOptions::NOHANG) {
         if let Some(waiter) = children.remove(&pid) {
             // Nobody may be waiting any more: the client has gone.
-            let _gone = waiter.send(status);
+            let _gone = waiter.send(exit(status));
         }
+    }
+}
+
+fn exit(status: WaitStatus) -> Exit {
+    let core = status.as_raw() & 0x80 != 0;
+    match status.terminating_signal() {
+        Some(number) => Exit::Signal { number, core },
+        None => Exit::Code(status.exit_status().unwrap_or(-1)),
     }
 }

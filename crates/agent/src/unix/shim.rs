@@ -13,21 +13,21 @@ use std::path::PathBuf;
 use rustix::process::{Gid, Uid, ioctl_tiocsctty, setsid};
 use rustix::thread::{set_thread_groups, set_thread_res_gid, set_thread_res_uid};
 
-use crate::users::User;
+use super::users::User;
 
 /// What the child is told, as the text of its role: `shim:FD,TERMINAL,UID,GID,GROUP+GROUP,ROLE,PROGRAM`, empty where
 /// there is nothing to say.
 #[derive(Debug)]
-pub(crate) struct Shim {
-    pub(crate) failure: RawFd,
+pub(super) struct Shim {
+    pub(super) failure: RawFd,
     /// Whether standard input is a terminal to take.
-    pub(crate) terminal: bool,
-    pub(crate) user: Option<User>,
-    pub(crate) program: PathBuf,
+    pub(super) terminal: bool,
+    pub(super) user: Option<User>,
+    pub(super) program: PathBuf,
 }
 
 impl Shim {
-    pub(crate) fn role(&self, inner_role: Option<&str>) -> String {
+    pub(super) fn role(&self, inner_role: Option<&str>) -> String {
         let mut text = format!("shim:{},{},", self.failure, if self.terminal { "terminal" } else { "" });
         match &self.user {
             Some(user) => {

@@ -5,24 +5,24 @@ use std::path::Path;
 
 /// A user of this host.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct User {
-    pub(crate) name: String,
-    pub(crate) uid: u32,
-    pub(crate) gid: u32,
+pub(super) struct User {
+    pub(super) name: String,
+    pub(super) uid: u32,
+    pub(super) gid: u32,
     /// All of them, its own first.
-    pub(crate) groups: Vec<u32>,
-    pub(crate) home: String,
+    pub(super) groups: Vec<u32>,
+    pub(super) home: String,
 }
 
 impl User {
     /// Whether it is in more groups than its own.
-    pub(crate) fn has_groups(&self) -> bool {
+    pub(super) fn has_groups(&self) -> bool {
         self.groups.len() > 1
     }
 }
 
 /// The user called `name`, or with that number.
-pub(crate) fn find(name: &str) -> Option<User> {
+pub(super) fn find(name: &str) -> Option<User> {
     let passwd = read(Path::new("/etc/passwd"));
     let group = read(Path::new("/etc/group"));
     parse(name, &passwd, &group)

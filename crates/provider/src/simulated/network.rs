@@ -1,0 +1,188 @@
+//! The network between simulated hosts: who asked for what, names → numbers of hosts, what turned by itself. What links
+//! do with packets and when is the simulation's.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::time::Duration;
+
+use netsplit_model::{Reason, Trouble};
+use netsplit_netmodel::{Behaviour, Fault, FaultState, FaultTurn, LinkId, Links, Scope, Topology};
+use netsplit_sim::net::{HostIndex, Net};
+
+use crate::network::{
+    FaultReport, FaultSpec, FaultTurned, LatenessReport, LinkReport, NetworkReport, PortReport,
+};
+use crate::register::{Register, TEST, shortened};
+
+/// Who asked for what on which hosts.
+#[derive(Debug, Default)]
+pub(super) struct Network {
+    /// Names of hosts, by their numbers in the simulation.
+    hosts: BTreeMap<usize, String>,
+    faults: Register,
+    /// What faults did by themselves; not told yet.
+    news: VecDeque<FaultTurned>,
+}
+
+impl Network {
+    pub(super) fn add_host(&mut self, index: usize, name: &str) {
+        self.hosts.insert(index, name.to_owned());
+    }
+
+    /// Begins a fault, and reads back that its links obey.
+    pub(super) fn begin(&mut self, spec: FaultSpec) -> Result<u32, Trouble> {
+        let refused = |text: String| Trouble::new(Reason::BadFault, format!("begin `{}`: {text}", spec.what));
+        // What is over by now is not in force, and its name is free.
+        self.catch_up();
+        let id = self.faults.next(&spec).map_err(refused)?;
+        let scope = spec.fault.scope.clone().try_map(|name| self.index(&name)).map_err(refused)?;
+        let Fault { condition, schedule, .. } = spec.fault;
+        let fault = Fault { scope, condition, schedule };
+        netsplit_sim::network(|net, now, out| net.begin_fault(now, out, id.into(), fault))
+            .map_err(|error| refused(error.to_string()))?;
+        let obeys = netsplit_sim::network(|net, _, _| self.view(net).into_iter().all(|fault| fault.obeys()));
+        if !obeys {
+            // One whose time was over at this very moment has ended, too.
+            let _ended_already =
+                netsplit_sim::network(|net, now, out| net.heal_fault(now, out, id.into()).is_ok());
+            self.hush(id);
+            let text = format!("begin `{}`: a link did not change", spec.what);
+            return Err(Trouble::new(Reason::FaultRefused, text));
+        }
+        self.faults.add(id, TEST, netsplit_sim::now(), spec);
+        // Who asked for it learns it from the answer.
+        self.hush(id);
+        Ok(id)
+    }
+
+    pub(super) fn heal(&mut self, id: u32) -> Result<(), Trouble> {
+        self.catch_up();
+        let refused = |text| Trouble::new(Reason::BadFault, format!("heal a fault: {text}"));
+        self.faults.check(id).map_err(refused)?;
+        netsplit_sim::network(|net, now, out| net.heal_fault(now, out, id.into()))
+            .map_err(|error| refused(error.to_string()))?;
+        self.hush(id);
+        Ok(())
+    }
+
+    /// What this fault did is no news.
+    fn hush(&mut self, id: u32) {
+        self.catch_up();
+        self.news.retain(|turned| turned.id != id);
+    }
+
+    /// What faults did by themselves since this was last asked.
+    pub(super) fn news(&mut self) -> VecDeque<FaultTurned> {
+        self.catch_up();
+        std::mem::take(&mut self.news)
+    }
+
+    fn catch_up(&mut self) {
+        for turn in netsplit_sim::network(|net, _, _| net.take_turns()) {
+            let Some(turned) = turned(turn) else { continue };
+            if turned.state == FaultState::Ended {
+                self.faults.remove(turned.id);
+            }
+            self.news.push_back(turned);
+        }
+    }
+
+    fn index(&self, name: &str) -> Result<usize, String> {
+        let found = self.hosts.iter().find(|(_, known)| *known == name).map(|(index, _)| *index);
+        found.ok_or_else(|| format!("no host `{name}` has come up"))
+    }
+
+    /// Reads what is in force and what happened; `is_up` says which hosts run.
+    pub(super) fn report(&mut self, is_up: impl Fn(&str) -> bool) -> NetworkReport {
+        self.catch_up();
+        netsplit_sim::network(|net, now, _| {
+            let (links, links_left_out) = shortened(self.links(net));
+            let now = Duration::from_nanos(now);
+            let report = |fault: Seen| -> Option<FaultReport> {
+                let id = u32::try_from(fault.id).ok()?;
+                self.faults.report(id, fault.state, now, [fault.links.len(), fault.verified])
+            };
+            let port = |name: &String| PortReport {
+                name: name.clone(),
+                kind: is_up(name).then(|| "simulated".to_owned()),
+                refused: 0,
+            };
+            NetworkReport {
+                faults: self.view(net).into_iter().filter_map(report).collect(),
+                links,
+                links_left_out,
+                ports: self.hosts.values().map(port).collect(),
+                // No packet is ever late: nothing else goes on meanwhile.
+                lateness: LatenessReport::default(),
+                scheduling: "simulated".to_owned(),
+                strays: net.corrupted(),
+            }
+        })
+    }
+
+    fn links(&self, net: &Net) -> Vec<LinkReport> {
+        let named = |host: HostIndex| self.hosts.get(&(host.0 as usize)).cloned();
+        let report = |link: netsplit_sim::net::LinkReport<'_>| {
+            let (from, to) = (named(link.from)?, named(link.to)?);
+            let (condition, counters) = (link.behaviour.condition(), *link.counters);
+            Some(LinkReport { from, to, condition, counters })
+        };
+        net.links().filter_map(report).collect()
+    }
+
+    /// The faults that have not ended, and what links were seen to do.
+    fn view(&self, net: &Net) -> Vec<Seen> {
+        let topology = Topology::new(self.hosts.keys().next_back().map_or(0, |last| last + 1));
+        let is_ours =
+            |link: &LinkId| self.hosts.contains_key(&link.from) && self.hosts.contains_key(&link.to);
+        let links = |scope: &Scope| {
+            // It was checked when it began.
+            let mut links = scope.links(&topology).unwrap_or_default();
+            links.retain(is_ours);
+            links
+        };
+        let faults: Vec<_> =
+            net.faults().map(|(id, fault, state)| (id, links(&fault.scope), fault, state)).collect();
+        let wanted = |link: &LinkId| {
+            let in_force = faults
+                .iter()
+                .filter(|(_, links, _, state)| *state == FaultState::InForce && links.contains(link));
+            // Each was checked when it began; what they come to was, too.
+            Behaviour::of(in_force.map(|(_, _, fault, _)| &fault.condition)).ok()
+        };
+        let does = |link: &&LinkId| {
+            let [from, to] = [link.from, link.to].map(|host| u32::try_from(host).map(HostIndex));
+            matches!((from, to), (Ok(from), Ok(to)) if Some(net.behaviour(from, to)) == wanted(link))
+        };
+        let seen = |(id, links, _, state): &(u64, Links, &Fault, FaultState)| Seen {
+            id: *id,
+            state: *state,
+            verified: links.iter().filter(does).count(),
+            links: links.clone(),
+        };
+        faults.iter().map(seen).collect()
+    }
+}
+
+/// A fault as the network has it.
+#[derive(Debug)]
+struct Seen {
+    id: u64,
+    state: FaultState,
+    links: Links,
+    /// Links that do what is wanted of them.
+    verified: usize,
+}
+
+impl Seen {
+    fn obeys(&self) -> bool {
+        self.verified == self.links.len()
+    }
+}
+
+fn turned(turn: FaultTurn) -> Option<FaultTurned> {
+    let state = match turn.state {
+        FaultState::Waiting => FaultState::Lifted,
+        state => state,
+    };
+    Some(FaultTurned { id: u32::try_from(turn.id).ok()?, state })
+}
