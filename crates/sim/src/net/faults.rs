@@ -74,6 +74,11 @@ impl Net {
         std::mem::take(&mut self.faults.turns)
     }
 
+    /// When a fault next turns by itself.
+    pub fn fault_deadline(&self) -> Option<Duration> {
+        self.faults.table.deadline()
+    }
+
     /// What a link does now.
     pub fn behaviour(&self, from: HostIndex, to: HostIndex) -> Behaviour {
         self.wires.behaviour([from, to])
