@@ -41,6 +41,7 @@ mod program;
 mod recorder;
 pub mod run;
 pub mod settings;
+mod simulate;
 mod test;
 mod testbed;
 mod wait;
@@ -95,7 +96,9 @@ pub const fn millis(millis: u64) -> std::time::Duration {
 pub mod __private {
     pub use linkme;
     pub use netsplit_provider::program::{PROGRAMS, Program};
+    pub use netsplit_provider::simulation::{SIMULATIONS, Simulation};
 
     pub use crate::program::{AsProgram, run_program};
+    pub use crate::simulate::simulate_seed;
     pub use crate::test::{Mode, RoleSpec, TestSpec, panic_if_failed, run_test};
 }

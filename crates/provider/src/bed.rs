@@ -8,8 +8,9 @@ use std::pin::Pin;
 use std::sync::Arc;
 
 use netsplit_link::Transport;
-use netsplit_model::{Capabilities, HostName, Reason, Teardown, Trouble};
+use netsplit_model::{Capabilities, Capability, HostName, Reason, Teardown, Trouble};
 
+use crate::machine::{ClockFault, DiskFault};
 use crate::namespace::Namespace;
 use crate::network::{CaptureReport, CaptureSpec, FaultSpec, FaultTurned, NetworkReport};
 
@@ -192,6 +193,32 @@ pub trait Bed: Send + Sync + fmt::Debug {
         Box::pin(async { Err(no_network()) })
     }
 
+    /// Does something to a host's clock.
+    fn change_clock<'a>(
+        &'a self,
+        host: &'a HostName,
+        fault: ClockFault,
+    ) -> BoxFuture<'a, Result<(), Trouble>> {
+        let _there_is_none = (host, fault);
+        Box::pin(async { Err(missing(Capability::Clock)) })
+    }
+
+    /// Begins a fault of a host's disk; its number, unlike any other of this testbed.
+    fn begin_disk_fault<'a>(
+        &'a self,
+        host: &'a HostName,
+        fault: DiskFault,
+    ) -> BoxFuture<'a, Result<u32, Trouble>> {
+        let _there_is_none = (host, fault);
+        Box::pin(async { Err(missing(Capability::Disk)) })
+    }
+
+    /// Ends a fault of a disk.
+    fn heal_disk_fault(&self, fault: u32) -> BoxFuture<'_, Result<(), Trouble>> {
+        let _nobody_has_it = fault;
+        Box::pin(async { Err(missing(Capability::Disk)) })
+    }
+
     /// The next thing the testbed has to say; never ends before the testbed does.
     fn event(&self) -> BoxFuture<'_, BedEvent>;
 
@@ -207,6 +234,11 @@ pub(crate) fn no_network() -> Trouble {
     Trouble::new(Reason::MissingCapability, "needs `network`, which these hosts do not have")
         .because("what joins them is not netsplit's own network")
         .fix("network.model = \"fabric\"")
+}
+
+/// These hosts do not have it.
+fn missing(capability: Capability) -> Trouble {
+    Trouble::new(Reason::MissingCapability, format!("needs `{capability}`, which these hosts do not have"))
 }
 
 /// The providers of this version.

@@ -28,10 +28,10 @@ use super::control::{
 };
 use super::net::Netlink;
 use super::plan::{PREFIX_BITS, Route, RouterPlan};
-use super::sys;
 use crate::network::{
     CaptureFilter, FaultReport, FaultSpec, LatenessReport, LinkReport, NetworkReport, PortReport,
 };
+use crate::sys;
 
 /// The client that is the test itself.
 const TEST: u64 = 0;

@@ -24,10 +24,11 @@ use super::control::{
     self, Ask, Capture, Failure, Fate, Fault, Heal, Network, REPLY_MAX, Reply, Request, Say, State,
 };
 use super::plan::Plan;
-use super::{diagnose, hook, socket};
+use super::{diagnose, socket};
 use crate::bed::{
     Bed, BedEvent, BedSpec, BoxFuture, BoxTransport, HostSpec, MadeHost, NetworkModel, NetworkSpec, Power,
 };
+use crate::hook;
 use crate::network::{CaptureReport, CaptureSpec, FaultSpec, FaultTurned, NetworkReport};
 
 /// How long a keeper may take to say that its stage stands.
@@ -295,14 +296,8 @@ impl Bed for Testbed {
 }
 
 async fn start_keeper(spec: &BedSpec) -> Result<(Keeper, OwnedFd), Trouble> {
-    if !hook::ran() {
-        return Err(diagnose::no_hook());
-    }
-    if hook::is_left_over() {
-        return Err(diagnose::left_over());
-    }
-    let started = spawn_keeper(spec).map_err(|error| broken(&error));
-    let mut keeper = started?;
+    let keeper = hook::again(&format!("keeper:{}", std::process::id()))?;
+    let mut keeper = spawn_keeper(keeper, spec).map_err(|error| broken(&error))?;
     let answer = || control::receive::<Reply>(&keeper.socket, RecvFlags::DONTWAIT, REPLY_MAX);
     let answer = timeout(KEEPER_MAX, keeper.socket.async_io(Interest::READABLE, answer)).await;
     let failed = match answer {
@@ -320,11 +315,9 @@ async fn start_keeper(spec: &BedSpec) -> Result<(Keeper, OwnedFd), Trouble> {
     Err(failed)
 }
 
-fn spawn_keeper(spec: &BedSpec) -> io::Result<Keeper> {
+fn spawn_keeper(mut keeper: Command, spec: &BedSpec) -> io::Result<Keeper> {
     let (ours, theirs) = control::pair()?;
-    let child = Command::new("/proc/self/exe")
-        .arg(hook::KEEPER_ARGUMENT)
-        .env(hook::BECOME, format!("keeper:{}", std::process::id()))
+    let child = keeper
         // fd 0: no descriptor has to be inherited by number.
         .stdin(Stdio::from(theirs))
         // A runner waits for the end of our output: nobody else may hold it.
