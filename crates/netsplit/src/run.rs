@@ -19,6 +19,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::core::{Core, Info, watch_bed};
 use crate::counted;
+use crate::disk::DiskFaultInForce;
 use crate::engine::{Engine, WhileWanted};
 use crate::error::{Error, Result};
 use crate::here::{self, HereOutput, HereSpec};
@@ -405,6 +406,11 @@ impl Run {
             core.reach(&fault.unreached);
             let fault = InForce::label(fault.number);
             core.recorder.event(Event::FaultEnded { fault, why: "the run ended".into() });
+        }
+        for fault in core.disk_faults() {
+            core.take_disk_fault(fault.number);
+            let fault = DiskFaultInForce::label(fault.number);
+            core.recorder.event(Event::DiskEnded { fault, why: "the run ended".into() });
         }
         Some(counted::tell(&core, &report.ok()??))
     }

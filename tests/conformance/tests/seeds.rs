@@ -92,7 +92,7 @@ fn one_seed_is_a_run_like_any_other() {
     assert!(!output.status.success());
     assert_eq!((verdicts[0].verdict, verdicts[0].seed), (Verdict::Failed, 17));
     let repeat = "repeat   NETSPLIT_SEED=17 cargo test -p conformance --test seeds does_as_asked::simulated -- --exact";
-    for line in [repeat, "seed 17 does `fail`", "17 is no good  [expect]", "seed     17: "] {
+    for line in [repeat, "seed 17 does `fail`", "17 is no good  ", "seed     17: "] {
         assert!(said.contains(line), "{line}\nin {said}");
     }
     assert_eq!(
@@ -132,8 +132,8 @@ fn many_seeds_leave_only_their_failures() {
     assert_eq!(line(&run("does_as_asked", "fail odd", &many)), Some(summary.clone()), "the same seeds again");
     let (_, listed) = summary.split_once("failed: ").expect("a list");
     let listed: Vec<u64> = listed.split(' ').map(|seed| seed.parse().expect("a seed")).collect();
-    let counts = format!("failed   {} of 12 seeds passed, {0} failed: ", 12 - listed.len());
-    assert!(summary.starts_with(&counts.replace("{0}", &listed.len().to_string())), "{summary}");
+    let counts = format!("failed   {} of 12 seeds passed, {} failed: ", 12 - listed.len(), listed.len());
+    assert!(summary.starts_with(&counts), "{summary}");
     assert!(listed.iter().all(|seed| seed % 2 == 1) && listed.is_sorted());
     assert_eq!(first.verdicts.len(), listed.len().min(3));
     assert!(first.verdicts.iter().all(|verdict| listed.contains(&verdict.seed)));

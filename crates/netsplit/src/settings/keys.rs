@@ -63,7 +63,7 @@ pub(super) const ENVIRONMENT_ONLY: [(&str, &str); 3] = [
 
 /// What netsplit itself tells the processes that it starts, behind `NETSPLIT_`.
 const OWN: [&str; 12] = [
-    "BECOME", "PROCESS", "HOST", "ROLE", "INDEX", "COUNT", "ADDRESS", "ADDRESS6", "PEERS", "RUN", "BEGAN",
+    "BECOME", "PROCESS", "HOST", "ROLE", "INDEX", "COUNT", "ADDRESS", "ADDRESS6", "PEERS", "RUN", "STARTED",
     "SEED",
 ];
 
