@@ -359,3 +359,41 @@ fn role(role: &Role) -> TokenStream {
         (Some(name), Hosts::Names(names)) => quote!(#path::RoleNamed(#name, &[#(#names),*])),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn expanded(arguments: TokenStream, attributes: TokenStream) -> std::result::Result<String, String> {
+        let item = quote!(#attributes async fn survives(bed: Testbed) {});
+        expand(arguments, item).map(|tokens| tokens.to_string()).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn a_test_becomes_one_in_every_mode() {
+        let text = expanded(quote!(hosts = 3, seeds = 1000), quote!()).unwrap();
+        let variant =
+            |name: &str| text.find(&format!("fn {name} ()")).unwrap_or_else(|| panic!("no {name}: {text}"));
+        assert!(variant("simulated") < variant("namespace") && variant("namespace") < variant("elsewhere"));
+        assert_eq!(text.matches("prelude :: v1 :: test").count(), 3);
+        assert_eq!(text.matches("# [ignore").count(), 1);
+        assert!(
+            text.contains("Mode :: Simulated") && text.contains("Mode :: Provider (\"namespace\")"),
+            "{text}"
+        );
+        assert!(text.contains("seeds : :: core :: option :: Option :: Some (1000)"), "{text}");
+        assert!(text.contains("distributed_slice (:: netsplit :: __private :: SIMULATIONS)"), "{text}");
+        let text = expanded(quote!(hosts = 1), quote!(#[should_panic])).unwrap();
+        assert_eq!(text.matches("should_panic :: ").count() + text.matches("# [should_panic]").count(), 3);
+        assert!(text.contains("seeds : :: core :: option :: Option :: None"), "{text}");
+    }
+
+    #[test]
+    fn what_is_no_number_of_seeds_does_not_compile() {
+        let wrong = |arguments| expanded(arguments, quote!()).unwrap_err();
+        assert_eq!(wrong(quote!(hosts = 1, seeds = 0)), "a test is simulated with one seed at least");
+        assert_eq!(wrong(quote!(hosts = 1, seeds = "many")), "expected integer literal");
+        let text = "unknown argument `seed`; known: hosts, networks, routers, needs, seeds, flavor";
+        assert_eq!(wrong(quote!(hosts = 1, seed = 7)), text);
+    }
+}

@@ -40,8 +40,9 @@ pub(super) fn compare(one: &Side, other: &Side) -> Option<Trouble> {
         return Some(diverged(text).wanted(one, other));
     }
     if one.trace != other.trace {
-        let shown =
-            |side: &Side| side.trace.map_or("none: it crashed".into(), |trace| format!("{trace:016x}"));
+        let shown = |side: &Side| {
+            side.trace.map_or_else(|| "none: it crashed".into(), |trace| format!("{trace:016x}"))
+        };
         let text = format!("one seed gave two traces, {same}: {} and {}", shown(one), shown(other));
         return Some(diverged(text));
     }
