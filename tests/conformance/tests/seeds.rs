@@ -1,5 +1,7 @@
 //! Seeds from outside: which are simulated, what is told of them, what is left, and that nothing is when it is cut short.
 //! Each is simulated in a process of its own, whatever that does in it. (A18: a failure names the command that repeats it)
+// As a user's crate may.
+#![forbid(unsafe_code)]
 
 use std::fs;
 use std::path::Path;
@@ -186,6 +188,7 @@ fn a_seed_that_gives_two_runs_is_a_failure_with_both_sides() {
         reason.saw[0].contains("\nfirst   {\"n\":") && reason.saw[0].contains("\nsecond  {\"n\":"),
         "{reason}"
     );
+    assert!(ran.said.contains("repeat   NETSPLIT_CHECK=1 NETSPLIT_SEED=3 cargo test"), "{}", ran.said);
     assert!(ran.folder.path().join("last/again/events.jsonl").is_file());
     let left = fs::read_dir(ran.folder.path()).expect("a folder").flatten();
     let left: Vec<_> = left.map(|entry| entry.file_name().to_string_lossy().into_owned()).collect();

@@ -24,6 +24,8 @@ use crate::test::{self, TestSpec};
 const ENDS_WITHIN: Duration = Duration::from_secs(60);
 /// Lines that a process printed before it crashed, of those that are told.
 const LAST_LINES: usize = 12;
+/// In front of a command that repeats a difference.
+const CHECK: &str = "NETSPLIT_CHECK=1 ";
 /// What the second of two processes has in its environment beside the first's. It moves the stack as well.
 const PADDING: (&str, usize) = ("PADDING", 5000);
 
@@ -171,7 +173,9 @@ impl<'a> Outside<'a> {
     fn decide(&self, place: &RunPlace, report: Option<&Report>, reason: Trouble) -> VerdictFile {
         let (test, dir) = (&self.run.test, RunDir::new(&place.dir));
         let own = verdict_of(place, test, self.run.provider.name(), report);
-        let repeat = self.run.repeat.replace("%{seed}", &place.seed.to_string());
+        // One process alone would not differ.
+        let check = if reason.name == Reason::Diverged { CHECK } else { "" };
+        let repeat = format!("{check}{}", self.run.repeat.replace("%{seed}", &place.seed.to_string()));
         let verdict = VerdictFile { verdict: reason.verdict(), reason: Some(reason), repeat, ..own };
         // It is on the screen as well, which says where the evidence would be.
         let _no_space = run::write_json(&dir.verdict_json(), &verdict);
@@ -193,7 +197,8 @@ impl<'a> Outside<'a> {
 
     /// The command that simulates the same seeds again.
     pub(super) fn repeat_all(&self, base: u64, count: usize) -> String {
-        let seed = format!("NETSPLIT_SEED={base} NETSPLIT_SEEDS={count} ");
+        let check = if self.settings.check { CHECK } else { "" };
+        let seed = format!("{check}NETSPLIT_SEED={base} NETSPLIT_SEEDS={count} ");
         self.run.repeat.replace("NETSPLIT_SEED=%{seed} ", &seed)
     }
 

@@ -37,7 +37,7 @@ pub(super) struct Tally {
     passed: usize,
     /// The seeds that did not pass, by how they ended.
     others: BTreeMap<Verdict, BTreeSet<u64>>,
-    /// The first failures.
+    /// The first failures; what failed rather than what broke.
     pub(super) kept: Vec<Attempt>,
     warnings: BTreeSet<String>,
     pub(super) took: Duration,
@@ -66,11 +66,13 @@ impl Tally {
             Verdict::Passed => self.passed += 1,
             verdict => drop(self.others.entry(verdict).or_default().insert(attempt.seed)),
         }
-        if attempt.is_bad() && self.kept.len() < KEPT_MAX {
-            self.kept.push(attempt);
-        } else {
-            attempt.remove();
+        if !attempt.is_bad() {
+            return attempt.remove();
         }
+        // The gravest first, and of one kind those that came first.
+        let at = self.kept.partition_point(|kept| kept.verdict.verdict >= attempt.verdict.verdict);
+        self.kept.insert(at, attempt);
+        self.kept.drain(KEPT_MAX.min(self.kept.len())..).for_each(Attempt::remove);
     }
 
     /// The failure that is told as a whole: of those kept the gravest, the first of the seeds as they are listed.
@@ -258,6 +260,18 @@ mod tests {
             crowd(30, &[(3, Reason::HostLost), (5, Reason::Expect), (6, Reason::MissingCapability)]);
         assert_eq!(summary, "failed   27 of 30 seeds passed, 1 failed: 5, 1 infra: 3, 1 skipped: 6");
         assert_eq!(shown, Some(5));
+    }
+
+    #[test]
+    fn what_failed_is_kept_rather_than_what_broke() {
+        let mut bad: Vec<_> = (0..5).map(|seed| (seed, Reason::HostLost)).collect();
+        bad.push((20, Reason::Expect));
+        let (summary, shown, kept, left) = crowd(30, &bad);
+        assert!(
+            summary.starts_with("failed   24 of 30 seeds passed, 1 failed: 20, 5 infra: 0 1 2 3 4"),
+            "{summary}"
+        );
+        assert_eq!((shown, kept.len(), left), (Some(20), 3, 3));
     }
 
     #[test]
