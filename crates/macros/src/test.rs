@@ -6,8 +6,8 @@ use syn::parse::{Parse, ParseStream};
 use syn::punctuated::Punctuated;
 use syn::{Attribute, Error, Ident, ItemFn, LitInt, LitStr, Result, Token, bracketed, parenthesized};
 
-/// Modes that every test runs in.
-const MODES: [&str; 1] = ["namespace"];
+/// Modes that every test runs in, and which that is.
+const MODES: [(&str, &str); 2] = [("simulated", "Simulated"), ("namespace", "Provider(\"namespace\")")];
 
 /// What stands in the parentheses.
 struct Arguments {
@@ -15,6 +15,7 @@ struct Arguments {
     networks: Vec<Network>,
     routers: Vec<Router>,
     needs: Vec<LitStr>,
+    seeds: Option<LitInt>,
     multi_thread: bool,
 }
 
@@ -50,6 +51,7 @@ impl Parse for Arguments {
             networks: Vec::new(),
             routers: Vec::new(),
             needs: Vec::new(),
+            seeds: None,
             multi_thread: false,
         };
         while !input.is_empty() {
@@ -72,6 +74,10 @@ impl Parse for Arguments {
                     arguments.needs = names(input)?;
                     check_needs(&arguments.needs)?;
                 }
+                "seeds" => {
+                    input.parse::<Token![=]>()?;
+                    arguments.seeds = Some(seeds(input.parse()?)?);
+                }
                 "flavor" => {
                     input.parse::<Token![=]>()?;
                     arguments.multi_thread = flavor(&input.parse()?)?;
@@ -81,8 +87,8 @@ impl Parse for Arguments {
                     return Err(Error::new(name.span(), text));
                 }
                 other => {
-                    let text =
-                        format!("unknown argument `{other}`; known: hosts, networks, routers, needs, flavor");
+                    let known = "hosts, networks, routers, needs, seeds, flavor";
+                    let text = format!("unknown argument `{other}`; known: {known}");
                     return Err(Error::new(name.span(), text));
                 }
             }
@@ -189,6 +195,14 @@ fn check_needs(needs: &[LitStr]) -> Result<()> {
     Ok(())
 }
 
+/// How many seeds a test is simulated with.
+fn seeds(count: LitInt) -> Result<LitInt> {
+    match count.base10_parse::<usize>()? {
+        0 => Err(Error::new(count.span(), "a test is simulated with one seed at least")),
+        _ => Ok(count),
+    }
+}
+
 /// Whether the flavour is `multi_thread`.
 pub(crate) fn flavor(text: &LitStr) -> Result<bool> {
     match text.value().as_str() {
@@ -221,15 +235,16 @@ pub(crate) fn expand(arguments: TokenStream, item: TokenStream) -> Result<TokenS
             quote!(-> ::core::result::Result<(), ::netsplit::TestFailure> { #run })
         }
     };
-    let modes = MODES.iter().map(|mode| {
+    let modes = MODES.iter().map(|(mode, variant)| {
         let function = format_ident!("{mode}");
-        let body = body(quote!(Provider(#mode)));
-        quote! {
+        let body = body(variant.parse()?);
+        Ok(quote! {
             #[::core::prelude::v1::test]
             #(#for_tests)*
             fn #function() #body
-        }
+        })
     });
+    let modes = modes.collect::<Result<Vec<_>>>()?;
     let elsewhere = body(quote!(Elsewhere));
     let ignore = (!is_ignored).then(|| quote!(#[ignore = "runs where NETSPLIT_PROVIDER says"]));
     Ok(quote! {
@@ -237,13 +252,22 @@ pub(crate) fn expand(arguments: TokenStream, item: TokenStream) -> Result<TokenS
 
         #[cfg(test)]
         mod #name {
+            static SPEC: ::netsplit::__private::TestSpec = #spec;
+
             fn run(
                 mode: ::netsplit::__private::Mode,
             ) -> ::core::result::Result<(), ::netsplit::TestFailure> {
-                const PATH: &str = ::core::module_path!();
-                let spec = #spec;
-                ::netsplit::__private::run_test(&spec, mode, super::#name)
+                ::netsplit::__private::run_test(&SPEC, mode, super::#name)
             }
+
+            fn simulate() -> i32 {
+                ::netsplit::__private::simulate_seed(&SPEC, super::#name)
+            }
+
+            #[::netsplit::__private::linkme::distributed_slice(::netsplit::__private::SIMULATIONS)]
+            #[linkme(crate = ::netsplit::__private::linkme)]
+            static SIMULATION: ::netsplit::__private::Simulation =
+                ::netsplit::__private::Simulation { name: SPEC.module, run: simulate };
 
             #(#modes)*
 
@@ -259,25 +283,29 @@ pub(crate) fn expand(arguments: TokenStream, item: TokenStream) -> Result<TokenS
 fn spec(arguments: &Arguments, should_panic: bool) -> TokenStream {
     let hosts = arguments.hosts.iter().map(role);
     let (needs, multi_thread) = (&arguments.needs, arguments.multi_thread);
+    let seeds = match &arguments.seeds {
+        Some(count) => quote!(::core::option::Option::Some(#count)),
+        None => quote!(::core::option::Option::None),
+    };
     let networks = arguments.networks.iter().map(network);
     let routers = arguments.routers.iter().map(router);
     quote! {
-    ::netsplit::__private::TestSpec {
-                        // Without the crate, as test names are.
-                        path: PATH.split_once("::").map_or(PATH, |(_, path)| path),
-                        hosts: &[#(#hosts),*],
-                        networks: &[#(#networks),*],
-                        routers: &[#(#routers),*],
-                        needs: &[#(#needs),*],
-                        package: ::core::env!("CARGO_PKG_NAME"),
-                        crate_name: ::core::env!("CARGO_CRATE_NAME"),
-                        integration: ::core::option_env!("CARGO_TARGET_TMPDIR").is_some(),
-                        binary: ::core::option_env!("CARGO_BIN_NAME").is_some(),
-                        should_panic: #should_panic,
-                        multi_thread: #multi_thread,
-                        manifest_dir: ::core::env!("CARGO_MANIFEST_DIR"),
-                    }
+        ::netsplit::__private::TestSpec {
+            module: ::core::module_path!(),
+            hosts: &[#(#hosts),*],
+            networks: &[#(#networks),*],
+            routers: &[#(#routers),*],
+            needs: &[#(#needs),*],
+            seeds: #seeds,
+            package: ::core::env!("CARGO_PKG_NAME"),
+            crate_name: ::core::env!("CARGO_CRATE_NAME"),
+            integration: ::core::option_env!("CARGO_TARGET_TMPDIR").is_some(),
+            binary: ::core::option_env!("CARGO_BIN_NAME").is_some(),
+            should_panic: #should_panic,
+            multi_thread: #multi_thread,
+            manifest_dir: ::core::env!("CARGO_MANIFEST_DIR"),
         }
+    }
 }
 
 /// What every test must have.
@@ -329,5 +357,43 @@ fn role(role: &Role) -> TokenStream {
         (None, Hosts::Names(names)) => quote!(#path::Named(&[#(#names),*])),
         (Some(name), Hosts::Count(count)) => quote!(#path::Role(#name, #count)),
         (Some(name), Hosts::Names(names)) => quote!(#path::RoleNamed(#name, &[#(#names),*])),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn expanded(arguments: TokenStream, attributes: TokenStream) -> std::result::Result<String, String> {
+        let item = quote!(#attributes async fn survives(bed: Testbed) {});
+        expand(arguments, item).map(|tokens| tokens.to_string()).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn a_test_becomes_one_in_every_mode() {
+        let text = expanded(quote!(hosts = 3, seeds = 1000), quote!()).unwrap();
+        let variant =
+            |name: &str| text.find(&format!("fn {name} ()")).unwrap_or_else(|| panic!("no {name}: {text}"));
+        assert!(variant("simulated") < variant("namespace") && variant("namespace") < variant("elsewhere"));
+        assert_eq!(text.matches("prelude :: v1 :: test").count(), 3);
+        assert_eq!(text.matches("# [ignore").count(), 1);
+        assert!(
+            text.contains("Mode :: Simulated") && text.contains("Mode :: Provider (\"namespace\")"),
+            "{text}"
+        );
+        assert!(text.contains("seeds : :: core :: option :: Option :: Some (1000)"), "{text}");
+        assert!(text.contains("distributed_slice (:: netsplit :: __private :: SIMULATIONS)"), "{text}");
+        let text = expanded(quote!(hosts = 1), quote!(#[should_panic])).unwrap();
+        assert_eq!(text.matches("should_panic :: ").count() + text.matches("# [should_panic]").count(), 3);
+        assert!(text.contains("seeds : :: core :: option :: Option :: None"), "{text}");
+    }
+
+    #[test]
+    fn what_is_no_number_of_seeds_does_not_compile() {
+        let wrong = |arguments| expanded(arguments, quote!()).unwrap_err();
+        assert_eq!(wrong(quote!(hosts = 1, seeds = 0)), "a test is simulated with one seed at least");
+        assert_eq!(wrong(quote!(hosts = 1, seeds = "many")), "expected integer literal");
+        let text = "unknown argument `seed`; known: hosts, networks, routers, needs, seeds, flavor";
+        assert_eq!(wrong(quote!(hosts = 1, seed = 7)), text);
     }
 }

@@ -166,6 +166,32 @@ pub enum Event {
         /// `healed`, `time`, `from outside`, `the run ended`, or `refused`: it never was in force.
         why: String,
     },
+    /// The test changed a host's clock.
+    #[serde(rename = "clock.changed")]
+    ClockChanged {
+        /// Whose.
+        host: HostName,
+        /// In words: `jump 3s`, `jump -3s`, `skew 20ms`, `drift 200ppm`.
+        what: String,
+    },
+    /// The test began a fault of a host's disk.
+    #[serde(rename = "disk.began")]
+    DiskBegan {
+        /// Its number: `d1`.
+        fault: String,
+        /// Whose.
+        host: HostName,
+        /// In words: `torn-writes`, `full`, `errors 1%`, `slow 50ms`, `stuck`.
+        what: String,
+    },
+    /// A fault of a disk ended.
+    #[serde(rename = "disk.ended")]
+    DiskEnded {
+        /// Which.
+        fault: String,
+        /// `healed`, `the run ended`, or `refused`: it never was in force.
+        why: String,
+    },
     /// What happened on a directed link on which packets were lost or a fault was in force; links.json has all.
     #[serde(rename = "link.counted")]
     LinkCounted {

@@ -66,6 +66,12 @@ reasons! {
     TestTimedOut "test-timed-out" Failed,
     /// The test's code panicked or returned an error of its own.
     TestError "test-error" Failed,
+    /// The process that simulated a seed ended before the test had.
+    SeedCrashed "seed-crashed" Failed,
+    /// In a simulation nothing can ever happen again, and the test has not ended.
+    Deadlock "deadlock" Failed,
+    /// Two processes that simulated one seed did not do the same.
+    Diverged "diverged" Failed,
 
     // Files.
     /// A file or folder to copy is not there.

@@ -17,6 +17,7 @@ use tokio::runtime::Handle;
 use tokio::sync::watch;
 
 pub(crate) use self::faults::FaultBegins;
+use crate::disk::DiskFaultInForce;
 use crate::ends::Ends;
 use crate::error::{Error, Result};
 use crate::gate::{Gate, Gated};
@@ -27,6 +28,9 @@ use crate::settings::Settings;
 
 /// How long a host's own last words may take after its link has ended.
 const LAST_WORDS: Duration = Duration::from_millis(300);
+
+/// The variable that names the other hosts: `a=10.0.0.1,b=10.0.0.2`.
+const PEERS: &str = "NETSPLIT_PEERS";
 
 /// A testbed's state. Held by every handle that a test has.
 pub(crate) struct Core {
@@ -66,6 +70,8 @@ struct State {
     fault_news: Vec<FaultTurned>,
     /// What the network calls the faults that were begun here, also those that have ended.
     own_faults: HashSet<u32>,
+    /// Faults of disks in force, in the order in which they began.
+    disk_faults: Vec<DiskFaultInForce>,
     /// Captures that were not ended, by the network's numbers.
     captures: BTreeMap<u32, PathBuf>,
     /// Where fetched files were put in the evidence.
@@ -143,6 +149,7 @@ impl Core {
             faults_beginning: 0,
             fault_news: Vec::new(),
             own_faults: HashSet::new(),
+            disk_faults: Vec::new(),
             captures: BTreeMap::new(),
             fetched: HashSet::new(),
             over: false,
@@ -531,7 +538,9 @@ impl Core {
     /// Writes down what processes of these hosts see, for whoever enters them. What the user's shell passed is the user's.
     fn record_environment(&self, hosts: &[HostName]) {
         for host in hosts {
-            let variables = self.environment(host, &Scope::new("command"));
+            let mut variables = self.environment(host, &Scope::new("command"));
+            // Of many hosts it is long, and not all may be there yet.
+            variables.retain(|(name, ..)| name != PEERS);
             let own = variables.into_iter().filter(|(name, value, _)| !self.settings.is_passed(name, value));
             let variables = own.map(|(name, value, _)| (name, Some(value))).collect();
             let _only_for_those_who_enter = self.recorder.dir().write_environment(host, &variables);
@@ -546,12 +555,21 @@ impl Core {
         for (name, value) in own.facts(&self.run, self.seed) {
             facts.set(format!("NETSPLIT_{}", name.to_uppercase()), value);
         }
+        let peers = state.hosts.iter().filter(|peer| peer.info.name != *host);
+        let peers: Vec<_> = peers.map(|peer| format!("{}={}", peer.info.name, peer.address)).collect();
+        facts.set(PEERS, peers.join(","));
         let mut scopes = vec![command];
         scopes.extend(state.scopes.iter().rev());
         scopes.extend([&own.scope, &facts]);
         let effective = Scopes(&scopes).effective();
         let own = |text: &str| text.to_owned();
         effective.into_iter().map(|(name, found)| (own(name), own(found.value), own(found.scope))).collect()
+    }
+
+    /// What a process that is started now sees beside [`environment`](Self::environment): when that was, in nanoseconds
+    /// since the run began.
+    pub(crate) fn started(&self) -> (String, String) {
+        ("NETSPLIT_STARTED".to_owned(), self.recorder.now().as_nanos().to_string())
     }
 
     /// Fills in `%{…}` for `host`.

@@ -11,9 +11,11 @@ use bytes::Bytes;
 use netsplit_model::{Capability, Event, HostName, Place, Reason, Trouble};
 use netsplit_provider::Power as PowerChange;
 
+use crate::clock::Clock;
 use crate::command::IntoWords;
 use crate::connect::{self, Forward, HostStream};
 use crate::core::{Core, Info, Power, lost};
+use crate::disk::Disk;
 use crate::engine::run_on;
 use crate::error::{Error, Result};
 use crate::files::{CopyTo, Get, Put, Write};
@@ -196,6 +198,18 @@ impl Host {
     pub fn restart(&self) -> impl Future<Output = Result> + use<> {
         let (host, at) = (self.clone(), Location::caller());
         async move { host.noted(host.do_restart().await, place::of(at)) }
+    }
+
+    // ── clock and disk ──
+
+    /// Its clock, which can be wrong.
+    pub fn clock(&self) -> Clock {
+        Clock::new(self)
+    }
+
+    /// Its disk, which can fail.
+    pub fn disk(&self) -> Disk {
+        Disk::new(self)
     }
 
     // ── connections ──

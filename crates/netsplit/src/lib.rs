@@ -21,10 +21,12 @@
 //!
 //! Not here: how hosts come to be (`netsplit-provider`), what runs on them (`netsplit-agent`).
 
+mod clock;
 mod command;
 mod connect;
 mod core;
 mod counted;
+mod disk;
 mod ends;
 mod engine;
 mod entropy;
@@ -41,6 +43,7 @@ mod program;
 mod recorder;
 pub mod run;
 pub mod settings;
+mod simulate;
 mod test;
 mod testbed;
 mod wait;
@@ -52,10 +55,13 @@ pub use netsplit_netmodel as netmodel;
 pub use netsplit_provider::{
     CaptureReport, FaultReport, LatenessReport, LinkReport, NetworkReport, PortReport,
 };
+pub use netsplit_sim::Random;
 
 pub use crate::{
+    clock::Clock,
     command::{IntoWords, Words, local, sh},
     connect::{Forward, HostStream},
+    disk::{Disk, DiskFault},
     error::{Error, Result},
     files::{CopyTo, Fetched, Get, Put, Write},
     host::{Host, Hosts},
@@ -64,7 +70,7 @@ pub use crate::{
         fault_words,
     },
     process::{Exit, IntoSignal, Output, Process, Run, Start, WaitForEnd, wait_all, wait_any},
-    program::{Machine, machine},
+    program::{Machine, Peer, machine},
     test::TestFailure,
     testbed::{Nested, Testbed},
     wait::{Find, Line, Never, Wait, eventually},
@@ -95,7 +101,9 @@ pub const fn millis(millis: u64) -> std::time::Duration {
 pub mod __private {
     pub use linkme;
     pub use netsplit_provider::program::{PROGRAMS, Program};
+    pub use netsplit_provider::simulation::{SIMULATIONS, Simulation};
 
     pub use crate::program::{AsProgram, run_program};
+    pub use crate::simulate::simulate_seed;
     pub use crate::test::{Mode, RoleSpec, TestSpec, panic_if_failed, run_test};
 }

@@ -15,9 +15,11 @@ use netsplit_model::{
 use netsplit_provider::{BedSpec, HostSpec, NetworkSpec, Provider, RouterSpec};
 use netsplit_report::{RunDir, RunFile, Runs, junit};
 use netsplit_wire::message::{Body, Keep as KeepMessage, Request};
+use serde::{Deserialize, Serialize};
 
 use crate::core::{Core, Info, watch_bed};
 use crate::counted;
+use crate::disk::DiskFaultInForce;
 use crate::engine::{Engine, WhileWanted};
 use crate::error::{Error, Result};
 use crate::here::{self, HereOutput, HereSpec};
@@ -111,7 +113,16 @@ pub struct Run {
     core: Option<Arc<Core>>,
     /// How many commands of each name ran here.
     here: Mutex<BTreeMap<String, u32>>,
-    _lock: File,
+    /// Of the directory, for as long as the run lasts; `None`: it belongs to whoever made it.
+    lock: Option<File>,
+}
+
+/// Where a run has its evidence: a directory that has its `run.json`, and what names the run.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct RunPlace {
+    pub(crate) id: String,
+    pub(crate) dir: PathBuf,
+    pub(crate) seed: u64,
 }
 
 /// How a run ended, as the test says.
@@ -123,6 +134,13 @@ pub struct Ending {
     pub reason: Option<Trouble>,
     /// The nested tests.
     pub tests: Vec<TestReport>,
+}
+
+impl Ending {
+    /// That of a run that ended because of `reason`.
+    pub(crate) fn of(reason: Trouble) -> Self {
+        Self { verdict: reason.verdict(), reason: Some(reason), tests: Vec::new() }
+    }
 }
 
 /// A run that is over.
@@ -142,42 +160,48 @@ impl Run {
     /// # Errors
     /// When evidence cannot be written.
     pub fn begin(settings: Settings, spec: RunSpec) -> Result<Self> {
-        let runs = Runs::new(&settings.dir);
-        let no_room = |error: io::Error| {
-            let text = format!("no run can begin in {}: {error}", settings.dir.display());
-            let trouble = Trouble::new(Reason::DiskFull, text);
-            Error::from(match error.kind() {
-                io::ErrorKind::StorageFull => trouble.fix("netsplit clean"),
-                _ => trouble.guess("NETSPLIT_DIR=/another/folder"),
-            })
-        };
-        let (id, dir, lock) = make_dir(&runs, &spec.test).map_err(no_room)?;
-        let seed = settings.seed.unwrap_or_else(|| crate::entropy::number() % 1_000_000);
+        let seed = settings.seed.unwrap_or_else(random_seed);
+        let (place, lock) = make_place(&settings, &spec, seed, None)?;
+        let _only_a_link = Runs::new(&settings.dir).point("last", &RunDir::new(&place.dir));
+        Ok(Self { lock: Some(lock), ..Self::begin_at(settings, spec, place)? })
+    }
+
+    /// Begins the log of a run whose directory somebody else made, and keeps.
+    ///
+    /// # Errors
+    /// When evidence cannot be written.
+    pub(crate) fn begin_at(settings: Settings, spec: RunSpec, place: RunPlace) -> Result<Self> {
+        let dir = RunDir::new(&place.dir);
         let first = Event::RunBegan {
             format: FORMAT,
-            run: id.to_string(),
+            run: place.id.clone(),
             test: spec.test.clone(),
             provider: spec.provider.name().to_owned(),
-            seed,
+            seed: place.seed,
         };
+        let no_room = |error| no_room(&settings, &error);
         let recorder = Recorder::begin(dir.clone(), first).map_err(no_room)?;
-        write_facts(&dir, &id, seed, &settings, &spec).map_err(no_room)?;
         let engine = Engine::start().map_err(no_room)?;
         let ticking = recorder.clone();
         engine.handle().spawn(tick(ticking));
         Ok(Self {
+            runs: Runs::new(&settings.dir),
             settings,
             spec,
-            runs,
             dir,
-            id,
-            seed,
+            id: RunId::from_text(&place.id),
+            seed: place.seed,
             engine,
             recorder,
             core: None,
             here: Mutex::default(),
-            _lock: lock,
+            lock: None,
         })
+    }
+
+    /// The settings it runs with.
+    pub(crate) fn settings(&self) -> &Settings {
+        &self.settings
     }
 
     /// The run's id.
@@ -383,6 +407,11 @@ impl Run {
             let fault = InForce::label(fault.number);
             core.recorder.event(Event::FaultEnded { fault, why: "the run ended".into() });
         }
+        for fault in core.disk_faults() {
+            core.take_disk_fault(fault.number);
+            let fault = DiskFaultInForce::label(fault.number);
+            core.recorder.event(Event::DiskEnded { fault, why: "the run ended".into() });
+        }
         Some(counted::tell(&core, &report.ok()??))
     }
 
@@ -432,15 +461,8 @@ impl Run {
         if let Ok(xml) = junit::document(&[(self.dir.clone(), file.clone())]) {
             let _only_a_view = fs::write(self.dir.junit_xml(), xml);
         }
-        if !passed {
-            let _only_a_link = self.runs.point("last-failed", &self.dir);
-        }
-        let limits = self.settings.retention;
-        let beyond = self.runs.beyond(limits.runs, limits.size, limits.age, SystemTime::now());
-        for run in beyond.unwrap_or_default() {
-            if run.dir != self.dir {
-                let _another_run_was_faster = fs::remove_dir_all(run.dir.path());
-            }
+        if self.lock.is_some() {
+            clear_up(&self.runs, &self.settings, &self.dir, passed);
         }
     }
 }
@@ -462,17 +484,64 @@ pub fn unknown_provider(name: &str) -> Trouble {
     Trouble::new(Reason::UnknownProvider, text)
 }
 
-fn make_dir(runs: &Runs, test: &str) -> io::Result<(RunId, RunDir, File)> {
-    let mut tries = 0;
-    loop {
-        let id = RunId::from_random((crate::entropy::number() & 0xf_ffff) as u32);
-        tries += 1;
-        match runs.create(test, &id, SystemTime::now()) {
-            Ok((dir, lock)) => return Ok((id, dir, lock)),
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists && tries < NAMES_MAX => {}
-            Err(error) => return Err(error),
+/// Marks a run that is over as the last that failed, if it did, and removes runs beyond the limits.
+pub(crate) fn clear_up(runs: &Runs, settings: &Settings, dir: &RunDir, passed: bool) {
+    if !passed {
+        let _only_a_link = runs.point("last-failed", dir);
+    }
+    let limits = settings.retention;
+    let beyond = runs.beyond(limits.runs, limits.size, limits.age, SystemTime::now());
+    for run in beyond.unwrap_or_default() {
+        if run.dir != *dir {
+            let _another_run_was_faster = fs::remove_dir_all(run.dir.path());
         }
     }
+}
+
+/// A seed that nobody chose: short enough to be typed.
+pub(crate) fn random_seed() -> u64 {
+    crate::entropy::number() % 1_000_000
+}
+
+/// Makes a directory for a run that begins now, with `run.json` in it, and locks it. The id is random unless it is given:
+/// then two runs that have it may have begun in one second, and the later's name says a second more.
+///
+/// # Errors
+/// When evidence cannot be written.
+pub(crate) fn make_place(
+    settings: &Settings,
+    spec: &RunSpec,
+    seed: u64,
+    given: Option<&RunId>,
+) -> Result<(RunPlace, File)> {
+    let runs = Runs::new(&settings.dir);
+    let no_room = |error| no_room(settings, &error);
+    let mut now = SystemTime::now();
+    let mut tries = 0;
+    loop {
+        let random = || RunId::from_random((crate::entropy::number() & 0xf_ffff) as u32);
+        let id = given.cloned().unwrap_or_else(random);
+        tries += 1;
+        match runs.create(&spec.test, &id, now) {
+            Ok((dir, lock)) => {
+                write_facts(&dir, &id, seed, settings, spec).map_err(no_room)?;
+                return Ok((RunPlace { id: id.to_string(), dir: dir.path().to_owned(), seed }, lock));
+            }
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists && tries < NAMES_MAX => {
+                now += Duration::from_secs(u64::from(given.is_some()));
+            }
+            Err(error) => return Err(no_room(error)),
+        }
+    }
+}
+
+fn no_room(settings: &Settings, error: &io::Error) -> Error {
+    let text = format!("no run can begin in {}: {error}", settings.dir.display());
+    let trouble = Trouble::new(Reason::DiskFull, text);
+    Error::from(match error.kind() {
+        io::ErrorKind::StorageFull => trouble.fix("netsplit clean"),
+        _ => trouble.guess("NETSPLIT_DIR=/another/folder"),
+    })
 }
 
 /// What differs between two runs of one seed stands here, beside the log.
@@ -525,7 +594,7 @@ fn own_hash() -> Option<String> {
     HASH.get_or_init(|| fs::read("/proc/self/exe").ok().map(|bytes| hash_of(&bytes))).clone()
 }
 
-fn write_json(path: &Path, value: &impl serde::Serialize) -> io::Result<()> {
+pub(crate) fn write_json(path: &Path, value: &impl Serialize) -> io::Result<()> {
     let beside = path.with_extension("json.new");
     let mut text = serde_json::to_vec_pretty(value)?;
     text.push(b'\n');

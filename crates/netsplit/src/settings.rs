@@ -3,6 +3,7 @@
 //! The nearest wins: flag, `NETSPLIT_*`, `.env`, profile, `netsplit.toml`, default. Flag, variable and key are one
 //! name: `--keep`, `NETSPLIT_KEEP`, `keep`; within a table `NETSPLIT_DEADLINES_RUN`, `deadlines.run`.
 
+mod handed;
 mod keys;
 mod layers;
 
@@ -13,7 +14,9 @@ use std::time::Duration;
 
 use netsplit_model::{Capabilities, Capability, Reason, Trouble, nearest, units};
 use netsplit_provider::{NetworkModel, Provider};
+use serde::{Deserialize, Serialize};
 
+pub(crate) use handed::Handed;
 pub use keys::{KEYS, Key};
 use layers::Layers;
 
@@ -28,6 +31,9 @@ pub enum Keep {
     /// Keeps it.
     Always,
 }
+
+/// Seeds of one test: all of them, and how each ended, are in memory.
+const SEEDS_MAX: usize = 1_000_000;
 
 /// How long things may take, before `patience`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -69,7 +75,7 @@ pub struct NetworkSettings {
 }
 
 /// Where a value comes from.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Origin {
     /// A flag of the command line.
     Flag,
@@ -104,6 +110,10 @@ pub struct Settings {
     pub keep: Keep,
     /// The seed of every random draw, when it was said.
     pub seed: Option<u64>,
+    /// How many seeds a test is simulated with, when it was said.
+    pub seeds: Option<usize>,
+    /// Whether each seed is simulated twice, and the two compared.
+    pub check: bool,
     /// Tests at once, when it was said.
     pub jobs: Option<usize>,
     /// Which runs stay on disk.
@@ -164,6 +174,12 @@ impl Settings {
         if is_skip && self.requires(provider) { required(trouble) } else { trouble }
     }
 
+    /// Whether `key` was said, and nearer than `other` was.
+    pub(crate) fn is_nearer(&self, key: &str, other: &str) -> bool {
+        let rank = |key| self.shown.iter().find(|(name, ..)| *name == key).map(|(.., origin)| origin.rank());
+        rank(key) > rank(other)
+    }
+
     fn requires(&self, word: &str) -> bool {
         self.require.iter().any(|required| required == word)
     }
@@ -209,6 +225,8 @@ impl Settings {
             network,
             keep: read.value("keep", keep),
             seed: read.optional("seed", number),
+            seeds: read.optional("seeds", seeds),
+            check: layers.variable("NETSPLIT_CHECK").is_some_and(|said| !["", "0"].contains(&said)),
             jobs: read
                 .optional("jobs", |text| number(text).map(|jobs| usize::try_from(jobs.max(1)).unwrap_or(1))),
             retention,
@@ -237,6 +255,11 @@ fn duration(text: &str) -> Result<Duration, &'static str> {
 
 fn number(text: &str) -> Result<u64, &'static str> {
     text.parse().map_err(|_| "a whole number")
+}
+
+fn seeds(text: &str) -> Result<usize, &'static str> {
+    let count = text.parse().ok().filter(|count| (1..=SEEDS_MAX).contains(count));
+    count.ok_or("a whole number from 1 to 1000000")
 }
 
 fn keep(text: &str) -> Result<Keep, &'static str> {
@@ -318,6 +341,18 @@ impl Reader<'_> {
 }
 
 impl Origin {
+    /// The greater, the nearer.
+    fn rank(&self) -> u8 {
+        match self {
+            Self::Default => 0,
+            Self::File(_, None) => 1,
+            Self::File(_, Some(_)) => 2,
+            Self::DotEnv(_) => 3,
+            Self::Environment => 4,
+            Self::Flag => 5,
+        }
+    }
+
     /// How `key` is called there.
     fn names(&self, key: &str) -> String {
         match self {

@@ -13,6 +13,7 @@ use std::task::Poll;
 use std::time::Duration;
 
 use netsplit_model::{Capability, HostName, Reason, Trouble, Verdict, VerdictFile, units::Wanted};
+use netsplit_provider::simulated::Simulated;
 use netsplit_provider::{Provider, RouterSpec};
 use netsplit_report::paint::Paint;
 use netsplit_report::screen::{self, Next};
@@ -21,14 +22,15 @@ use crate::error::{Error, Result};
 use crate::panics;
 use crate::run::{Ending, Finished, HostPlan, Run, RunSpec};
 use crate::settings::Settings;
+use crate::simulate;
 use crate::testbed::Testbed;
 
 /// What the attribute knows of a test.
 #[doc(hidden)]
 #[derive(Clone, Copy, Debug)]
 pub struct TestSpec {
-    /// Module path and name within its crate, without the mode: `cases::survives`.
-    pub path: &'static str,
+    /// The module that the attribute makes of it: `first::cases::survives`.
+    pub module: &'static str,
     /// Roles with their hosts.
     pub hosts: &'static [RoleSpec],
     /// Networks by name, with a selector of the hosts on each; none: one that joins all.
@@ -37,6 +39,8 @@ pub struct TestSpec {
     pub routers: &'static [[&'static str; 4]],
     /// Capabilities by name.
     pub needs: &'static [&'static str],
+    /// How many seeds it is simulated with.
+    pub seeds: Option<usize>,
     pub package: &'static str,
     pub crate_name: &'static str,
     /// Whether it is an integration test rather than a unit test.
@@ -47,6 +51,14 @@ pub struct TestSpec {
     pub multi_thread: bool,
     /// The folder of the package's manifest.
     pub manifest_dir: &'static str,
+}
+
+impl TestSpec {
+    /// Module path and name within its crate, as test names are, with the mode: `cases::survives::namespace`.
+    pub(crate) fn name(&self, mode: Mode) -> String {
+        let path = self.module.split_once("::").map_or(self.module, |(_, path)| path);
+        format!("{path}::{}", mode.name())
+    }
 }
 
 /// One role of a test.
@@ -67,6 +79,8 @@ pub enum RoleSpec {
 #[doc(hidden)]
 #[derive(Clone, Copy, Debug)]
 pub enum Mode {
+    /// In virtual time, each seed in a process of its own.
+    Simulated,
     /// On this provider.
     Provider(&'static str),
     /// Where `NETSPLIT_PROVIDER` says.
@@ -74,8 +88,17 @@ pub enum Mode {
 }
 
 impl Mode {
+    fn is_simulated(self, settings: &Settings) -> bool {
+        match self {
+            Self::Simulated => true,
+            Self::Provider(_) => false,
+            Self::Elsewhere => settings.provider.as_deref() == Some("simulated"),
+        }
+    }
+
     fn name(self) -> &'static str {
         match self {
+            Self::Simulated => "simulated",
             Self::Provider(name) => name,
             Self::Elsewhere => "elsewhere",
         }
@@ -90,6 +113,10 @@ pub struct TestFailure {
 }
 
 impl TestFailure {
+    pub(crate) fn new(screen: String, is_own: bool) -> Self {
+        Self { screen, is_own }
+    }
+
     fn not_begun(screen: String) -> Self {
         Self { screen, is_own: false }
     }
@@ -143,19 +170,38 @@ where
     F: Future<Output = T>,
     T: IntoTestResult,
 {
+    let cwd = std::env::current_dir().unwrap_or_default();
+    let settings = Settings::load(&cwd, &[]).map_err(|troubles| show_all(spec, &troubles))?;
+    let provider = provider(&settings, mode).map_err(|trouble| show_all(spec, &[trouble]))?;
+    let run_spec = run_spec(spec, mode, provider, cwd);
+    let skip = skip(spec, &settings, &*run_spec.provider);
+    if skip.is_none() && mode.is_simulated(&settings) {
+        return simulate::all(spec, settings, &run_spec);
+    }
+    let run = Run::begin(settings, run_spec).map_err(|error| show_all(spec, &[error.into()]))?;
+    let runtime = runtime(spec).map_err(|error| TestFailure::not_begun(format!("no runtime: {error}")))?;
+    let (finished, panic) = runtime.block_on(async move {
+        match skip {
+            Some(reason) => (run.end(Ending::of(reason)).await, None),
+            None => carry_out(spec, run, body).await,
+        }
+    });
+    match panic {
+        Some(payload) if spec.should_panic && finished.verdict.verdict == Verdict::Failed => {
+            resume_unwind(payload)
+        }
+        _ => conclude(spec, &finished),
+    }
+}
+
+/// The runtime of a test's body.
+pub(crate) fn runtime(spec: &TestSpec) -> std::io::Result<tokio::runtime::Runtime> {
     let mut builder = if spec.multi_thread {
         tokio::runtime::Builder::new_multi_thread()
     } else {
         tokio::runtime::Builder::new_current_thread()
     };
-    let runtime = builder
-        .enable_all()
-        .build()
-        .map_err(|error| TestFailure::not_begun(format!("no runtime: {error}")))?;
-    let cwd = std::env::current_dir().unwrap_or_default();
-    let settings = Settings::load(&cwd, &[]).map_err(|troubles| show_all(spec, &troubles))?;
-    let provider = provider(&settings, mode).map_err(|trouble| show_all(spec, &[trouble]))?;
-    runtime.block_on(run(spec, mode, settings, provider, body))
+    builder.enable_all().build()
 }
 
 /// How a `#[should_panic]` test ends. A testbed that broke is not the panic that was wanted: it is said, and the
@@ -174,8 +220,9 @@ pub fn panic_if_failed(result: Result<(), TestFailure>) {
 
 fn provider(settings: &Settings, mode: Mode) -> Result<Arc<dyn Provider>, Trouble> {
     let name = match mode {
+        _ if mode.is_simulated(settings) => return Ok(Arc::new(Simulated)),
         Mode::Provider(name) => name,
-        Mode::Elsewhere => settings.provider.as_deref().ok_or_else(|| {
+        _ => settings.provider.as_deref().ok_or_else(|| {
             Trouble::new(
                 Reason::UnknownProvider,
                 "`elsewhere` runs where NETSPLIT_PROVIDER says, and it says nothing",
@@ -186,40 +233,35 @@ fn provider(settings: &Settings, mode: Mode) -> Result<Arc<dyn Provider>, Troubl
     netsplit_provider::by_name(name).ok_or_else(|| crate::run::unknown_provider(name))
 }
 
-async fn run<F, T>(
+pub(crate) fn run_spec(spec: &TestSpec, mode: Mode, provider: Arc<dyn Provider>, base: PathBuf) -> RunSpec {
+    let test = spec.name(mode);
+    RunSpec {
+        provider,
+        networks: spec.networks.iter().map(|(name, _)| (*name).to_owned()).collect(),
+        routers: spec.routers.iter().map(|words| router(*words)).collect(),
+        base,
+        repeat: repeat(spec, mode, &test),
+        test,
+        scenario: Default::default(),
+    }
+}
+
+/// Runs a test in a run that has begun, to its verdict and the end of its testbed; with what it panicked with.
+pub(crate) async fn carry_out<F, T>(
     spec: &TestSpec,
-    mode: Mode,
-    settings: Settings,
-    provider: Arc<dyn Provider>,
+    mut run: Run,
     body: impl FnOnce(Testbed) -> F,
-) -> Result<(), TestFailure>
+) -> (Finished, Option<Box<dyn Any + Send>>)
 where
     F: Future<Output = T>,
     T: IntoTestResult,
 {
-    let name = format!("{}::{}", spec.path, mode.name());
-    let skip = skip(spec, &settings, &*provider);
-    let run_spec = RunSpec {
-        test: name.clone(),
-        provider,
-        networks: spec.networks.iter().map(|(name, _)| (*name).to_owned()).collect(),
-        routers: spec.routers.iter().map(|words| router(*words)).collect(),
-        base: std::env::current_dir().unwrap_or_default(),
-        repeat: repeat(spec, mode, &name),
-        scenario: Default::default(),
-    };
-    let (limit, warnings) = (settings.deadlines.test, settings.warnings.clone());
-    let mut run = Run::begin(settings, run_spec).map_err(|error| show_all(spec, &[error.into()]))?;
-    if let Some(reason) = skip {
-        let verdict = reason.verdict();
-        let finished = run.end(Ending { verdict, reason: Some(reason), tests: Vec::new() }).await;
-        return conclude(spec, &finished);
-    }
     panics::watch();
     let made = make_hosts(spec, &mut run).await;
     if let Ok(bed) = &made {
-        warnings.into_iter().for_each(|warning| bed.warn(warning));
+        run.settings().warnings.iter().for_each(|warning| bed.warn(warning.clone()));
     }
+    let limit = run.settings().deadlines.test;
     let (ended, panic) = match made {
         Err(error) => (Err(error.into()), None),
         Ok(bed) => body_of(&run, limit, body(bed)).await,
@@ -231,13 +273,7 @@ where
             Ending { verdict, reason: Some(trouble), tests: Vec::new() }
         }
     };
-    let finished = run.end(ending).await;
-    match panic {
-        Some(payload) if spec.should_panic && finished.verdict.verdict == Verdict::Failed => {
-            resume_unwind(payload)
-        }
-        _ => conclude(spec, &finished),
-    }
+    (run.end(ending).await, panic)
 }
 
 /// Runs the body and tells how it ended, with what it panicked with.
@@ -343,22 +379,24 @@ fn timed_out(run: &Run, limit: Duration) -> Trouble {
     }
 }
 
-fn conclude(spec: &TestSpec, finished: &Finished) -> Result<(), TestFailure> {
+pub(crate) fn conclude(spec: &TestSpec, finished: &Finished) -> Result<(), TestFailure> {
     match finished.verdict.verdict {
         Verdict::Passed | Verdict::Skipped => {
             say_aside(&finished.verdict);
             Ok(())
         }
-        verdict => {
-            let reason = finished.verdict.reason.as_ref().map(|reason| reason.name);
-            let is_own = verdict == Verdict::Failed && reason != Some(Reason::RequiredCapability);
-            Err(TestFailure { screen: screen(spec, finished), is_own })
-        }
+        _ => Err(TestFailure { screen: screen(spec, finished), is_own: is_own(&finished.verdict) }),
     }
 }
 
+/// Whether the test's body is at fault.
+pub(crate) fn is_own(verdict: &VerdictFile) -> bool {
+    let reason = verdict.reason.as_ref().map(|reason| reason.name);
+    verdict.verdict == Verdict::Failed && reason != Some(Reason::RequiredCapability)
+}
+
 /// Tells the skip and the warnings of a test that its harness calls `ok`, a line each, past the harness's capture.
-fn say_aside(verdict: &VerdictFile) {
+pub(crate) fn say_aside(verdict: &VerdictFile) {
     let line = |label, trouble: &Trouble| {
         let text = trouble.text.lines().next().unwrap_or_default();
         format!("{label}: {}: {text}\n", verdict.test)
@@ -378,11 +416,11 @@ fn is_news(warning: &Trouble) -> bool {
 }
 
 #[expect(clippy::print_stdout, reason = "a test's own output, which its harness captures")]
-fn say(text: &str) {
+pub(crate) fn say(text: &str) {
     println!("{text}");
 }
 
-fn screen(spec: &TestSpec, finished: &Finished) -> String {
+pub(crate) fn screen(spec: &TestSpec, finished: &Finished) -> String {
     let look = if finished.kept {
         format!("netsplit enter {} HOST", finished.verdict.run)
     } else {
@@ -397,7 +435,7 @@ fn roots(spec: &TestSpec) -> Vec<PathBuf> {
     Path::new(spec.manifest_dir).ancestors().map(Path::to_owned).collect()
 }
 
-fn show_all(spec: &TestSpec, troubles: &[Trouble]) -> TestFailure {
+pub(crate) fn show_all(spec: &TestSpec, troubles: &[Trouble]) -> TestFailure {
     let shown = troubles.iter().map(|trouble| screen::trouble(trouble, &roots(spec), Paint::Plain));
     TestFailure::not_begun(shown.collect::<Vec<_>>().join("\n"))
 }
@@ -406,7 +444,7 @@ fn show_all(spec: &TestSpec, troubles: &[Trouble]) -> TestFailure {
 fn repeat(spec: &TestSpec, mode: Mode, name: &str) -> String {
     let target = target(spec, Path::new(spec.manifest_dir));
     let (provider, ignored) = match mode {
-        Mode::Provider(_) => (String::new(), ""),
+        Mode::Simulated | Mode::Provider(_) => (String::new(), ""),
         Mode::Elsewhere => ("NETSPLIT_PROVIDER=… ".to_owned(), " --ignored"),
     };
     format!(
@@ -438,11 +476,12 @@ mod tests {
 
     fn spec(crate_name: &'static str, integration: bool, binary: bool) -> TestSpec {
         TestSpec {
-            path: "cases::works",
+            module: "kv::cases::works",
             hosts: &[],
             networks: &[],
             routers: &[],
             needs: &[],
+            seeds: None,
             package: "kv",
             crate_name,
             integration,

@@ -8,13 +8,12 @@ use std::pin::Pin;
 use std::sync::Arc;
 
 use netsplit_link::Transport;
-use netsplit_model::{Capabilities, HostName, Reason, Teardown, Trouble};
+use netsplit_model::{Capabilities, Capability, HostName, Reason, Teardown, Trouble};
 
+use crate::machine::{ClockFault, DiskFault};
 use crate::namespace::Namespace;
 use crate::network::{CaptureReport, CaptureSpec, FaultSpec, FaultTurned, NetworkReport};
 use crate::simulated::Simulated;
-
-pub use netsplit_sim::disk::Faults as DiskFaults;
 
 /// A future that a trait object can return.
 pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
@@ -130,15 +129,6 @@ pub enum Power {
     Resume,
 }
 
-/// What may be done to a host's clock.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ClockChange {
-    /// It shows so many nanoseconds more, or less, from now on.
-    Jump(i64),
-    /// It gains so many microseconds a second, or loses them, from now on.
-    Drift(i32),
-}
-
 /// What a testbed has to say by itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum BedEvent {
@@ -180,26 +170,6 @@ pub trait Bed: Send + Sync + fmt::Debug {
     /// Starts a killed host again, with the disk it had.
     fn start<'a>(&'a self, host: &'a HostName) -> BoxFuture<'a, Result<MadeHost, Trouble>>;
 
-    /// Changes a host's clock.
-    fn set_clock<'a>(
-        &'a self,
-        host: &'a HostName,
-        change: ClockChange,
-    ) -> BoxFuture<'a, Result<(), Trouble>> {
-        let _not_ours = (host, change);
-        Box::pin(async { Err(missing("clock")) })
-    }
-
-    /// Has these things wrong with a host's disk, and nothing else.
-    fn set_disk_faults<'a>(
-        &'a self,
-        host: &'a HostName,
-        faults: DiskFaults,
-    ) -> BoxFuture<'a, Result<(), Trouble>> {
-        let _not_ours = (host, faults);
-        Box::pin(async { Err(missing("disk")) })
-    }
-
     /// Begins a fault of the network; its number. When this returns, the links that it is about were read back.
     fn begin_fault<'a>(&'a self, fault: FaultSpec) -> BoxFuture<'a, Result<u32, Trouble>> {
         drop(fault);
@@ -229,6 +199,32 @@ pub trait Bed: Send + Sync + fmt::Debug {
         Box::pin(async { Err(no_network()) })
     }
 
+    /// Does something to a host's clock.
+    fn change_clock<'a>(
+        &'a self,
+        host: &'a HostName,
+        fault: ClockFault,
+    ) -> BoxFuture<'a, Result<(), Trouble>> {
+        let _there_is_none = (host, fault);
+        Box::pin(async { Err(missing(Capability::Clock)) })
+    }
+
+    /// Begins a fault of a host's disk; its number, unlike any other of this testbed.
+    fn begin_disk_fault<'a>(
+        &'a self,
+        host: &'a HostName,
+        fault: DiskFault,
+    ) -> BoxFuture<'a, Result<u32, Trouble>> {
+        let _there_is_none = (host, fault);
+        Box::pin(async { Err(missing(Capability::Disk)) })
+    }
+
+    /// Ends a fault of a disk.
+    fn heal_disk_fault(&self, fault: u32) -> BoxFuture<'_, Result<(), Trouble>> {
+        let _nobody_has_it = fault;
+        Box::pin(async { Err(missing(Capability::Disk)) })
+    }
+
     /// The next thing the testbed has to say; never ends before the testbed does.
     fn event(&self) -> BoxFuture<'_, BedEvent>;
 
@@ -239,15 +235,16 @@ pub trait Bed: Send + Sync + fmt::Debug {
     fn end(&self) -> BoxFuture<'_, Teardown>;
 }
 
-fn missing(capability: &str) -> Trouble {
-    Trouble::new(Reason::MissingCapability, format!("needs `{capability}`, which these hosts do not have"))
-}
-
 /// The network of these hosts is not ours.
 pub(crate) fn no_network() -> Trouble {
     Trouble::new(Reason::MissingCapability, "needs `network`, which these hosts do not have")
         .because("what joins them is not netsplit's own network")
         .fix("network.model = \"fabric\"")
+}
+
+/// These hosts do not have it.
+fn missing(capability: Capability) -> Trouble {
+    Trouble::new(Reason::MissingCapability, format!("needs `{capability}`, which these hosts do not have"))
 }
 
 /// The providers of this version.

@@ -5,18 +5,23 @@
 //! and are the same code everywhere; none of it is here.
 
 mod bed;
+mod hook;
+mod machine;
 pub mod namespace;
 mod network;
 mod plan;
 pub mod program;
 mod register;
 pub mod simulated;
+pub mod simulation;
+mod sys;
 
 pub use crate::{
     bed::{
-        Bed, BedEvent, BedSpec, BoxFuture, BoxTransport, ClockChange, DiskFaults, HostSpec, MadeHost,
+        Bed, BedEvent, BedSpec, BoxFuture, BoxTransport, HostSpec, MadeHost,
         NetworkModel, NetworkSpec, Power, Provider, RouterSpec, by_name, names,
     },
+    machine::{ClockFault, DiskFault},
     network::{
         CaptureFilter, CaptureReport, CaptureSpec, FaultReport, FaultSpec, FaultTurned, LatenessReport,
         LinkReport, NetworkReport, PortReport,

@@ -15,7 +15,6 @@ mod cgroup;
 mod control;
 mod diagnose;
 mod fabric;
-mod hook;
 mod host;
 mod keeper;
 mod net;
@@ -23,13 +22,13 @@ mod network;
 mod root;
 mod socket;
 mod stage;
-mod sys;
 mod testbed;
 
 use std::path::Path;
 use std::sync::Arc;
 
 use netsplit_model::{Capabilities, Capability, Trouble};
+use rustix::process::Pid;
 
 use crate::bed::{Bed, BedSpec, BoxFuture, Provider};
 
@@ -52,6 +51,11 @@ impl Provider for Namespace {
     fn begin(&self, spec: BedSpec) -> BoxFuture<'_, Result<Arc<dyn Bed>, Trouble>> {
         Box::pin(async move { Ok(Arc::new(testbed::Testbed::begin(spec).await?) as Arc<dyn Bed>) })
     }
+}
+
+/// Serves the test process `test` as the keeper of its testbed; the exit code.
+pub(crate) fn become_keeper(test: Pid) -> i32 {
+    keeper::run(test).map_or(70, |()| 0)
 }
 
 /// The testbed of a run that lives, or was kept: the run's directory leads to it.

@@ -15,7 +15,7 @@ use netsplit_netmodel::{Condition, Fault, FaultState, Schedule, Scope};
 use netsplit_provider::program::PROGRAMS;
 use netsplit_provider::simulated::Simulated;
 use netsplit_provider::{
-    Bed, BedEvent, BedSpec, ClockChange, DiskFaults, FaultSpec, HostSpec, MadeHost, NetworkSpec, Power,
+    Bed, BedEvent, BedSpec, ClockFault, DiskFault, FaultSpec, HostSpec, MadeHost, NetworkSpec, Power,
     Program, Provider,
 };
 use netsplit_sim::{End, Exit};
@@ -423,12 +423,14 @@ fn clocks_and_disks_are_each_hosts_own() {
         let [a, b] = [&made.links[0], &made.links[1]];
         let mut channel = begin(a, start(&["writes_times"])).await;
         tokio::time::sleep(Duration::from_secs(5)).await;
-        made.bed.set_clock(&host("a"), ClockChange::Jump(3600 * 1_000_000_000)).await.unwrap();
+        let jump = ClockFault::Jump { nanos: 3600 * 1_000_000_000 };
+        made.bed.change_clock(&host("a"), jump).await.unwrap();
         let ([out, err], ended) = end(&mut channel).await;
         assert_eq!((out.as_str(), ended.number), ("10000 3610\n", 0), "{err}");
-        let full = DiskFaults { full: true, ..DiskFaults::default() };
-        made.bed.set_disk_faults(&host("a"), full).await.unwrap();
+        let full = made.bed.begin_disk_fault(&host("a"), DiskFault::Full).await.unwrap();
         assert_eq!(run(a, &["writes_times"]).await.1.number, 1);
+        made.bed.heal_disk_fault(full).await.unwrap();
+        assert_eq!(run(a, &["writes_times"]).await.1.number, 0);
         let ([out, _], ended) = run(b, &["writes_times"]).await;
         assert_eq!((out.as_str(), ended.number), ("10000 10\n", 0));
         // What was synced is there after a loss of power.

@@ -89,7 +89,6 @@ impl Runs {
         fs::create_dir(dir.path())?;
         let lock = File::create(dir.lock())?;
         flock(&lock, FlockOperation::NonBlockingLockExclusive)?;
-        self.point("last", &dir)?;
         Ok((dir, lock))
     }
 
@@ -147,6 +146,15 @@ impl Runs {
         }
         let all = self.list().map_err(|error| format!("{} cannot be read: {error}", self.root.display()))?;
         let mut matching: Vec<_> = all.into_iter().filter(|run| run.id.as_str().starts_with(name)).collect();
+        // Runs of one test and seed that are simulated have one id: the newest is meant.
+        matching.sort_by(|one, other| one.id.as_str().cmp(other.id.as_str()));
+        matching.dedup_by(|later, earlier| {
+            let is_one = later.id == earlier.id;
+            if is_one {
+                std::mem::swap(later, earlier);
+            }
+            is_one
+        });
         match matching.len() {
             1 => Ok(matching.remove(0)),
             0 => Err(format!("no run `{name}` in {}", self.root.display())),
@@ -278,10 +286,15 @@ mod tests {
                 teardown: None,
             };
             fs::write(dir.verdict_json(), serde_json::to_vec(&verdict).unwrap()).unwrap();
+            runs.point("last", &dir).unwrap();
         }
         assert_eq!(runs.find("last").unwrap().id.as_str(), "cccc");
         assert_eq!(runs.find("aab").unwrap().ending(), Some(Verdict::Failed));
         assert_eq!(runs.find("aa").unwrap_err(), "`aa` is the begin of several runs: aaaa aabb");
+        let (again, lock) = runs.create("t", &RunId::from_text("aaaa"), at(9)).unwrap();
+        assert_eq!(runs.find("aaa").unwrap().dir, again, "the newest of one id");
+        drop(lock);
+        fs::remove_dir_all(again.path()).unwrap();
         let ids = |limit| -> Vec<String> {
             let beyond =
                 runs.beyond(limit, 1 << 30, Duration::from_secs(1 << 40), SystemTime::now()).unwrap();

@@ -250,6 +250,11 @@ impl Host {
         kernel(|kernel| kernel.clock(self.0).jump(nanos));
     }
 
+    /// Has its wall clock show so much more than the true time, or less, whatever it showed before.
+    pub fn skew_clock(self, nanos: i64) {
+        kernel(|kernel| kernel.clock(self.0).skew(nanos));
+    }
+
     /// Lets its clocks run fast by so many millionths, or slow.
     pub fn drift_clock(self, ppm: i32) {
         kernel(|kernel| {

@@ -39,6 +39,15 @@ async fn knows(known: Machine) {
     assert_eq!(machine().map(|machine| machine.name().to_owned()).as_deref(), Some(known.name()));
 }
 
+#[netsplit::program]
+async fn introduces(machine: Machine) {
+    for peer in machine.peers() {
+        machine.log(format!("peer {} {}", peer.name(), peer.address()));
+    }
+    let draws: Vec<_> = ["one", "one", "two"].map(|purpose| machine.random(purpose).below(1 << 40)).into();
+    conformance::programs::say(&format!("draws {draws:?}"));
+}
+
 /// Threads of its own, each blocked while the others go on.
 #[netsplit::program(flavor = "multi_thread")]
 async fn threads() {
@@ -145,6 +154,30 @@ async fn it_has_words_and_knows_its_machine(bed: Testbed) -> netsplit::Result {
         .await?
         .expect_stdout(&format!("other [] {}", b.address()))?;
     assert!(machine().is_none(), "a test runs on no host");
+    Ok(())
+}
+
+#[netsplit::test(hosts = 3)]
+async fn it_knows_its_peers_its_time_and_its_chance(bed: Testbed) -> netsplit::Result {
+    let [a, b, c] = &bed.hosts()[..] else { unreachable!("three hosts") };
+    let before = bed.now();
+    let said = b.run(introduces).read().await?;
+    let lines: Vec<_> = said.lines().collect();
+    for (line, peer) in lines.iter().zip([a, c]) {
+        let (at, text) = line.split_once(' ').expect("a time");
+        assert_eq!(text, format!("peer {peer} {}", peer.address()));
+        let at: f64 = at.trim_end_matches('s').parse().expect("seconds");
+        let (from, to) = (before.as_secs_f64() - 0.001, bed.now().as_secs_f64() + 0.001);
+        assert!((from..to).contains(&at), "{at} is not from {from} to {to}");
+    }
+    let draws = lines[2];
+    assert_eq!(b.run(introduces).read().await?.lines().last(), Some(draws), "the same at each start");
+    assert_ne!(a.run(introduces).read().await?.lines().last(), Some(draws), "another on each host");
+    let [one, again, two] = &draws["draws [".len()..draws.len() - 1].split(", ").collect::<Vec<_>>()[..]
+    else {
+        panic!("{draws}");
+    };
+    assert!(one == again && one != two, "{draws}");
     Ok(())
 }
 

@@ -31,6 +31,7 @@ const ALLOWED: [(&str, &[&str]); 19] = [
             "netsplit-link",
             "netsplit-wire",
             "netsplit-netmodel",
+            "netsplit-sim",
         ],
     ),
     (

@@ -8,7 +8,7 @@ const LINE_MAX: usize = 130;
 /// Who may read the environment: one module, the hook that must do so before `main`, and what is no product.
 const READS_ENVIRONMENT: [&str; 8] = [
     "crates/netsplit/src/settings",
-    "crates/provider/src/namespace/hook.rs",
+    "crates/provider/src/hook.rs",
     // Hands its environment on to the program that it becomes.
     "crates/agent/src/unix/shim.rs",
     "crates/cli/src/commands/doctor.rs",

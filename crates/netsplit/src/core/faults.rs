@@ -7,6 +7,7 @@ use netsplit_netmodel::FaultState;
 use netsplit_provider::FaultTurned;
 
 use super::{Core, State};
+use crate::disk::DiskFaultInForce;
 use crate::network::{self, InForce};
 
 /// A fault is being begun; see [`Core::begins_fault`].
@@ -90,8 +91,25 @@ impl Core {
     /// The faults in force, for messages.
     pub(crate) fn in_force(&self) -> Vec<String> {
         let state = self.lock();
-        let in_force = state.faults.iter().filter(|fault| !fault.is_lifted);
-        in_force.map(|fault| format!("{} since {}", fault.what, At(fault.since))).collect()
+        let network = state.faults.iter().filter(|fault| !fault.is_lifted);
+        let network = network.map(|fault| (&fault.what, fault.since));
+        let disks = state.disk_faults.iter().map(|fault| (&fault.what, fault.since));
+        network.chain(disks).map(|(what, since)| format!("{what} since {}", At(since))).collect()
+    }
+
+    pub(crate) fn add_disk_fault(&self, fault: DiskFaultInForce) {
+        self.lock().disk_faults.push(fault);
+    }
+
+    /// A fault of a disk is none any more; `None`: it was none already.
+    pub(crate) fn take_disk_fault(&self, number: u32) -> Option<DiskFaultInForce> {
+        let faults = &mut self.lock().disk_faults;
+        let at = faults.iter().position(|fault| fault.number == number)?;
+        Some(faults.remove(at))
+    }
+
+    pub(crate) fn disk_faults(&self) -> Vec<DiskFaultInForce> {
+        self.lock().disk_faults.clone()
     }
 
     /// The fault that closes our own way to a host.

@@ -411,7 +411,12 @@ fn message(
         // Unique on this machine too: hosts of root share its view of processes.
         process: format!("{}.{process}", core.run),
         argv,
-        env: environment.into_iter().map(|(name, value, _)| Variable { name, value }).collect(),
+        env: environment
+            .into_iter()
+            .map(|(name, value, _)| (name, value))
+            .chain([core.started()])
+            .map(|(name, value)| Variable { name, value })
+            .collect(),
         cwd: spec.cwd.clone(),
         user: if spec.user == "root" { String::new() } else { spec.user.clone() },
         stdin: !matches!(spec.input, Input::None),

@@ -39,6 +39,11 @@ pub const KEYS: &[Key] = &[
     key("patience", Some("1"), "by what all deadlines are multiplied, for slow machines"),
     key("keep", Some("never"), "whether the testbed outlives its run: never, failed, always"),
     key("seed", None, "the seed of every random draw; chosen and printed unless set"),
+    key(
+        "seeds",
+        None,
+        "with how many seeds a test is simulated; as many as it says itself, or one, unless set",
+    ),
     key("jobs", None, "how many tests run at once; half the processors unless set"),
     key("junit", None, "where a JUnit file of all tests of a `netsplit run` is written"),
     key("retention.runs", Some("50"), "how many runs stay on disk"),
@@ -47,17 +52,20 @@ pub const KEYS: &[Key] = &[
 ];
 
 /// Variables that have no key: what they say belongs to a process, not to a project.
-pub(super) const ENVIRONMENT_ONLY: [(&str, &str); 2] = [
+pub(super) const ENVIRONMENT_ONLY: [(&str, &str); 3] = [
     (
         "NETSPLIT_DIR",
         "where `.netsplit` lies; else beside the nearest netsplit.toml, workspace manifest or .git",
     ),
+    ("NETSPLIT_CHECK", "1: each seed is simulated twice, in two processes that must not differ"),
     ("NETSPLIT_PROFILE", "which profile of netsplit.toml holds"),
 ];
 
 /// What netsplit itself tells the processes that it starts, behind `NETSPLIT_`.
-const OWN: [&str; 10] =
-    ["BECOME", "PROCESS", "HOST", "ROLE", "INDEX", "COUNT", "ADDRESS", "ADDRESS6", "RUN", "SEED"];
+const OWN: [&str; 12] = [
+    "BECOME", "PROCESS", "HOST", "ROLE", "INDEX", "COUNT", "ADDRESS", "ADDRESS6", "PEERS", "RUN", "STARTED",
+    "SEED",
+];
 
 /// The known variable that is nearest to an unknown one, which looks like a slip.
 pub(super) fn meant(name: &str) -> Option<String> {

@@ -63,6 +63,18 @@ impl Layers {
         Ok(Self { said, environment, home, warnings })
     }
 
+    /// The layers of another process, already put together.
+    pub(super) fn handed(
+        said: Said,
+        pass: BTreeMap<String, String>,
+        dir: &Path,
+        warnings: Vec<Trouble>,
+    ) -> Self {
+        let mut environment = pass;
+        environment.insert("NETSPLIT_DIR".to_owned(), dir.to_string_lossy().into_owned());
+        Self { said, environment, home: dir.to_owned(), warnings }
+    }
+
     /// What looks wrong and keeps nothing from running.
     pub(super) fn warnings(&self) -> &[Trouble] {
         &self.warnings

@@ -7,7 +7,6 @@ use netsplit_model::{Reason, Trouble};
 use rustix::io::Errno;
 
 use super::control::Failure;
-use super::hook::BECOME;
 use super::stage::NO_FABRIC;
 
 /// Steps of the network's process at which a failure is not a host's.
@@ -17,21 +16,6 @@ pub(super) const BEGIN_CAPTURE: &str = "begin a capture";
 pub(super) const END_CAPTURE: &str = "end a capture";
 pub(super) const RUN_NETWORK: &str = "run the network between hosts";
 pub(super) const CHANGE_NETWORK: &str = "change the network";
-
-/// The hook did not run in this process.
-pub(super) fn no_hook() -> Trouble {
-    Trouble::new(
-        Reason::NoAgent,
-        "this program cannot be its own agent: netsplit's start-up hook did not run",
-    )
-    .fix("link netsplit into the executable itself, not into a library that is loaded later")
-}
-
-/// The role variable is set in this process's environment.
-pub(super) fn left_over() -> Trouble {
-    Trouble::new(Reason::NoAgent, format!("{BECOME} is set, but this process became no agent"))
-        .fix(format!("unset {BECOME}"))
-}
 
 /// The keeper ended without a word.
 pub(super) fn keeper_ended(status: Option<ExitStatus>) -> Trouble {

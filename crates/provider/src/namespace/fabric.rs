@@ -12,7 +12,7 @@ use rustix::process::{PidfdFlags, pidfd_open};
 
 use super::control::{self, Ask, REPLY_MAX, Reply, Request, Say, Step, StepError};
 use super::network;
-use super::sys::{Forked, fork};
+use crate::sys::{Forked, fork};
 
 /// How long the process may take for one thing: a device takes a millisecond, a capture's last bytes a slow disk.
 const ANSWER_MAX: Duration = Duration::from_secs(20);

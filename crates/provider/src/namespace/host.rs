@@ -12,11 +12,11 @@ use tokio::io::Interest;
 use tokio::net::{UnixDatagram, UnixStream};
 
 use super::control::{self, Ask, Nic, REQUEST_MAX, Reply, Request, Say, Step, StepError};
-use super::hook::BECOME;
 use super::net::{self, Netlink};
 use super::root::{self, Disk, Ground};
-use super::sys;
+use crate::hook::BECOME;
 use crate::plan::{self, PREFIX_BITS};
+use crate::sys;
 
 /// What the stage knows at the fork, so that a host needs no message before it can begin.
 #[derive(Debug)]

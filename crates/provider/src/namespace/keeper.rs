@@ -18,7 +18,7 @@ use super::cgroup::Cgroup;
 use super::control::{self, Ask, REQUEST_MAX, Reply, Request, Say, Step, StepError};
 use super::socket;
 use super::stage::{self, Begin};
-use super::sys::{self, CLONE_NEWIPC, CLONE_NEWNET, CLONE_NEWNS, CLONE_NEWPID, CLONE_NEWUSER, Forked, fork};
+use crate::sys::{self, CLONE_NEWIPC, CLONE_NEWNET, CLONE_NEWNS, CLONE_NEWPID, CLONE_NEWUSER, Forked, fork};
 
 /// A testbed that was kept ends by itself after this.
 const KEPT_MAX: Duration = Duration::from_secs(24 * 3600);

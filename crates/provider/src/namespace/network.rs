@@ -27,12 +27,12 @@ use super::control::{
     StepError, Turned,
 };
 use super::net::Netlink;
-use super::sys;
 use crate::network::{
     CaptureFilter, FaultReport, FaultSpec, LatenessReport, LinkReport, NetworkReport, PortReport,
 };
 use crate::plan::{PREFIX_BITS, Route, RouterPlan};
 use crate::register::{Register, TEST, nanos, shortened};
+use crate::sys;
 
 /// Runs the network until the stage, which is pid 1 of our namespace, has gone.
 pub(super) fn run(control: OwnedFd, seed: u64) -> ! {

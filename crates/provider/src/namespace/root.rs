@@ -16,7 +16,7 @@ use rustix::mount::{
 };
 
 use super::control::{Step, StepError};
-use super::sys;
+use crate::sys;
 
 /// Folders that every host has for itself, with their modes.
 const OWN: [(&str, u32); 14] = [

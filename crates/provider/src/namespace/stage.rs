@@ -20,7 +20,7 @@ use super::fabric::{self, News};
 use super::host::{self, Plan};
 use super::net::Netlink;
 use super::root::{self, Disk, Ground};
-use super::sys::{
+use crate::sys::{
     CLONE_NEWCGROUP, CLONE_NEWIPC, CLONE_NEWNET, CLONE_NEWNS, CLONE_NEWPID, CLONE_NEWUTS, Forked, fork,
 };
 

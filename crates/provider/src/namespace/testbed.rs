@@ -23,10 +23,11 @@ use tokio::time::timeout;
 use super::control::{
     self, Add, Ask, Capture, Failure, Fate, Fault, Heal, Network, Nic, REPLY_MAX, Reply, Request, Say, State,
 };
-use super::{diagnose, hook, socket};
+use super::{diagnose, socket};
 use crate::bed::{
     Bed, BedEvent, BedSpec, BoxFuture, BoxTransport, HostSpec, MadeHost, NetworkModel, NetworkSpec, Power,
 };
+use crate::hook;
 use crate::network::{CaptureReport, CaptureSpec, FaultSpec, FaultTurned, NetworkReport};
 use crate::plan::{HostPlan, NicPlan, Plan, hardware};
 
@@ -311,14 +312,8 @@ fn add(plan: HostPlan, names: String) -> Add {
 }
 
 async fn start_keeper(spec: &BedSpec) -> Result<(Keeper, OwnedFd), Trouble> {
-    if !hook::ran() {
-        return Err(diagnose::no_hook());
-    }
-    if hook::is_left_over() {
-        return Err(diagnose::left_over());
-    }
-    let started = spawn_keeper(spec).map_err(|error| broken(&error));
-    let mut keeper = started?;
+    let keeper = hook::again(&format!("keeper:{}", std::process::id()))?;
+    let mut keeper = spawn_keeper(keeper, spec).map_err(|error| broken(&error))?;
     let answer = || control::receive::<Reply>(&keeper.socket, RecvFlags::DONTWAIT, REPLY_MAX);
     let answer = timeout(KEEPER_MAX, keeper.socket.async_io(Interest::READABLE, answer)).await;
     let failed = match answer {
@@ -336,11 +331,9 @@ async fn start_keeper(spec: &BedSpec) -> Result<(Keeper, OwnedFd), Trouble> {
     Err(failed)
 }
 
-fn spawn_keeper(spec: &BedSpec) -> io::Result<Keeper> {
+fn spawn_keeper(mut keeper: Command, spec: &BedSpec) -> io::Result<Keeper> {
     let (ours, theirs) = control::pair()?;
-    let child = Command::new("/proc/self/exe")
-        .arg(hook::KEEPER_ARGUMENT)
-        .env(hook::BECOME, format!("keeper:{}", std::process::id()))
+    let child = keeper
         // fd 0: no descriptor has to be inherited by number.
         .stdin(Stdio::from(theirs))
         // A runner waits for the end of our output: nobody else may hold it.

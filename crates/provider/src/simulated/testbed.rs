@@ -13,8 +13,9 @@ use tokio::task::JoinHandle;
 use super::agent::{self, Started};
 use super::network::Network;
 use crate::bed::{
-    Bed, BedEvent, BoxFuture, BoxTransport, ClockChange, DiskFaults, HostSpec, MadeHost, NetworkSpec, Power,
+    Bed, BedEvent, BoxFuture, BoxTransport, HostSpec, MadeHost, NetworkSpec, Power,
 };
+use crate::machine::{ClockFault, DiskFault};
 use crate::network::{FaultSpec, NetworkReport};
 use crate::plan::{HostPlan, Plan};
 
@@ -42,6 +43,16 @@ struct State {
     plan: Plan,
     hosts: Vec<Placed>,
     network: Network,
+    disk_faults: Vec<DiskFaultInForce>,
+    /// Faults of disks so far.
+    disk_faults_ever: u32,
+}
+
+#[derive(Debug)]
+struct DiskFaultInForce {
+    id: u32,
+    host: HostName,
+    fault: DiskFault,
 }
 
 #[derive(Debug)]
@@ -75,8 +86,13 @@ impl Testbed {
             reason = "one death for each time that a host came up, and turns of faults"
         )]
         let (tell, events) = mpsc::unbounded_channel();
-        let state =
-            State { plan: Plan::new(networks, routers)?, hosts: Vec::new(), network: Network::default() };
+        let state = State {
+            plan: Plan::new(networks, routers)?,
+            hosts: Vec::new(),
+            network: Network::default(),
+            disk_faults: Vec::new(),
+            disk_faults_ever: 0,
+        };
         let shared = Arc::new(Shared { state: Mutex::new(state), tell, faults_changed: Notify::new() });
         let watching = tokio::spawn(Arc::clone(&shared).watch_faults());
         Ok(Self { shared, events: tokio::sync::Mutex::new(events), watching })
@@ -206,6 +222,26 @@ impl State {
         found.ok_or_else(|| refused(what, &format!("no host `{name}`")))
     }
 
+    /// Has wrong with a host's disk what its faults say together, the newest first where they differ.
+    fn damage(&mut self, name: &HostName) -> Result<(), Trouble> {
+        let mut faults = netsplit_sim::disk::Faults::default();
+        for known in self.disk_faults.iter().filter(|known| known.host == *name) {
+            match known.fault {
+                DiskFault::TornWrites => faults.torn = true,
+                DiskFault::Full => faults.full = true,
+                DiskFault::Errors { share } => {
+                    (faults.read_errors, faults.write_errors, faults.sync_errors) = (share, share, share);
+                }
+                DiskFault::Slow { latency } => {
+                    faults.latency = u64::try_from(latency.as_nanos()).unwrap_or(u64::MAX);
+                }
+                DiskFault::Stuck => faults.stuck = true,
+            }
+        }
+        self.find(name, &format!("damage the disk of {name}"))?.host.set_disk_faults(faults);
+        Ok(())
+    }
+
     fn running(&mut self, name: &HostName, what: &str) -> Result<&mut Placed, Trouble> {
         let placed = self.find(name, what)?;
         if placed.power == Is::Down { Err(refused(what, "it is down")) } else { Ok(placed) }
@@ -274,33 +310,45 @@ impl Bed for Testbed {
         Box::pin(async move { self.shared.come_up(host) })
     }
 
-    fn set_clock<'a>(
+    fn change_clock<'a>(
         &'a self,
         host: &'a HostName,
-        change: ClockChange,
+        fault: ClockFault,
     ) -> BoxFuture<'a, Result<(), Trouble>> {
         Box::pin(async move {
-            let host = self.shared.lock().find(host, &format!("set the clock of {host}"))?.host;
-            match change {
-                ClockChange::Jump(nanos) => host.jump_clock(nanos),
-                ClockChange::Drift(ppm) => host.drift_clock(ppm),
+            let host = self.shared.lock().find(host, &format!("change the clock of {host}"))?.host;
+            match fault {
+                ClockFault::Jump { nanos } => host.jump_clock(nanos),
+                ClockFault::Skew { nanos } => host.skew_clock(nanos),
+                ClockFault::Drift { ppm } => host.drift_clock(ppm),
             }
             Ok(())
         })
     }
 
-    fn set_disk_faults<'a>(
+    fn begin_disk_fault<'a>(
         &'a self,
         host: &'a HostName,
-        faults: DiskFaults,
-    ) -> BoxFuture<'a, Result<(), Trouble>> {
+        fault: DiskFault,
+    ) -> BoxFuture<'a, Result<u32, Trouble>> {
         Box::pin(async move {
-            self.shared
-                .lock()
-                .find(host, &format!("set faults of the disk of {host}"))?
-                .host
-                .set_disk_faults(faults);
-            Ok(())
+            let mut state = self.shared.lock();
+            state.find(host, &format!("damage the disk of {host}"))?;
+            state.disk_faults_ever += 1;
+            let id = state.disk_faults_ever;
+            state.disk_faults.push(DiskFaultInForce { id, host: host.clone(), fault });
+            state.damage(host)?;
+            Ok(id)
+        })
+    }
+
+    fn heal_disk_fault(&self, fault: u32) -> BoxFuture<'_, Result<(), Trouble>> {
+        Box::pin(async move {
+            let mut state = self.shared.lock();
+            let place = state.disk_faults.iter().position(|known| known.id == fault);
+            let Some(place) = place else { return Ok(()) };
+            let DiskFaultInForce { host, .. } = state.disk_faults.remove(place);
+            state.damage(&host)
         })
     }
 

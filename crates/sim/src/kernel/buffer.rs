@@ -10,6 +10,8 @@ use crate::slab::Id;
 
 /// What a pipe holds, as Linux has it.
 const PIPE_MAX: usize = 64 << 10;
+/// What a standard output holds that nobody reads.
+const STANDARD_MAX: usize = 256 << 20;
 /// Writes to pipes of at most so many bytes are not cut in two.
 const ATOMIC_MAX: usize = 4096;
 
@@ -89,6 +91,15 @@ impl Kernel {
         let ends = &mut self.buffers[buffer];
         (ends.reader, ends.writer) = (Some(reader), Some(writer));
         (reader, writer)
+    }
+
+    /// Has a pipe hold so much that no writer waits. Standard streams are written under one lock of the standard library, which
+    /// all simulated processes share: one that waited there would stop all others, and for ever if it was killed.
+    pub(super) fn widen(&mut self, file: FileId) {
+        if let Kind::PipeWriter(buffer) = self.kind(file) {
+            let buffer = *buffer;
+            self.buffers[buffer].room = STANDARD_MAX;
+        }
     }
 
     /// Reads from a buffer through `file`; 0: its writer has closed.

@@ -68,6 +68,11 @@ impl Clock {
         self.jumped = self.jumped.saturating_add(by);
     }
 
+    /// Sets the wall clock that far ahead of the monotonic one, or behind.
+    pub(crate) fn skew(&mut self, by: i64) {
+        self.jumped = by;
+    }
+
     /// From `now` on it runs fast by so many millionths, or slow.
     pub(crate) fn drift(&mut self, now: Nanos, ppm: i32) {
         self.monotonic = self.monotonic(now);

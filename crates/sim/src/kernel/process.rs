@@ -96,6 +96,7 @@ impl Kernel {
         disk.hold(cwd);
         for file in plan.stdio.into_iter().flatten() {
             self.hold(file);
+            self.widen(file);
         }
         self.processes.push(Process {
             host: plan.host,
