@@ -31,6 +31,7 @@ pub(crate) use self::{
     sched::{On, SPIN, ThreadId, Wait, Waiter, Waiting},
     storage::{Opening, Range, Whence},
     timer::Setting,
+    unix::Place,
 };
 use crate::errno::Errno;
 use crate::net::{self, Delays, Net, Outbox, SocketId};

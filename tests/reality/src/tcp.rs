@@ -39,6 +39,11 @@ pub(crate) async fn narrow_pair() -> io::Result<(TcpStream, TcpStream)> {
     Ok((client, listener.accept().await?.0))
 }
 
+/// Waits until bytes have come. That a stream is ready to be read may be said before: tokio assumes it of new ones.
+pub(crate) async fn arrived(stream: &TcpStream) -> io::Result<()> {
+    stream.peek(&mut [0]).await.map(drop)
+}
+
 /// An address at which nobody listens, and nobody will while the socket is kept.
 pub(crate) fn nobody_at(any: SocketAddr) -> io::Result<(TcpSocket, SocketAddr)> {
     let socket = if any.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };

@@ -10,7 +10,7 @@ use super::files::{bytes_in, gather, scatter, write_from};
 use super::{ask, define, fail, int, new_fd, simulated, size, tell, zero};
 use crate::disk;
 use crate::errno::{Errno, Result};
-use crate::kernel::{Caller, FileId, Kernel, Kind, Nanos, SECOND, Stop, Timing};
+use crate::kernel::{Caller, FileId, Kernel, Kind, Nanos, Place, SECOND, Stop, Timing};
 use crate::net::{self, Family, Opt, Received, Shutdown};
 use crate::switch::Context;
 
@@ -103,7 +103,7 @@ fn open_socket(me: &'static Context, domain: i32, kind: i32) -> Result<i32> {
         let file = match domain {
             libc::AF_INET => kernel.open_socket(caller, Family::V4, kind, is_nonblocking),
             libc::AF_INET6 => kernel.open_socket(caller, Family::V6, kind, is_nonblocking),
-            libc::AF_UNIX => kernel.open_unix(caller.host, kind == net::Kind::Stream, is_nonblocking),
+            libc::AF_UNIX => kernel.open_unix(caller, kind == net::Kind::Stream, is_nonblocking),
             _ => return Err(Errno::EAFNOSUPPORT),
         };
         new_fd(kernel, caller, file)
@@ -121,7 +121,7 @@ unsafe fn open_pair(me: &'static Context, domain: i32, kind: i32, into: *mut i32
         _ => return Err(Errno::EPROTONOSUPPORT),
     };
     let [left, right] = tell(me, |kernel, caller| {
-        let (left, right) = kernel.open_unix_pair(caller.host, is_stream, is_nonblocking);
+        let (left, right) = kernel.open_unix_pair(caller, is_stream, is_nonblocking)?;
         Ok([new_fd(kernel, caller, left)?, new_fd(kernel, caller, right)?])
     })?;
     into.write(left);
@@ -151,26 +151,24 @@ fn bind_unix(kernel: &mut Kernel, caller: Caller, file: FileId, name: Vec<u8>) -
         return Err(Errno::EINVAL);
     }
     if name[0] == 0 {
-        return kernel.bind_unix(file, name);
+        return kernel.bind_unix(file, Place::Abstract(name.clone()), name);
     }
     let at = kernel.start_of(caller, None)?;
     let (disk, now) = kernel.own_disk(caller);
-    match disk.make_node(now, at, &name, disk::Kind::Socket, 0o755) {
-        Ok(_) => {}
+    let inode = match disk.make_node(now, at, &name, disk::Kind::Socket, 0o755) {
         Err(Errno::EEXIST) => return Err(Errno::EADDRINUSE),
-        Err(errno) => return Err(errno),
-    }
-    let real = disk.real_path(at, &name)?;
-    kernel.bind_unix(file, real)
+        made => made?,
+    };
+    kernel.bind_unix(file, Place::Node(inode), name)
 }
 
-/// The name by which a unix socket is known: of a path, where it leads.
-fn known_unix(kernel: &mut Kernel, caller: Caller, name: &[u8]) -> Result<Vec<u8>> {
+/// The place that a unix socket's name means.
+fn known_unix(kernel: &mut Kernel, caller: Caller, name: &[u8]) -> Result<Place> {
     if name.is_empty() {
         return Err(Errno::EINVAL);
     }
     if name[0] == 0 {
-        return Ok(name.to_vec());
+        return Ok(Place::Abstract(name.to_vec()));
     }
     let at = kernel.start_of(caller, None)?;
     let (disk, _) = kernel.own_disk(caller);
@@ -178,7 +176,7 @@ fn known_unix(kernel: &mut Kernel, caller: Caller, name: &[u8]) -> Result<Vec<u8
     if disk.stat(inode).kind != disk::Kind::Socket {
         return Err(Errno::ECONNREFUSED);
     }
-    disk.real_path(at, name)
+    Ok(Place::Node(inode))
 }
 
 unsafe fn connect_to(
@@ -195,8 +193,8 @@ unsafe fn connect_to(
             ask(me, |kernel, _| kernel.connect(file, to, &mut has_begun, timing))
         }
         Address::Unix(name) => {
-            let name = tell(me, |kernel, caller| known_unix(kernel, caller, &name))?;
-            ask(me, |kernel, _| kernel.connect_unix(file, &name, timing))
+            let place = tell(me, |kernel, caller| known_unix(kernel, caller, &name))?;
+            ask(me, |kernel, caller| kernel.connect_unix(caller, file, &place, timing))
         }
         Address::None => tell(me, |kernel, _| {
             let socket = kernel.socket(file)?;
@@ -229,7 +227,7 @@ unsafe fn accept_one(
         let accepted = ask(me, |kernel, _| kernel.accept_unix(file, timing))?;
         let (fd, name) = tell(me, |kernel, caller| {
             kernel.set_nonblocking(accepted, is_nonblocking);
-            let name = kernel.unix_name(accepted, true).unwrap_or_default().to_vec();
+            let name = kernel.unix_name(accepted, true).unwrap_or_default();
             (new_fd(kernel, caller, accepted), name)
         });
         put_address(&encoded_unix(&name), from, length);
@@ -287,8 +285,8 @@ fn send_once(
         }
         (Kind::Unix(_), To::Peer) => kernel.send_unix(file, bytes, None, timing),
         (Kind::Unix(_), To::Unix(name)) => {
-            let name = known_unix(kernel, caller, name)?;
-            kernel.send_unix(file, bytes, Some(&name), timing)
+            let place = known_unix(kernel, caller, name)?;
+            kernel.send_unix(file, bytes, Some(&place), timing)
         }
         (Kind::Socket(_) | Kind::Unix(_), _) => Err(Errno::EAFNOSUPPORT.into()),
         _ => Err(Errno::ENOTSOCK.into()),
@@ -629,7 +627,9 @@ unsafe fn get_option(
             (libc::SOL_SOCKET, libc::SO_ACCEPTCONN) => {
                 i32::from(socket.is_ok_and(|socket| kernel.net.is_listening(socket)))
             }
-            (libc::SOL_SOCKET, libc::SO_LINGER) => return Ok(None),
+            (libc::SOL_SOCKET, libc::SO_LINGER | libc::SO_PEERCRED | libc::SO_BINDTODEVICE) => {
+                return Ok(None);
+            }
             (libc::SOL_SOCKET, libc::SO_RCVTIMEO | libc::SO_SNDTIMEO) => return Ok(None),
             _ if is_unix => 0,
             _ => match option(level, name)? {
@@ -649,6 +649,12 @@ unsafe fn get_option(
             into.cast::<libc::linger>().write_unaligned(linger);
             *length = size_of::<libc::linger>() as libc::socklen_t;
         }
+        (None, libc::SO_BINDTODEVICE) => *length = 0,
+        (None, libc::SO_PEERCRED) => {
+            let pid = tell(me, |kernel, _| kernel.unix_peer(file))?.number();
+            into.cast::<libc::ucred>().write_unaligned(libc::ucred { pid, uid: 0, gid: 0 });
+            *length = size_of::<libc::ucred>() as libc::socklen_t;
+        }
         (None, _) => {
             let within = tell(me, |kernel, _| kernel.patience(file, name == libc::SO_RCVTIMEO)).unwrap_or(0);
             let time = libc::timeval {
@@ -666,7 +672,7 @@ fn name_of(me: &'static Context, file: FileId, of_peer: bool) -> Result<Vec<u8>>
     tell(me, |kernel, _| match kernel.socket(file) {
         Ok(socket) if of_peer => kernel.net.peer_addr(socket).map(encoded),
         Ok(socket) => kernel.net.local_addr(socket).map(encoded),
-        Err(_) => kernel.unix_name(file, of_peer).map(encoded_unix),
+        Err(_) => kernel.unix_name(file, of_peer).map(|name| encoded_unix(&name)),
     })
 }
 

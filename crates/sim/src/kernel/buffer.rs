@@ -22,6 +22,8 @@ pub(crate) struct Buffer {
     atomic: usize,
     pub(super) reader: Option<FileId>,
     pub(super) writer: Option<FileId>,
+    /// Whether its writer left without having read what was written to it: told once, behind the last byte.
+    pub(super) is_reset: bool,
 }
 
 /// The number of a buffer.
@@ -29,7 +31,7 @@ pub(crate) type BufferId = Id<Buffer>;
 
 impl Buffer {
     pub(super) fn new(room: usize, atomic: usize) -> Self {
-        Self { bytes: VecDeque::new(), room, atomic, reader: None, writer: None }
+        Self { bytes: VecDeque::new(), room, atomic, reader: None, writer: None, is_reset: false }
     }
 
     pub(super) fn length(&self) -> usize {
@@ -101,6 +103,9 @@ impl Kernel {
         let ends = &mut self.buffers[buffer];
         if ends.bytes.is_empty() && !into.is_empty() && ends.writer.is_some() {
             return Err(self.not_now(file, timing, "read"));
+        }
+        if ends.bytes.is_empty() && std::mem::take(&mut ends.is_reset) {
+            return Err(Errno::ECONNRESET.into());
         }
         let had_room = ends.has_room();
         let taken = ends.take(into, peek);

@@ -4,23 +4,44 @@ use std::collections::{BTreeMap, VecDeque};
 
 use super::buffer::{Buffer, BufferId};
 use super::epoll::epoll_bits::{HUP, IN, OUT, RDHUP};
-use super::file::{FileId, Kind, Timing};
-use super::{Call, HostId, Kernel};
+use super::file::{Caller, FileId, Kind, Timing};
+use super::{Call, HostId, Kernel, On, Pid, Stop, Wait};
+use crate::disk::Inode;
 use crate::errno::{Errno, Result};
 
 /// What one direction holds, as Linux has it by default.
 const ROOM: usize = 212_992;
 /// Datagrams that wait for one receiver, as Linux has it by default.
 const DATAGRAMS_MAX: usize = 10;
+/// Connections that wait at most, whatever is asked for: `net.core.somaxconn`.
+const BACKLOG_MAX: usize = 4096;
 
-/// Sockets by their name: a path, or an abstract name, which begins with a zero byte.
+/// Where a socket is found.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Place {
+    /// By the node that its path made, wherever that was moved.
+    Node(Inode),
+    /// By a name in no folder, which begins with a zero byte.
+    Abstract(Vec<u8>),
+}
+
+/// Sockets by their place.
 #[derive(Debug, Default)]
-pub(super) struct Names(BTreeMap<(HostId, Vec<u8>), FileId>);
+pub(super) struct Names {
+    sockets: BTreeMap<(HostId, Place), FileId>,
+    /// Sockets so far.
+    count: u64,
+}
 
 /// One socket.
 #[derive(Debug)]
 pub(crate) struct Socket {
     host: HostId,
+    /// Unlike any other's, ever.
+    serial: u64,
+    owner: Pid,
+    place: Option<Place>,
+    /// As it was told; empty: it has none.
     name: Vec<u8>,
     state: State,
 }
@@ -29,8 +50,19 @@ pub(crate) struct Socket {
 enum State {
     Idle,
     Listening { waiting: VecDeque<FileId>, backlog: usize },
-    Connected { receives: BufferId, sends: BufferId, peer: Vec<u8>, may_receive: bool, may_send: bool },
-    Datagrams { inbox: VecDeque<Datagram>, peer: Option<Vec<u8>>, partner: Option<FileId> },
+    Connected(Connected),
+    Datagrams { inbox: VecDeque<Datagram>, peer: Option<(FileId, u64)> },
+}
+
+#[derive(Debug)]
+struct Connected {
+    receives: BufferId,
+    sends: BufferId,
+    /// Its peer's name, and who made that.
+    peer: Vec<u8>,
+    peer_owner: Pid,
+    may_receive: bool,
+    may_send: bool,
 }
 
 /// A datagram that was received.
@@ -41,65 +73,67 @@ pub(crate) struct Datagram {
     pub(crate) bytes: Vec<u8>,
 }
 
-impl Socket {
-    fn new(host: HostId, is_stream: bool) -> Self {
-        let datagrams = State::Datagrams { inbox: VecDeque::new(), peer: None, partner: None };
-        Self { host, name: Vec::new(), state: if is_stream { State::Idle } else { datagrams } }
-    }
-}
-
 impl Kernel {
     /// A socket without a name.
-    pub(crate) fn open_unix(&mut self, host: HostId, is_stream: bool, is_nonblocking: bool) -> FileId {
-        self.open_file(Kind::Unix(Socket::new(host, is_stream)), is_nonblocking)
+    pub(crate) fn open_unix(&mut self, caller: Caller, is_stream: bool, is_nonblocking: bool) -> FileId {
+        self.unix.count += 1;
+        let datagrams = State::Datagrams { inbox: VecDeque::new(), peer: None };
+        let socket = Socket {
+            host: caller.host,
+            serial: self.unix.count,
+            owner: caller.process,
+            place: None,
+            name: Vec::new(),
+            state: if is_stream { State::Idle } else { datagrams },
+        };
+        self.open_file(Kind::Unix(socket), is_nonblocking)
     }
 
     /// Two sockets that are each other's peer.
     pub(crate) fn open_unix_pair(
         &mut self,
-        host: HostId,
+        caller: Caller,
         is_stream: bool,
         is_nonblocking: bool,
-    ) -> (FileId, FileId) {
-        let left = self.open_unix(host, is_stream, is_nonblocking);
-        let right = self.open_unix(host, is_stream, is_nonblocking);
+    ) -> Result<(FileId, FileId)> {
+        let left = self.open_unix(caller, is_stream, is_nonblocking);
+        let right = self.open_unix(caller, is_stream, is_nonblocking);
         if is_stream {
-            self.join(left, right, Vec::new());
+            self.join(left, right)?;
         } else {
-            for (one, other) in [(left, right), (right, left)] {
-                if let Kind::Unix(Socket { state: State::Datagrams { partner, .. }, .. }) =
-                    &mut self.files[one].kind
-                {
-                    *partner = Some(other);
-                }
-            }
+            self.set_peer(left, right)?;
+            self.set_peer(right, left)?;
         }
-        (left, right)
+        Ok((left, right))
     }
 
-    /// Connects two idle stream sockets; `name` is the second one's.
-    fn join(&mut self, client: FileId, server: FileId, name: Vec<u8>) {
+    fn set_peer(&mut self, id: FileId, to: FileId) -> Result<()> {
+        let serial = self.unix(to)?.serial;
+        match &mut self.unix_mut(id)?.state {
+            State::Datagrams { peer, .. } => *peer = Some((to, serial)),
+            _ => return Err(Errno::EPROTOTYPE),
+        }
+        Ok(())
+    }
+
+    /// Connects two stream sockets that are idle.
+    fn join(&mut self, client: FileId, server: FileId) -> Result<()> {
         let mut flow = |writer, reader| {
             let mut buffer = Buffer::new(ROOM, 1);
             (buffer.reader, buffer.writer) = (Some(reader), Some(writer));
             self.buffers.insert(buffer)
         };
         let (to_server, to_client) = (flow(client, server), flow(server, client));
-        let connected = |receives, sends, peer| State::Connected {
-            receives,
-            sends,
-            peer,
-            may_receive: true,
-            may_send: true,
-        };
-        let client_name = self.unix(client).map(|socket| socket.name.clone()).unwrap_or_default();
-        if let Ok(socket) = self.unix_mut(client) {
-            socket.state = connected(to_client, to_server, name.clone());
+        for (one, other, receives, sends) in
+            [(client, server, to_client, to_server), (server, client, to_server, to_client)]
+        {
+            let Socket { name, owner, .. } = self.unix(other)?;
+            let (peer, peer_owner) = (name.clone(), *owner);
+            let connected =
+                Connected { receives, sends, peer, peer_owner, may_receive: true, may_send: true };
+            self.unix_mut(one)?.state = State::Connected(connected);
         }
-        if let Ok(socket) = self.unix_mut(server) {
-            socket.name = name;
-            socket.state = connected(to_server, to_client, client_name);
-        }
+        Ok(())
     }
 
     fn unix(&self, id: FileId) -> Result<&Socket> {
@@ -116,75 +150,89 @@ impl Kernel {
         }
     }
 
-    /// Gives it a name. A path must have been made by the caller, who knows folders.
-    pub(crate) fn bind_unix(&mut self, id: FileId, name: Vec<u8>) -> Result<()> {
+    /// Gives it a place and a name. A node must have been made by the caller, who knows folders.
+    pub(crate) fn bind_unix(&mut self, id: FileId, place: Place, name: Vec<u8>) -> Result<()> {
         let socket = self.unix(id)?;
-        if !socket.name.is_empty() {
+        if socket.place.is_some() {
             return Err(Errno::EINVAL);
         }
-        let key = (socket.host, name.clone());
-        if name.starts_with(&[0]) && self.unix.0.contains_key(&key) {
+        let host = socket.host;
+        let key = (host, place.clone());
+        if self.unix.sockets.contains_key(&key) {
             return Err(Errno::EADDRINUSE);
         }
-        self.unix.0.insert(key, id);
-        self.unix_mut(id)?.name = name;
+        if let Place::Node(inode) = place {
+            // Its number means no other node for as long as the socket is there.
+            self.disk(host).hold(inode);
+        }
+        self.unix.sockets.insert(key, id);
+        let socket = self.unix_mut(id)?;
+        (socket.place, socket.name) = (Some(place), name);
         Ok(())
     }
 
     pub(crate) fn listen_unix(&mut self, id: FileId, backlog: i32) -> Result<()> {
         let socket = self.unix_mut(id)?;
-        let backlog = usize::try_from(backlog).unwrap_or(4096).min(4096);
+        let backlog = usize::try_from(backlog).unwrap_or(BACKLOG_MAX).min(BACKLOG_MAX);
         match &mut socket.state {
             State::Listening { backlog: before, .. } => *before = backlog,
-            State::Idle if !socket.name.is_empty() => {
+            State::Idle if socket.place.is_some() => {
                 socket.state = State::Listening { waiting: VecDeque::new(), backlog };
             }
             State::Datagrams { .. } => return Err(Errno::ENOTSUP),
-            State::Idle | State::Connected { .. } => return Err(Errno::EINVAL),
+            State::Idle | State::Connected(_) => return Err(Errno::EINVAL),
         }
         Ok(())
     }
 
-    pub(crate) fn connect_unix(&mut self, id: FileId, name: &[u8], timing: Timing) -> Call<()> {
-        let socket = self.unix(id)?;
-        let host = socket.host;
-        let found = self.unix.0.get(&(host, name.to_owned())).copied();
-        match &socket.state {
-            State::Connected { .. } => return Err(Errno::EISCONN.into()),
+    fn find_unix(&self, host: HostId, place: &Place) -> Result<FileId> {
+        self.unix.sockets.get(&(host, place.clone())).copied().ok_or(Errno::ECONNREFUSED)
+    }
+
+    pub(crate) fn connect_unix(
+        &mut self,
+        caller: Caller,
+        id: FileId,
+        to: &Place,
+        timing: Timing,
+    ) -> Call<()> {
+        let found = self.find_unix(caller.host, to)?;
+        match &self.unix(id)?.state {
+            State::Connected(_) => return Err(Errno::EISCONN.into()),
             State::Listening { .. } => return Err(Errno::EINVAL.into()),
             State::Datagrams { .. } => {
-                let found = found.ok_or(Errno::ECONNREFUSED)?;
-                if !matches!(self.unix(found)?.state, State::Datagrams { .. }) {
-                    return Err(Errno::EPROTOTYPE.into());
-                }
-                if let State::Datagrams { peer, .. } = &mut self.unix_mut(id)?.state {
-                    *peer = Some(name.to_owned());
-                }
-                return Ok(());
+                let is_alike = matches!(self.unix(found)?.state, State::Datagrams { .. });
+                return if is_alike { Ok(self.set_peer(id, found)?) } else { Err(Errno::EPROTOTYPE.into()) };
             }
             State::Idle => {}
         }
-        let listener = found.ok_or(Errno::ECONNREFUSED)?;
-        match &self.unix(listener)?.state {
+        match &self.unix(found)?.state {
             State::Listening { waiting, backlog } if waiting.len() > *backlog => {
-                // It is told when there is room: the listener's file changes.
-                return Err(match self.not_now(id, timing, "connect") {
-                    super::Stop::Wait(wait) => super::Wait { on: super::On::File(listener), ..wait }.into(),
-                    fail => fail,
-                });
+                return Err(self.not_until(id, found, timing, "connect"));
             }
             State::Listening { .. } => {}
             State::Datagrams { .. } => return Err(Errno::EPROTOTYPE.into()),
-            State::Idle | State::Connected { .. } => return Err(Errno::ECONNREFUSED.into()),
+            State::Idle | State::Connected(_) => return Err(Errno::ECONNREFUSED.into()),
         }
-        let server = self.open_unix(host, true, false);
-        self.join(id, server, name.to_owned());
-        if let State::Listening { waiting, .. } = &mut self.unix_mut(listener)?.state {
+        let Socket { host, owner, name, .. } = self.unix(found)?;
+        let (owner, name) = (Caller { process: *owner, host: *host, ..caller }, name.clone());
+        let server = self.open_unix(owner, true, false);
+        self.unix_mut(server)?.name = name;
+        self.join(id, server)?;
+        if let State::Listening { waiting, .. } = &mut self.unix_mut(found)?.state {
             waiting.push_back(server);
         }
-        self.notify(listener, IN);
+        self.notify(found, IN);
         self.notify(id, OUT);
         Ok(())
+    }
+
+    /// As [`not_now`](Self::not_now), where another file decides.
+    fn not_until(&self, id: FileId, other: FileId, timing: Timing, what: &'static str) -> Stop {
+        match self.not_now(id, timing, what) {
+            Stop::Wait(wait) => Wait { on: On::File(other), ..wait }.into(),
+            fail @ Stop::Fail(_) => fail,
+        }
     }
 
     pub(crate) fn accept_unix(&mut self, id: FileId, timing: Timing) -> Call<FileId> {
@@ -193,6 +241,7 @@ impl Kernel {
         };
         match waiting.pop_front() {
             Some(server) => {
+                // There is room for another.
                 self.notify(id, 0);
                 Ok(server)
             }
@@ -201,15 +250,28 @@ impl Kernel {
     }
 
     /// Its own name, or its peer's; empty: none.
-    pub(crate) fn unix_name(&self, id: FileId, of_peer: bool) -> Result<&[u8]> {
+    pub(crate) fn unix_name(&self, id: FileId, of_peer: bool) -> Result<Vec<u8>> {
         let socket = self.unix(id)?;
         if !of_peer {
-            return Ok(&socket.name);
+            return Ok(socket.name.clone());
         }
         match &socket.state {
-            State::Connected { peer, .. } => Ok(peer),
-            State::Datagrams { peer: Some(peer), .. } => Ok(peer),
-            State::Datagrams { partner: Some(_), .. } => Ok(&[]),
+            State::Connected(Connected { peer, .. }) => Ok(peer.clone()),
+            State::Datagrams { peer: Some((peer, serial)), .. } => {
+                let peer = self.files.get(*peer).and_then(|file| match &file.kind {
+                    Kind::Unix(peer) if peer.serial == *serial => Some(peer.name.clone()),
+                    _ => None,
+                });
+                Ok(peer.unwrap_or_default())
+            }
+            _ => Err(Errno::ENOTCONN),
+        }
+    }
+
+    /// Who made its peer.
+    pub(crate) fn unix_peer(&self, id: FileId) -> Result<Pid> {
+        match &self.unix(id)?.state {
+            State::Connected(Connected { peer_owner, .. }) => Ok(*peer_owner),
             _ => Err(Errno::ENOTCONN),
         }
     }
@@ -227,8 +289,8 @@ impl Kernel {
         timing: Timing,
     ) -> Call<usize> {
         match &self.unix(id)?.state {
-            State::Connected { may_receive: false, .. } => Ok(0),
-            State::Connected { receives, .. } => {
+            State::Connected(Connected { may_receive: false, .. }) => Ok(0),
+            State::Connected(Connected { receives, .. }) => {
                 let receives = *receives;
                 self.read_buffer(id, receives, into, peek, timing)
             }
@@ -238,8 +300,7 @@ impl Kernel {
                 into[..count].copy_from_slice(&datagram.bytes[..count]);
                 Ok(count)
             }
-            State::Idle => Err(Errno::EINVAL.into()),
-            State::Listening { .. } => Err(Errno::EINVAL.into()),
+            State::Idle | State::Listening { .. } => Err(Errno::EINVAL.into()),
         }
     }
 
@@ -251,6 +312,7 @@ impl Kernel {
         let first = if peek { inbox.front().cloned() } else { inbox.pop_front() };
         match first {
             Some(datagram) => {
+                // There is room for another.
                 self.notify(id, 0);
                 Ok(datagram)
             }
@@ -262,47 +324,52 @@ impl Kernel {
         &mut self,
         id: FileId,
         bytes: &[u8],
-        to: Option<&[u8]>,
+        to: Option<&Place>,
         timing: Timing,
     ) -> Call<usize> {
         let socket = self.unix(id)?;
         match &socket.state {
-            State::Connected { may_send: false, .. } => Err(Errno::EPIPE.into()),
-            State::Connected { .. } if to.is_some() => Err(Errno::EISCONN.into()),
-            State::Connected { sends, .. } => {
+            State::Connected(Connected { may_send: false, .. }) => Err(Errno::EPIPE.into()),
+            State::Connected(_) if to.is_some() => Err(Errno::EISCONN.into()),
+            State::Connected(Connected { sends, .. }) => {
                 let sends = *sends;
                 self.write_buffer(id, sends, bytes, timing)
             }
             State::Idle | State::Listening { .. } => Err(Errno::ENOTCONN.into()),
-            State::Datagrams { peer, partner, .. } => {
-                let host = socket.host;
-                let named = to.map(<[u8]>::to_owned).or_else(|| peer.clone());
-                let target = match (named, partner) {
-                    (Some(name), _) => self.unix.0.get(&(host, name)).copied().ok_or(Errno::ECONNREFUSED)?,
-                    (None, Some(partner)) => *partner,
+            State::Datagrams { peer, .. } => {
+                let (target, serial) = match (to, peer) {
+                    (Some(place), _) => (self.find_unix(socket.host, place)?, None),
+                    (None, Some((peer, serial))) => (*peer, Some(*serial)),
                     (None, None) => return Err(Errno::ENOTCONN.into()),
                 };
-                self.deliver(id, target, bytes, timing)
+                self.deliver(id, target, serial, bytes, timing)
             }
         }
     }
 
-    fn deliver(&mut self, from: FileId, to: FileId, bytes: &[u8], timing: Timing) -> Call<usize> {
+    fn deliver(
+        &mut self,
+        from: FileId,
+        to: FileId,
+        serial: Option<u64>,
+        bytes: &[u8],
+        timing: Timing,
+    ) -> Call<usize> {
         if bytes.len() > ROOM {
             return Err(Errno::EMSGSIZE.into());
         }
         let name = self.unix(from)?.name.clone();
-        if self.files.get(to).is_none() {
+        let Some(Kind::Unix(receiver)) = self.files.get_mut(to).map(|file| &mut file.kind) else {
+            return Err(Errno::ECONNREFUSED.into());
+        };
+        if serial.is_some_and(|serial| serial != receiver.serial) {
             return Err(Errno::ECONNREFUSED.into());
         }
-        let State::Datagrams { inbox, .. } = &mut self.unix_mut(to)?.state else {
+        let State::Datagrams { inbox, .. } = &mut receiver.state else {
             return Err(Errno::EPROTOTYPE.into());
         };
         if inbox.len() > DATAGRAMS_MAX {
-            return Err(match self.not_now(from, timing, "send") {
-                super::Stop::Wait(wait) => super::Wait { on: super::On::File(to), ..wait }.into(),
-                fail => fail,
-            });
+            return Err(self.not_until(from, to, timing, "send"));
         }
         inbox.push_back(Datagram { from: name, bytes: bytes.to_owned() });
         self.notify(to, IN);
@@ -310,13 +377,10 @@ impl Kernel {
     }
 
     pub(crate) fn shutdown_unix(&mut self, id: FileId, receive: bool, send: bool) -> Result<()> {
-        let State::Connected { receives, sends, may_receive, may_send, .. } = &mut self.unix_mut(id)?.state
-        else {
-            return Err(Errno::ENOTCONN);
-        };
-        let (receives, sends) = (*receives, *sends);
-        let closes_receive = receive && std::mem::replace(may_receive, false);
-        let closes_send = send && std::mem::replace(may_send, false);
+        let State::Connected(connected) = &mut self.unix_mut(id)?.state else { return Err(Errno::ENOTCONN) };
+        let (receives, sends) = (connected.receives, connected.sends);
+        let closes_receive = receive && std::mem::replace(&mut connected.may_receive, false);
+        let closes_send = send && std::mem::replace(&mut connected.may_send, false);
         if closes_send {
             self.close_writer(sends);
         }
@@ -337,28 +401,31 @@ impl Kernel {
                     IN
                 }
             }
-            State::Connected { receives, sends, may_receive, may_send, .. } => {
-                let flow = self.buffers.get(*receives).filter(|_| *may_receive);
-                let has_bytes = flow.is_some_and(|flow| flow.length() > 0);
-                let is_ended = flow.is_none_or(|flow| flow.writer.is_none());
-                let out = self.buffers.get(*sends).filter(|_| *may_send);
-                let is_deaf = out.is_none_or(|out| out.reader.is_none());
-                let has_room = out.is_none_or(|out| out.reader.is_none() || out.has_room());
-                (if has_bytes || is_ended { IN } else { 0 })
-                    | (if is_ended { RDHUP } else { 0 })
-                    | (if is_ended && is_deaf { HUP } else { 0 })
-                    | (if has_room { OUT } else { 0 })
-            }
+            State::Connected(connected) => self.connected_readiness(connected),
             State::Datagrams { inbox, .. } => OUT | if inbox.is_empty() { 0 } else { IN },
         }
     }
 
+    fn connected_readiness(&self, connected: &Connected) -> u32 {
+        let flow = self.buffers.get(connected.receives).filter(|_| connected.may_receive);
+        let has_bytes = flow.is_some_and(|flow| flow.length() > 0);
+        let is_ended = flow.is_none_or(|flow| flow.writer.is_none());
+        let out = self.buffers.get(connected.sends).filter(|_| connected.may_send);
+        let is_deaf = out.is_none_or(|out| out.reader.is_none());
+        let has_room = is_deaf || out.is_some_and(Buffer::has_room);
+        (if has_bytes || is_ended { IN } else { 0 })
+            | (if is_ended { RDHUP } else { 0 })
+            | (if is_ended && is_deaf { HUP } else { 0 })
+            | (if has_room { OUT } else { 0 })
+    }
+
     pub(super) fn close_unix(&mut self, socket: Socket) {
-        let Socket { host, name, state } = socket;
-        if !name.is_empty()
-            && matches!(state, State::Listening { .. } | State::Datagrams { .. } | State::Idle)
-        {
-            self.unix.0.remove(&(host, name));
+        let Socket { host, place, state, .. } = socket;
+        if let Some(place) = place {
+            if let Place::Node(inode) = place {
+                self.disk(host).close(inode);
+            }
+            self.unix.sockets.remove(&(host, place));
         }
         match state {
             State::Listening { waiting, .. } => {
@@ -367,8 +434,11 @@ impl Kernel {
                     self.let_go(file);
                 }
             }
-            State::Connected { receives, sends, may_receive, may_send, .. } => {
+            State::Connected(Connected { receives, sends, may_receive, may_send, .. }) => {
+                // What nobody has read is a reset to who wrote it.
+                let is_unread = may_receive && self.buffers[receives].length() > 0;
                 if may_send {
+                    self.buffers[sends].is_reset = is_unread;
                     self.close_writer(sends);
                 }
                 if may_receive {
@@ -382,7 +452,7 @@ impl Kernel {
     /// Bytes that wait to be read.
     pub(crate) fn unix_available(&self, id: FileId) -> usize {
         match self.unix(id).map(|socket| &socket.state) {
-            Ok(State::Connected { receives, .. }) => self.buffers.get(*receives).map_or(0, Buffer::length),
+            Ok(State::Connected(connected)) => self.buffers.get(connected.receives).map_or(0, Buffer::length),
             Ok(State::Datagrams { inbox, .. }) => inbox.front().map_or(0, |datagram| datagram.bytes.len()),
             _ => 0,
         }

@@ -29,7 +29,8 @@ impl Net {
             Family::V6 => address.is_ipv6(),
         };
         if !is_family {
-            return Err(Errno::EAFNOSUPPORT);
+            // An IPv4 address is too short for an IPv6 socket, which Linux sees first.
+            return Err(if socket.family == Family::V6 { Errno::EINVAL } else { Errno::EAFNOSUPPORT });
         }
         if !is_new || socket.options.v6_only && end.ip.is_v4() && socket.family == Family::V6 {
             return Err(Errno::EINVAL);

@@ -12,7 +12,7 @@ use tokio::time;
 
 use crate::Seen;
 use crate::seen::text;
-use crate::tcp::{A_WHILE, BUFFER, V4, fill, narrow_pair, pair, read, read_all};
+use crate::tcp::{A_WHILE, BUFFER, V4, arrived, fill, narrow_pair, pair, read, read_all};
 
 /// More than both buffers of a [`narrow_pair`] hold.
 const LARGE: usize = 4 << 20;
@@ -135,7 +135,7 @@ pub(super) async fn cancelled_read(seen: Seen) -> io::Result<()> {
 pub(super) async fn cancelled_exact_read(seen: Seen) -> io::Result<()> {
     let (mut client, mut server) = pair().await?;
     client.write_all(b"abc").await?;
-    server.readable().await?;
+    arrived(&server).await?;
     let mut buffer = [0; 6];
     let exact = time::timeout(Duration::from_millis(20), server.read_exact(&mut buffer)).await;
     seen.note("six came", exact.is_ok());
@@ -192,7 +192,7 @@ pub(super) async fn nothing_to_read(seen: Seen) -> io::Result<()> {
     let early = server.try_read(&mut buffer).map_err(|error| error.kind());
     seen.note("try_read", early);
     client.write_all(b"now").await?;
-    server.readable().await?;
+    arrived(&server).await?;
     seen.outcome("try_read", server.try_read(&mut buffer));
     let late = server.try_read(&mut buffer).map_err(|error| error.kind());
     seen.note("try_read", late);
@@ -212,7 +212,7 @@ pub(super) async fn vectored(seen: Seen) -> io::Result<()> {
     let (mut client, server) = pair().await?;
     let parts = [IoSlice::new(b"in "), IoSlice::new(b""), IoSlice::new(b"parts")];
     seen.outcome("write", client.write_vectored(&parts).await);
-    server.readable().await?;
+    arrived(&server).await?;
     let (mut one, mut other) = ([0; 4], [0; 8]);
     let mut into = [io::IoSliceMut::new(&mut one), io::IoSliceMut::new(&mut other)];
     seen.outcome("read", server.try_read_vectored(&mut into));
@@ -224,7 +224,7 @@ pub(super) async fn read_in_pieces(seen: Seen) -> io::Result<()> {
     let (mut client, mut server) = pair().await?;
     client.write_all(b"abcdefghij").await?;
     let mut piece = [0; 4];
-    server.readable().await?;
+    arrived(&server).await?;
     for _ in 0..2 {
         seen.outcome("read", server.read_exact(&mut piece).await.map(|_| text(&piece)));
     }

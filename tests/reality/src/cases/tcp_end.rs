@@ -10,7 +10,7 @@ use tokio::time;
 
 use crate::Seen;
 use crate::seen::{text, told};
-use crate::tcp::{V4, nobody_at, pair, read, read_all, write_until_error};
+use crate::tcp::{V4, arrived, nobody_at, pair, read, read_all, write_until_error};
 
 pub(super) async fn half_close(seen: Seen) -> io::Result<()> {
     let (mut client, mut server) = pair().await?;
@@ -102,7 +102,7 @@ pub(super) async fn reset_as_an_error_of_the_socket(seen: Seen) -> io::Result<()
 pub(super) async fn reset_by_unread_bytes(seen: Seen) -> io::Result<()> {
     let (mut client, mut server) = pair().await?;
     client.write_all(b"nobody reads this").await?;
-    server.readable().await?;
+    arrived(&server).await?;
     server.write_all(b"answer").await?;
     drop(server);
     seen.outcome("read", read(&mut client).await);
@@ -114,7 +114,7 @@ pub(super) async fn reset_by_unread_bytes(seen: Seen) -> io::Result<()> {
 pub(super) async fn reset_leaves_what_had_come(seen: Seen) -> io::Result<()> {
     let (mut client, mut server) = pair().await?;
     client.write_all(b"had come").await?;
-    server.readable().await?;
+    arrived(&server).await?;
     client.set_zero_linger()?;
     drop(client);
     wait_for_the_reset(&server).await?;
