@@ -100,7 +100,7 @@ fn look_up(found: &AtomicUsize, name: &CStr) -> usize {
 fn ask<T>(me: &'static Context, mut f: impl FnMut(&mut Kernel, Caller) -> Call<T>) -> Result<T> {
     loop {
         let done = switch::with(|world| {
-            let caller = world.kernel.caller(me.id);
+            let caller = world.kernel.caller(me.id());
             f(&mut world.kernel, caller)
         });
         match done {
@@ -114,7 +114,7 @@ fn ask<T>(me: &'static Context, mut f: impl FnMut(&mut Kernel, Caller) -> Call<T
 /// As [`ask`], of what never waits.
 fn tell<T>(me: &'static Context, f: impl FnOnce(&mut Kernel, Caller) -> T) -> T {
     switch::with(|world| {
-        let caller = world.kernel.caller(me.id);
+        let caller = world.kernel.caller(me.id());
         f(&mut world.kernel, caller)
     })
 }
