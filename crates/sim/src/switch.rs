@@ -423,6 +423,7 @@ fn ready_context(attributes: *const libc::pthread_attr_t) -> Result<&'static Con
         (Some(context), _) => return Ok(context),
         (None, count) => count,
     };
+    bury_dead();
     let contexts: Vec<_> = (0..count).map(|_| Context::new()).collect();
     let failed = ask(Request::Create { attributes, contexts: contexts.clone() });
     let mut made: Vec<_> = contexts.into_iter().filter(|context| context.pthread.get() != 0).collect();
@@ -598,16 +599,10 @@ fn give(from: &'static Context, to: &'static Context) {
 
 /// Only now is nobody on the stack of a thread that ended, so that its OS thread may go and free it.
 fn after_switch() {
-    let is_due = with(|world| {
-        world.dead.extend(world.leaving.take());
-        world.dead.len() >= BATCH_MAX
-    });
-    if is_due {
-        bury_dead();
-    }
+    with(|world| world.dead.extend(world.leaving.take()));
 }
 
-/// Lets the OS threads of ended threads end too: whoever joins one is given what the C library has of it.
+/// Lets the OS threads of ended threads end too: before more are made, and before one is joined.
 pub(crate) fn bury_dead() {
     let dead = with(|world| std::mem::take(&mut world.dead));
     if !dead.is_empty() {
