@@ -98,8 +98,8 @@ pub(crate) struct World {
     /// Who ended, and stands in nobody's way.
     dead: Vec<&'static Context>,
     threads: BTreeMap<libc::pthread_t, ThreadId>,
-    /// The environment of each process that has one of its own.
-    environments: BTreeMap<Pid, usize>,
+    /// The environment of each process, by its number; 0 where it has none of its own.
+    environments: Vec<usize>,
     /// Whose environment `environ` is.
     environment_of: Pid,
 }
@@ -133,18 +133,31 @@ pub fn outside<T>(f: impl FnOnce() -> T) -> T {
     f()
 }
 
+/// As [`with`], for a thread of the simulation, which has the turn: no other one is within, but perhaps this one.
+#[inline]
+pub(crate) fn with_turn<T>(_me: &'static Context, f: impl FnOnce(&mut World) -> T) -> T {
+    assert!(!IS_BORROWED.load(Ordering::Relaxed), "the world is looked at already");
+    IS_BORROWED.store(true, Ordering::Relaxed);
+    let _free = Free;
+    // SAFETY: a context is found only by its own thread, so that the caller has the turn; the flag was free and is ours.
+    f(unsafe { (*WORLD.0.get()).as_mut() }.expect("there is a simulation"))
+}
+
+/// Gives the world back, also when a panic passes.
+struct Free;
+
+impl Drop for Free {
+    fn drop(&mut self) {
+        IS_BORROWED.store(false, Ordering::Release);
+    }
+}
+
 /// Looks at, or changes, the world.
 ///
 /// # Panics
 /// When called from within itself, or before there is a world.
 #[inline]
 pub(crate) fn with<T>(f: impl FnOnce(&mut World) -> T) -> T {
-    struct Free;
-    impl Drop for Free {
-        fn drop(&mut self) {
-            IS_BORROWED.store(false, Ordering::Release);
-        }
-    }
     assert!(!IS_BORROWED.swap(true, Ordering::Acquire), "the world is looked at already");
     let _free = Free;
     // SAFETY: the flag was free and is ours now, so that no other reference exists until it is given back.
@@ -535,8 +548,9 @@ impl World {
     fn change_environment(&mut self, process: Pid) {
         // SAFETY: nobody else of the simulation runs, and who is outside of it waits for its end.
         unsafe {
-            self.environments.insert(self.environment_of, (*environ()).expose_provenance());
-            let own = self.environments.get(&process).copied().unwrap_or_default();
+            let left = (*environ()).expose_provenance();
+            *self.environment(self.environment_of) = left;
+            let own = *self.environment(process);
             *environ() = std::ptr::with_exposed_provenance_mut(own);
         }
         self.environment_of = process;
@@ -544,7 +558,14 @@ impl World {
 
     /// Gives a process variables of its own: pointers to `NAME=value`, the last one null, that live for ever.
     pub(crate) fn set_environment(&mut self, process: Pid, variables: *mut *mut c_char) {
-        self.environments.insert(process, variables.expose_provenance());
+        *self.environment(process) = variables.expose_provenance();
+    }
+
+    fn environment(&mut self, process: Pid) -> &mut usize {
+        if self.environments.len() <= process.index() {
+            self.environments.resize(process.index() + 1, 0);
+        }
+        &mut self.environments[process.index()]
     }
 }
 
@@ -557,7 +578,7 @@ fn environ() -> *mut *mut *mut c_char {
 
 /// Waits; returns when the thread has the turn again.
 pub(crate) fn wait(context: &'static Context, wait: Wait) {
-    let next = with(|world| {
+    let next = with_turn(context, |world| {
         world.kernel.wait(context.id(), wait);
         world.next()
     });
@@ -566,7 +587,7 @@ pub(crate) fn wait(context: &'static Context, wait: Wait) {
 
 /// Lets the others go first.
 pub(crate) fn yield_now(context: &'static Context) {
-    let next = with(|world| {
+    let next = with_turn(context, |world| {
         world.kernel.yield_turn(context.id());
         world.next()
     });
@@ -626,7 +647,7 @@ pub(crate) fn run(kernel: Kernel, switch: Switch, begin: impl FnOnce() + Send + 
         leaving: None,
         dead: Vec::new(),
         threads: BTreeMap::new(),
-        environments: BTreeMap::new(),
+        environments: Vec::new(),
         environment_of: crate::kernel::CONTROL,
     };
     // SAFETY: nobody looks at the world before there is one.

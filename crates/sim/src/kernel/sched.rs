@@ -274,7 +274,7 @@ impl Kernel {
             1 => 0,
             count => usize::try_from(self.turns.below(count as u64)).unwrap_or_default(),
         };
-        let id = self.runnable.remove(place);
+        let id = self.runnable.swap_remove(place);
         self.thread_mut(id).state = State::Running;
         self.counts.turns += 1;
         self.trace.mix(u64::from(id.0));
