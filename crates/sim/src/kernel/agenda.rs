@@ -24,6 +24,7 @@ impl<E> Default for Agenda<E> {
 }
 
 impl<E> Agenda<E> {
+    #[inline]
     pub(super) fn push(&mut self, at: Nanos, event: E) {
         let slot = match self.free.pop() {
             Some(slot) => {
