@@ -313,7 +313,7 @@ pub struct Process {
 /// When standard streams are no simulated descriptors.
 pub fn spawn(spawn: Spawn) -> io::Result<Process> {
     let me = switch::me().ok_or_else(|| io::Error::other("no thread of a simulation"))?;
-    begin(kernel(|kernel| kernel.caller(me.id).host), spawn)
+    begin(kernel(|kernel| kernel.caller(me.id()).host), spawn)
 }
 
 fn begin(host: HostId, spawn: Spawn) -> io::Result<Process> {
@@ -323,7 +323,7 @@ fn begin(host: HostId, spawn: Spawn) -> io::Result<Process> {
     let variables = variables(environment);
     let pid = switch::with(|world| {
         let kernel = &mut world.kernel;
-        let caller = kernel.caller(me.id);
+        let caller = kernel.caller(me.id());
         let mut stdio = [None; 3];
         for (file, fd) in stdio.iter_mut().zip(streams) {
             match kernel.descriptor(caller.process, fd) {
@@ -365,7 +365,7 @@ impl Process {
     pub fn pidfd(self) -> io::Result<OwnedFd> {
         let me = switch::me().ok_or_else(|| io::Error::other("no thread of a simulation"))?;
         let fd = kernel(|kernel| {
-            let caller = kernel.caller(me.id);
+            let caller = kernel.caller(me.id());
             let pid = kernel.pid(self.pid.cast_signed()).ok_or(crate::Errno::ESRCH)?;
             let file = kernel.open_pidfd(pid);
             kernel.add_fd(caller.process, file)

@@ -246,6 +246,9 @@ impl Kernel {
 
     /// Carries out what the network left in its outbox.
     pub(crate) fn settle(&mut self) {
+        if self.outbox.timers.is_empty() && self.outbox.ready.is_empty() {
+            return;
+        }
         let Outbox { mut timers, mut ready } = std::mem::take(&mut self.outbox);
         for (at, event) in timers.drain(..) {
             self.agenda.push(at, Event::Net(event));

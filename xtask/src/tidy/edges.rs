@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 
 /// What each package may depend on, itself below everything it names. Anything may know `netsplit-model`, which knows
 /// nothing; what only tests need may be anything that lies below.
-const ALLOWED: [(&str, &[&str]); 19] = [
+const ALLOWED: [(&str, &[&str]); 20] = [
     ("netsplit-model", &[]),
     ("netsplit-wire", &[]),
     ("netsplit-netmodel", &[]),
@@ -55,6 +55,8 @@ const ALLOWED: [(&str, &[&str]); 19] = [
         "netsplit-bench",
         &["netsplit", "netsplit-provider", "netsplit-fabric", "netsplit-netmodel", "conformance"],
     ),
+    // Simulations without the rest of netsplit, beside peers.
+    ("netsplit-bench-sim", &["netsplit-sim", "netsplit-netmodel"]),
     // Their programs know nothing of netsplit; their tests do, and one promise is asked of them as of etcd.
     ("kv-example", &["netsplit", "conformance"]),
     ("quorum-example", &["netsplit", "conformance"]),

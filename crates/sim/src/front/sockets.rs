@@ -52,33 +52,47 @@ unsafe fn address(from: *const libc::sockaddr, length: libc::socklen_t) -> Resul
     }
 }
 
-/// The bytes of an address, as C has them.
-fn encoded(address: SocketAddr) -> Vec<u8> {
-    match address {
-        SocketAddr::V4(address) => {
-            let mut bytes = vec![0; size_of::<libc::sockaddr_in>()];
-            bytes[..2].copy_from_slice(&(libc::AF_INET as u16).to_ne_bytes());
-            bytes[2..4].copy_from_slice(&address.port().to_be_bytes());
-            bytes[4..8].copy_from_slice(&address.ip().octets());
-            bytes
-        }
-        SocketAddr::V6(address) => {
-            let mut bytes = vec![0; size_of::<libc::sockaddr_in6>()];
-            bytes[..2].copy_from_slice(&(libc::AF_INET6 as u16).to_ne_bytes());
-            bytes[2..4].copy_from_slice(&address.port().to_be_bytes());
-            bytes[8..24].copy_from_slice(&address.ip().octets());
-            bytes
-        }
+/// The bytes of an address, as C has them; empty: there is none.
+#[derive(Default)]
+struct Encoded {
+    /// Of the network.
+    bytes: [u8; size_of::<libc::sockaddr_in6>()],
+    length: usize,
+    unix: Vec<u8>,
+}
+
+impl std::ops::Deref for Encoded {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        if self.unix.is_empty() { &self.bytes[..self.length] } else { &self.unix }
     }
 }
 
-fn encoded_unix(name: &[u8]) -> Vec<u8> {
+fn encoded(address: SocketAddr) -> Encoded {
+    let mut bytes = [0; size_of::<libc::sockaddr_in6>()];
+    bytes[2..4].copy_from_slice(&address.port().to_be_bytes());
+    let (family, length) = match address {
+        SocketAddr::V4(address) => {
+            bytes[4..8].copy_from_slice(&address.ip().octets());
+            (libc::AF_INET, size_of::<libc::sockaddr_in>())
+        }
+        SocketAddr::V6(address) => {
+            bytes[8..24].copy_from_slice(&address.ip().octets());
+            (libc::AF_INET6, size_of::<libc::sockaddr_in6>())
+        }
+    };
+    bytes[..2].copy_from_slice(&(family as u16).to_ne_bytes());
+    Encoded { bytes, length, unix: Vec::new() }
+}
+
+fn encoded_unix(name: &[u8]) -> Encoded {
     let mut bytes = (libc::AF_UNIX as u16).to_ne_bytes().to_vec();
     bytes.extend_from_slice(name);
     if !name.is_empty() && name[0] != 0 {
         bytes.push(0);
     }
-    bytes
+    Encoded { unix: bytes, ..Encoded::default() }
 }
 
 /// Copies what fits, and tells the whole length.
@@ -300,7 +314,7 @@ struct Message {
     /// Bytes that it has.
     length: usize,
     /// As C has it; empty: it has none.
-    from: Vec<u8>,
+    from: Encoded,
     details: Option<Received>,
 }
 
@@ -324,7 +338,7 @@ fn receive_bytes(me: &'static Context, file: FileId, into: &mut [u8], flags: i32
         }
         Kind::Unix(_) => {
             let bytes = kernel.receive_unix(file, into, peek, timing)?;
-            Ok(Message { bytes, length: bytes, from: Vec::new(), details: None })
+            Ok(Message { bytes, length: bytes, from: Encoded::default(), details: None })
         }
         _ => Err(Errno::ENOTSOCK.into()),
     })?;
@@ -668,7 +682,7 @@ unsafe fn get_option(
     Ok(())
 }
 
-fn name_of(me: &'static Context, file: FileId, of_peer: bool) -> Result<Vec<u8>> {
+fn name_of(me: &'static Context, file: FileId, of_peer: bool) -> Result<Encoded> {
     tell(me, |kernel, _| match kernel.socket(file) {
         Ok(socket) if of_peer => kernel.net.peer_addr(socket).map(encoded),
         Ok(socket) => kernel.net.local_addr(socket).map(encoded),

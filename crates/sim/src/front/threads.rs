@@ -46,7 +46,7 @@ unsafe impl Send for Given {}
 
 /// The number of a thread as programs see it, and of their process.
 pub(super) fn thread_number(me: &'static Context) -> i32 {
-    100_000 + i32::try_from(me.id.0).unwrap_or_default()
+    100_000 + i32::try_from(me.id().0).unwrap_or_default()
 }
 
 /// FUTEX_WAIT and what is like it.
@@ -179,6 +179,7 @@ define! {
         if let Some(id) = switch::with(|world| switch::thread_of(world, thread)) {
             switch::wait(me, Wait { on: On::Thread(id), until: None, what: "pthread_join" });
         }
+        switch::bury_dead();
         real()
     }
 
