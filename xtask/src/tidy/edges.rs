@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 
 /// What each package may depend on, itself below everything it names. Anything may know `netsplit-model`, which knows
 /// nothing; what only tests need may be anything that lies below.
-const ALLOWED: [(&str, &[&str]); 19] = [
+const ALLOWED: [(&str, &[&str]); 20] = [
     ("netsplit-model", &[]),
     ("netsplit-wire", &[]),
     ("netsplit-netmodel", &[]),
@@ -49,6 +49,7 @@ const ALLOWED: [(&str, &[&str]); 19] = [
     ("conformance", &["netsplit", "netsplit-provider"]),
     // What it asks of the kernel it will ask of the simulator; no case knows of either.
     ("reality", &["netsplit-sim"]),
+    ("simulated-crates", &["netsplit-sim"]),
     // Counts what is left behind as the conformance suite does; measures the network without hosts of a testbed.
     (
         "netsplit-bench",
