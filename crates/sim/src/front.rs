@@ -18,9 +18,11 @@
 )]
 #![expect(unreachable_pub, reason = "the linker reaches them")]
 
+mod attributes;
 mod files;
 mod folders;
 mod locks;
+mod maps;
 mod names;
 mod polling;
 mod process;
@@ -28,6 +30,7 @@ mod sockets;
 mod threads;
 mod time;
 pub(crate) mod trap;
+mod users;
 
 use std::ffi::CStr;
 use std::os::fd::{FromRawFd, OwnedFd};

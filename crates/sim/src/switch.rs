@@ -536,12 +536,12 @@ pub(crate) fn thread_of(world: &World, pthread: libc::pthread_t) -> Option<Threa
 impl World {
     /// Lets time pass until somebody has the turn; the controller's when it is over.
     fn next(&mut self) -> &'static Context {
-        let Some(id) = self.kernel.pick() else { return self.controller };
-        let process = self.kernel.process_of(id);
+        let next = self.kernel.pick();
+        let process = next.map_or(crate::kernel::CONTROL, |id| self.kernel.process_of(id));
         if process != self.environment_of {
             self.change_environment(process);
         }
-        self.contexts[id.0 as usize]
+        next.map_or(self.controller, |id| self.contexts[id.0 as usize])
     }
 
     /// `environ` is each process's own.

@@ -50,6 +50,7 @@ const ALLOWED: [(&str, &[&str]); 20] = [
     ("conformance", &["netsplit", "netsplit-provider"]),
     // What it asks of the kernel it will ask of the simulator; no case knows of either.
     ("reality", &["netsplit-sim"]),
+    ("simulated-crates", &["netsplit-sim"]),
     // Counts what is left behind as the conformance suite does; measures the network without hosts of a testbed.
     (
         "netsplit-bench",

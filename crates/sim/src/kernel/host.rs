@@ -41,6 +41,8 @@ pub(crate) struct Host {
     /// While it is paused: the threads that could run.
     pub(super) frozen: Option<Vec<ThreadId>>,
     pub(super) is_up: bool,
+    /// How often its power was cut.
+    losses: u32,
     /// What chance decides about its disk.
     pub(super) luck: Random,
 }
@@ -64,6 +66,7 @@ impl Kernel {
             clock: Clock::default(),
             frozen: None,
             is_up: true,
+            losses: 0,
             luck: Random::new(self.rules.seed, &format!("disk of {}", plan.name)),
         });
         self.settle();
@@ -110,6 +113,7 @@ impl Kernel {
         }
         let host = &mut self.hosts[id.index()];
         host.frozen = None;
+        host.losses += 1;
         host.disk.crash(Crash::Chance, &mut host.luck);
         self.trace.mix(id.index() as u64 ^ 0x0ff);
     }
@@ -121,6 +125,11 @@ impl Kernel {
         let net = host.net;
         self.net.power_on(net);
         self.make_tree(id);
+    }
+
+    /// How often it has lost its power.
+    pub(crate) fn power_losses(&self, id: HostId) -> u32 {
+        self.hosts[id.index()].losses
     }
 
     /// Whether it has power.

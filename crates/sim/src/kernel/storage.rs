@@ -125,6 +125,11 @@ impl Kernel {
         self.handle(id).map(|handle| handle.inode).map_err(|_| other)
     }
 
+    /// The disk and the node of an open file, if it is one of a disk.
+    pub(crate) fn node_of(&self, id: FileId) -> Option<(HostId, Inode)> {
+        self.handle(id).ok().map(|handle| (handle.host, handle.inode))
+    }
+
     /// As `open` was told.
     pub(crate) fn open_flags(&self, id: FileId) -> i32 {
         match &self.files[id].kind {
