@@ -32,6 +32,8 @@ pub struct Config {
     pub switch: Switch,
     /// Whether what bypasses libc's functions is caught.
     pub filter: bool,
+    /// How much time of the processor one thread may use without giving up its turn; then this OS process ends, with a message.
+    pub spin: Option<Duration>,
 }
 
 impl Default for Config {
@@ -42,6 +44,7 @@ impl Default for Config {
             cpus: 4,
             switch: Switch::Carrier,
             filter: true,
+            spin: Some(Duration::from_secs(30)),
         }
     }
 }
@@ -122,7 +125,9 @@ pub fn run(config: Config, test: impl FnOnce() + Send + 'static) -> Report {
         )
     };
     let filter = if config.filter { crate::front::trap::install } else { || () };
-    switch::run(kernel, config.switch, begin, filter);
+    crate::front::spin::over(false);
+    switch::run(kernel, config.switch, config.spin, begin, filter);
+    crate::front::spin::over(true);
     switch::with(|world| report(&world.kernel))
 }
 

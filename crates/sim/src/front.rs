@@ -27,6 +27,7 @@ mod names;
 mod polling;
 mod process;
 mod sockets;
+pub(crate) mod spin;
 mod threads;
 mod time;
 pub(crate) mod trap;

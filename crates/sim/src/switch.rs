@@ -12,8 +12,9 @@ use std::cell::{Cell, RefCell, UnsafeCell};
 use std::collections::BTreeMap;
 use std::os::raw::{c_char, c_void};
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU32, AtomicUsize, Ordering};
+use std::time::Duration;
 
-use crate::kernel::{Exit, Kernel, Pid, ThreadId, Wait};
+use crate::kernel::{Caller, Exit, Kernel, Pid, ThreadId, Wait};
 
 /// How the turn is handed over.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -537,6 +538,7 @@ impl World {
     /// Lets time pass until somebody has the turn; the controller's when it is over.
     fn next(&mut self) -> &'static Context {
         let next = self.kernel.pick();
+        crate::front::spin::turned(self.kernel.counts.turns);
         let process = next.map_or(crate::kernel::CONTROL, |id| self.kernel.process_of(id));
         if process != self.environment_of {
             self.change_environment(process);
@@ -574,6 +576,21 @@ fn environ() -> *mut *mut *mut c_char {
         static mut environ: *mut *mut c_char;
     }
     &raw mut environ
+}
+
+/// Whose thread it is, for reports: host, process, number and seed.
+pub(crate) fn describe(context: &'static Context) -> String {
+    let number = context.id().0;
+    if IS_BORROWED.load(Ordering::Relaxed) {
+        return format!("thread {number}, within a call,");
+    }
+    with(|world| {
+        let kernel = &world.kernel;
+        let Caller { process, host, .. } = kernel.caller(context.id());
+        let (host, process, seed) = (kernel.host_name(host), kernel.process_name(process), kernel.rules.seed);
+        let on = if host.is_empty() { String::new() } else { format!(" on host {host}") };
+        format!("thread {number} of {process}{on}, seed {seed},")
+    })
 }
 
 /// Waits; returns when the thread has the turn again.
@@ -635,7 +652,13 @@ pub(crate) fn bury_dead() {
 ///
 /// # Panics
 /// When this OS process has a simulation already, or the OS gives no thread.
-pub(crate) fn run(kernel: Kernel, switch: Switch, begin: impl FnOnce() + Send + 'static, filter: fn()) {
+pub(crate) fn run(
+    kernel: Kernel,
+    switch: Switch,
+    spin: Option<Duration>,
+    begin: impl FnOnce() + Send + 'static,
+    filter: fn(),
+) {
     let switch = if can_carry() { switch } else { Switch::Futex };
     SWITCH.store(u32::from(switch == Switch::Futex), Ordering::Relaxed);
     let controller = Context::new();
@@ -660,6 +683,9 @@ pub(crate) fn run(kernel: Kernel, switch: Switch, begin: impl FnOnce() + Send + 
             controller.locals.set(locals());
         }
         begin();
+        if let (Switch::Carrier, Some(limit)) = (switch, spin) {
+            crate::front::spin::watch(limit);
+        }
         filter();
         let first = with(World::next);
         give(controller, first);

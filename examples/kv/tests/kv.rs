@@ -147,7 +147,8 @@ fn run_flawed(variables: &[&str], folder: Option<&std::path::Path>) -> String {
         command.current_dir(folder);
     }
     let output = command.output().unwrap();
-    let text = [output.stdout, output.stderr].map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).concat();
+    let text =
+        [output.stdout, output.stderr].map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).concat();
     assert!(!output.status.success() && text.contains("acknowledged writes are missing"), "{text}");
     text
 }

@@ -134,6 +134,11 @@ impl Kernel {
         &mut self.process_mut(pid).random
     }
 
+    /// Its name.
+    pub(crate) fn process_name(&self, pid: Pid) -> &str {
+        &self.process(pid).name
+    }
+
     /// How it ended, if it has.
     pub(crate) fn exit_of(&self, pid: Pid) -> Option<Exit> {
         self.process(pid).exit
