@@ -104,6 +104,9 @@ pub(crate) struct Kernel {
     agenda: Agenda<Event>,
     /// Whose turn it is, among several that could run.
     turns: Random,
+    /// How often who wakes another gives its turn away: of half of all seeds never.
+    yield_share: f64,
+    yield_draws: Random,
     noise: Random,
     runnable: Vec<ThreadId>,
     threads: Vec<Thread>,
@@ -169,8 +172,12 @@ impl std::hash::Hasher for AddressHasher {
 
 impl Kernel {
     pub(crate) fn new(rules: Rules) -> Self {
+        let mut yield_draws = Random::new(rules.seed, "yields");
+        let yield_share = if yield_draws.happens(0.5) { 0.0 } else { yield_draws.unit() / 2.0 };
         Self {
             rules,
+            yield_share,
+            yield_draws,
             now: 0,
             agenda: Agenda::default(),
             turns: Random::new(rules.seed, "turns"),

@@ -74,7 +74,14 @@ unsafe fn futex(me: &'static Context, address: usize, operation: i32, value: u32
             if wait_address(me, address, until, "a lock") { 0 } else { -i64::from(libc::ETIMEDOUT) }
         }
         libc::FUTEX_WAKE | libc::FUTEX_WAKE_BITSET => {
-            tell(me, |kernel, _| kernel.wake_address(address, value as usize)) as i64
+            let (woken, yields) = tell(me, |kernel, _| {
+                let woken = kernel.wake_address(address, value as usize);
+                (woken, woken > 0 && kernel.yields())
+            });
+            if yields {
+                switch::yield_now(me);
+            }
+            woken as i64
         }
         command @ (libc::FUTEX_REQUEUE | libc::FUTEX_CMP_REQUEUE) => {
             if command == libc::FUTEX_CMP_REQUEUE && word.load(Ordering::SeqCst) != third as u32 {

@@ -246,6 +246,12 @@ impl Kernel {
         }
     }
 
+    /// Whether a thread that has just woken another gives its turn away: so seeds explore more orders than those in which
+    /// everybody goes on until it must wait.
+    pub(crate) fn yields(&mut self) -> bool {
+        self.yield_share > 0.0 && self.yield_draws.happens(self.yield_share)
+    }
+
     /// A thread has read the clock.
     pub(crate) fn clock_read(&mut self, id: ThreadId) {
         let thread = self.thread_mut(id);
