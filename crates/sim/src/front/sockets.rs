@@ -271,8 +271,8 @@ unsafe fn destination(to: *const libc::sockaddr, length: libc::socklen_t) -> Res
 }
 
 fn send_bytes(me: &'static Context, file: FileId, bytes: &[u8], flags: i32, to: &To) -> Result<usize> {
-    let timing = sending(me, file, flags);
-    if timing.is_nonblocking {
+    if flags & libc::MSG_DONTWAIT != 0 {
+        let timing = Timing { is_nonblocking: true, until: None };
         return ask(me, |kernel, caller| send_once(kernel, caller, file, bytes, to, timing));
     }
     write_from(me, file, bytes, |kernel, caller, bytes, timing| {
@@ -342,8 +342,10 @@ fn receive_bytes(me: &'static Context, file: FileId, into: &mut [u8], flags: i32
         }
         _ => Err(Errno::ENOTSOCK.into()),
     })?;
-    let is_stream = tell(me, |kernel, _| kernel.writes_all(file));
-    if !waits_for_all || !is_stream || message.bytes == 0 || message.bytes == into.len() {
+    if !waits_for_all || message.bytes == 0 || message.bytes == into.len() {
+        return Ok(message);
+    }
+    if !tell(me, |kernel, _| kernel.writes_all(file)) {
         return Ok(message);
     }
     let rest = receive_bytes(me, file, &mut into[message.bytes..], flags);
