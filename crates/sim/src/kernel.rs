@@ -112,6 +112,10 @@ pub(crate) struct Kernel {
     threads: Vec<Thread>,
     processes: Vec<Process>,
     hosts: Vec<Host>,
+    /// Each host's, apart: they are read all the time, and little else of a host is.
+    clocks: Vec<Clock>,
+    /// How many hosts are paused.
+    frozen: usize,
     files: Slab<File>,
     buffers: Slab<Buffer>,
     unix: unix::Names,
@@ -186,6 +190,8 @@ impl Kernel {
             threads: Vec::new(),
             processes: Vec::new(),
             hosts: Vec::new(),
+            clocks: Vec::new(),
+            frozen: 0,
             files: Slab::default(),
             buffers: Slab::default(),
             unix: unix::Names::default(),

@@ -33,7 +33,11 @@ type Destructor = (unsafe extern "C" fn(*mut c_void), *mut c_void);
 type KeyDestructor = unsafe extern "C" fn(*mut c_void);
 
 /// The outside of a simulated thread: where it stands while it has no turn.
+#[repr(C, align(64))]
 pub(crate) struct Context {
+    /// Where it stands, and its thread-locals: with the number all that a switch looks at, in one line of the cache.
+    stack: Cell<usize>,
+    locals: Cell<usize>,
     /// Which thread it is; none yet, while it is in [stock](World).
     id: Cell<ThreadId>,
     /// Futex: 1, it is its turn.
@@ -41,8 +45,6 @@ pub(crate) struct Context {
     /// 1: its OS thread has published the context; 2: that OS thread may end.
     up: AtomicU32,
     os_thread: AtomicI64,
-    stack: Cell<usize>,
-    locals: Cell<usize>,
     pthread: Cell<libc::pthread_t>,
     start: Cell<Option<Start>>,
     result: Cell<*mut c_void>,

@@ -27,13 +27,13 @@ pub(super) fn pay(me: &'static Context, operation: Operation) -> Result<()> {
     Ok(())
 }
 
-fn is_on_disk(me: &'static Context, file: FileId) -> bool {
-    tell(me, |kernel, _| matches!(kernel.kind(file), Kind::Disk(_)))
+fn is_on_disk(kernel: &Kernel, file: FileId) -> bool {
+    matches!(kernel.kind(file), Kind::Disk(_))
 }
 
 /// Pays for moving bytes, if the file is on a disk.
 fn pay_for(me: &'static Context, file: FileId, operation: Operation) -> Result<()> {
-    if is_on_disk(me, file) { pay(me, operation) } else { Ok(()) }
+    if tell(me, |kernel, _| is_on_disk(kernel, file)) { pay(me, operation) } else { Ok(()) }
 }
 
 fn reading(kernel: &Kernel, file: FileId) -> Timing {
@@ -41,8 +41,10 @@ fn reading(kernel: &Kernel, file: FileId) -> Timing {
 }
 
 fn read_into(me: &'static Context, file: FileId, into: &mut [u8]) -> Result<usize> {
-    pay_for(me, file, Operation::Read(into.len() as u64))?;
-    let timing = tell(me, |kernel, _| reading(kernel, file));
+    let (is_on_disk, timing) = tell(me, |kernel, _| (is_on_disk(kernel, file), reading(kernel, file)));
+    if is_on_disk {
+        pay(me, Operation::Read(into.len() as u64))?;
+    }
     ask(me, |kernel, caller| {
         maps::absorb(kernel, file)?;
         kernel.read(caller, file, into, timing)
@@ -56,11 +58,14 @@ pub(super) fn write_from(
     bytes: &[u8],
     mut write: impl FnMut(&mut Kernel, Caller, &[u8], Timing) -> Result<usize, Stop>,
 ) -> Result<usize> {
-    pay_for(me, file, Operation::Write(bytes.len() as u64))?;
-    let (writes_all, timing) = tell(me, |kernel, _| {
-        let writes_all = kernel.writes_all(file) && !kernel.is_nonblocking(file);
-        (writes_all, Timing { is_nonblocking: false, until: kernel.send_until(file) })
+    let (is_on_disk, writes_all, timing) = tell(me, |kernel, _| {
+        let writes_all = !kernel.is_nonblocking(file) && kernel.writes_all(file);
+        let timing = Timing { is_nonblocking: false, until: kernel.send_until(file) };
+        (is_on_disk(kernel, file), writes_all, timing)
     });
+    if is_on_disk {
+        pay(me, Operation::Write(bytes.len() as u64))?;
+    }
     let mut done = 0;
     loop {
         match ask(me, |kernel, caller| write(kernel, caller, &bytes[done..], timing)) {

@@ -37,7 +37,6 @@ pub(crate) struct Host {
     pub(super) address6: Ipv6Addr,
     pub(super) net: HostIndex,
     pub(super) disk: Disk,
-    pub(super) clock: Clock,
     /// While it is paused: the threads that could run.
     pub(super) frozen: Option<Vec<ThreadId>>,
     pub(super) is_up: bool,
@@ -63,12 +62,12 @@ impl Kernel {
             address6: plan.address6,
             net,
             disk: Disk::new(plan.disk),
-            clock: Clock::default(),
             frozen: None,
             is_up: true,
             losses: 0,
             luck: Random::new(self.rules.seed, &format!("disk of {}", plan.name)),
         });
+        self.clocks.push(Clock::default());
         self.settle();
         self.make_tree(id);
         id
@@ -86,7 +85,7 @@ impl Kernel {
 
     /// Its clocks.
     pub(crate) fn clock(&mut self, id: HostId) -> &mut Clock {
-        &mut self.hosts[id.index()].clock
+        &mut self.clocks[id.index()]
     }
 
     /// Its disk.
@@ -112,7 +111,7 @@ impl Kernel {
             self.end_process(pid, Exit::Signal(libc::SIGKILL));
         }
         let host = &mut self.hosts[id.index()];
-        host.frozen = None;
+        self.frozen -= usize::from(host.frozen.take().is_some());
         host.losses += 1;
         host.disk.crash(Crash::Chance, &mut host.luck);
         self.trace.mix(id.index() as u64 ^ 0x0ff);

@@ -172,10 +172,12 @@ impl Kernel {
         let thread = self.thread_mut(id);
         thread.state = State::Runnable;
         let host = thread.host;
-        let host = &mut self.hosts[host.index()];
-        match &mut host.frozen {
-            Some(frozen) => frozen.push(id),
-            None => self.runnable.push(id),
+        if self.frozen > 0
+            && let Some(frozen) = &mut self.hosts[host.index()].frozen
+        {
+            frozen.push(id);
+        } else {
+            self.runnable.push(id);
         }
     }
 
@@ -278,6 +280,9 @@ impl Kernel {
             self.thread_mut(*id).state = State::Dead;
         }
         self.runnable.retain(|id| !threads.contains(id));
+        if self.frozen == 0 {
+            return;
+        }
         for host in &mut self.hosts {
             if let Some(frozen) = &mut host.frozen {
                 frozen.retain(|id| !threads.contains(id));
@@ -304,12 +309,16 @@ impl Kernel {
         let Self { runnable, threads, hosts, .. } = self;
         let is_there = |id: &ThreadId| threads[id.0 as usize].host == host;
         let frozen = runnable.extract_if(.., |id| is_there(id)).collect();
-        hosts[host.index()].frozen.get_or_insert(frozen);
+        if hosts[host.index()].frozen.is_none() {
+            hosts[host.index()].frozen = Some(frozen);
+            self.frozen += 1;
+        }
     }
 
     /// Lets the threads of the host go on.
     pub(super) fn thaw(&mut self, host: HostId) {
         if let Some(frozen) = self.hosts[host.index()].frozen.take() {
+            self.frozen -= 1;
             self.runnable.extend(frozen);
         }
     }

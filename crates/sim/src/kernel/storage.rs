@@ -52,7 +52,7 @@ impl Kernel {
 
     /// A host's wall clock now.
     pub(crate) fn wall(&self, host: HostId) -> Nanos {
-        self.hosts[host.index()].clock.wall(self.now)
+        self.clocks[host.index()].wall(self.now)
     }
 
     /// The disk of the caller's host, and its wall clock now.
