@@ -102,7 +102,7 @@ async fn what_was_acknowledged_outlasts_the_power_of_all(bed: Testbed) -> Result
 #[netsplit::test(
     hosts(member = ["a", "b", "c"], client = ["client"]),
     needs = ["network", "pause", "kill", "disk"],
-    seeds = 100
+    seeds = 20
 )]
 async fn what_was_acknowledged_is_kept_with_any_seed(bed: Testbed) -> Result {
     survives(&bed, &[case(bed.seed())], &[]).await
