@@ -3,7 +3,7 @@
 //! ```text
 //! cargo xtask test            everything, on a machine that has only a toolchain; `.ci/run` calls this
 //! cargo xtask tidy            rules about the repository that no compiler knows
-//! cargo xtask bench NAME...   figures of hosts, exec, wait, files, output; `all`
+//! cargo xtask bench NAME...   figures of hosts, exec, wait, files, output, fabric, sim; `all`
 //! ```
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a command line tool speaks by printing")]
 

@@ -64,7 +64,9 @@ pub(crate) fn inside(seed: SeedSpec, body: impl FnOnce() + Send + 'static) -> In
     let report = netsplit_sim::run(config, body);
     let end = match &report.end {
         End::Ended(_) => Ok(()),
-        End::Deadlock(stuck) => Err(stopped(Reason::Deadlock, "nothing can ever happen again", &report, stuck)),
+        End::Deadlock(stuck) => {
+            Err(stopped(Reason::Deadlock, "nothing can ever happen again", &report, stuck))
+        }
         End::Limit(stuck) => Err(stopped(Reason::TestTimedOut, "the test did not end", &report, stuck)),
     };
     Inside { trace: report.trace, now: report.now, events: report.events, end }

@@ -31,8 +31,8 @@ impl Provider for Simulated {
     }
 
     fn capabilities(&self) -> Capabilities {
-        use Capability::{Clock, Connect, Disk, Kill, Network, Pause, Programs};
-        [Kill, Pause, Connect, Programs, Network, Clock, Disk].into_iter().collect()
+        use Capability::{Clock, Connect, Disk, Kill, Network, Pause};
+        [Kill, Pause, Connect, Network, Clock, Disk].into_iter().collect()
     }
 
     fn begin(&self, spec: BedSpec) -> BoxFuture<'_, Result<Arc<dyn Bed>, Trouble>> {

@@ -32,6 +32,8 @@ pub struct Config {
     pub switch: Switch,
     /// Whether what bypasses libc's functions is caught.
     pub filter: bool,
+    /// How much time of the processor one thread may use without giving up its turn; then this OS process ends, with a message.
+    pub spin: Option<Duration>,
 }
 
 impl Default for Config {
@@ -42,6 +44,7 @@ impl Default for Config {
             cpus: 4,
             switch: Switch::Carrier,
             filter: true,
+            spin: Some(Duration::from_secs(30)),
         }
     }
 }
@@ -122,7 +125,9 @@ pub fn run(config: Config, test: impl FnOnce() + Send + 'static) -> Report {
         )
     };
     let filter = if config.filter { crate::front::trap::install } else { || () };
-    switch::run(kernel, config.switch, begin, filter);
+    crate::front::spin::over(false);
+    switch::run(kernel, config.switch, config.spin, begin, filter);
+    crate::front::spin::over(true);
     switch::with(|world| report(&world.kernel))
 }
 
@@ -313,7 +318,7 @@ pub struct Process {
 /// When standard streams are no simulated descriptors.
 pub fn spawn(spawn: Spawn) -> io::Result<Process> {
     let me = switch::me().ok_or_else(|| io::Error::other("no thread of a simulation"))?;
-    begin(kernel(|kernel| kernel.caller(me.id).host), spawn)
+    begin(kernel(|kernel| kernel.caller(me.id()).host), spawn)
 }
 
 fn begin(host: HostId, spawn: Spawn) -> io::Result<Process> {
@@ -323,7 +328,7 @@ fn begin(host: HostId, spawn: Spawn) -> io::Result<Process> {
     let variables = variables(environment);
     let pid = switch::with(|world| {
         let kernel = &mut world.kernel;
-        let caller = kernel.caller(me.id);
+        let caller = kernel.caller(me.id());
         let mut stdio = [None; 3];
         for (file, fd) in stdio.iter_mut().zip(streams) {
             match kernel.descriptor(caller.process, fd) {
@@ -365,7 +370,7 @@ impl Process {
     pub fn pidfd(self) -> io::Result<OwnedFd> {
         let me = switch::me().ok_or_else(|| io::Error::other("no thread of a simulation"))?;
         let fd = kernel(|kernel| {
-            let caller = kernel.caller(me.id);
+            let caller = kernel.caller(me.id());
             let pid = kernel.pid(self.pid.cast_signed()).ok_or(crate::Errno::ESRCH)?;
             let file = kernel.open_pidfd(pid);
             kernel.add_fd(caller.process, file)

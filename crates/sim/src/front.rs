@@ -18,16 +18,20 @@
 )]
 #![expect(unreachable_pub, reason = "the linker reaches them")]
 
+mod attributes;
 mod files;
 mod folders;
 mod locks;
+mod maps;
 mod names;
 mod polling;
 mod process;
 mod sockets;
+pub(crate) mod spin;
 mod threads;
 mod time;
 pub(crate) mod trap;
+mod users;
 
 use std::ffi::CStr;
 use std::os::fd::{FromRawFd, OwnedFd};
@@ -99,8 +103,8 @@ fn look_up(found: &AtomicUsize, name: &CStr) -> usize {
 /// Does what a call asks for; waits as often as it must.
 fn ask<T>(me: &'static Context, mut f: impl FnMut(&mut Kernel, Caller) -> Call<T>) -> Result<T> {
     loop {
-        let done = switch::with(|world| {
-            let caller = world.kernel.caller(me.id);
+        let done = switch::with_turn(me, |world| {
+            let caller = world.kernel.caller(me.id());
             f(&mut world.kernel, caller)
         });
         match done {
@@ -113,8 +117,8 @@ fn ask<T>(me: &'static Context, mut f: impl FnMut(&mut Kernel, Caller) -> Call<T
 
 /// As [`ask`], of what never waits.
 fn tell<T>(me: &'static Context, f: impl FnOnce(&mut Kernel, Caller) -> T) -> T {
-    switch::with(|world| {
-        let caller = world.kernel.caller(me.id);
+    switch::with_turn(me, |world| {
+        let caller = world.kernel.caller(me.id());
         f(&mut world.kernel, caller)
     })
 }

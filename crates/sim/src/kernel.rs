@@ -104,11 +104,18 @@ pub(crate) struct Kernel {
     agenda: Agenda<Event>,
     /// Whose turn it is, among several that could run.
     turns: Random,
+    /// How often who wakes another gives its turn away: of half of all seeds never.
+    yield_share: f64,
+    yield_draws: Random,
     noise: Random,
     runnable: Vec<ThreadId>,
     threads: Vec<Thread>,
     processes: Vec<Process>,
     hosts: Vec<Host>,
+    /// Each host's, apart: they are read all the time, and little else of a host is.
+    clocks: Vec<Clock>,
+    /// How many hosts are paused.
+    frozen: usize,
     files: Slab<File>,
     buffers: Slab<Buffer>,
     unix: unix::Names,
@@ -169,8 +176,12 @@ impl std::hash::Hasher for AddressHasher {
 
 impl Kernel {
     pub(crate) fn new(rules: Rules) -> Self {
+        let mut yield_draws = Random::new(rules.seed, "yields");
+        let yield_share = if yield_draws.happens(0.5) { 0.0 } else { yield_draws.unit() / 2.0 };
         Self {
             rules,
+            yield_share,
+            yield_draws,
             now: 0,
             agenda: Agenda::default(),
             turns: Random::new(rules.seed, "turns"),
@@ -179,6 +190,8 @@ impl Kernel {
             threads: Vec::new(),
             processes: Vec::new(),
             hosts: Vec::new(),
+            clocks: Vec::new(),
+            frozen: 0,
             files: Slab::default(),
             buffers: Slab::default(),
             unix: unix::Names::default(),
@@ -246,6 +259,9 @@ impl Kernel {
 
     /// Carries out what the network left in its outbox.
     pub(crate) fn settle(&mut self) {
+        if self.outbox.timers.is_empty() && self.outbox.ready.is_empty() {
+            return;
+        }
         let Outbox { mut timers, mut ready } = std::mem::take(&mut self.outbox);
         for (at, event) in timers.drain(..) {
             self.agenda.push(at, Event::Net(event));

@@ -66,10 +66,12 @@ impl<T> Slab<T> {
         Some(removed)
     }
 
+    #[inline]
     pub(crate) fn get(&self, id: Id<T>) -> Option<&T> {
         self.entries.get(id.0 as usize)?.as_ref()
     }
 
+    #[inline]
     pub(crate) fn get_mut(&mut self, id: Id<T>) -> Option<&mut T> {
         self.entries.get_mut(id.0 as usize)?.as_mut()
     }
@@ -78,12 +80,14 @@ impl<T> Slab<T> {
 impl<T> Index<Id<T>> for Slab<T> {
     type Output = T;
 
+    #[inline]
     fn index(&self, id: Id<T>) -> &T {
         self.get(id).expect("what is referred to is there")
     }
 }
 
 impl<T> IndexMut<Id<T>> for Slab<T> {
+    #[inline]
     fn index_mut(&mut self, id: Id<T>) -> &mut T {
         self.get_mut(id).expect("what is referred to is there")
     }

@@ -12,8 +12,9 @@ use std::cell::{Cell, RefCell, UnsafeCell};
 use std::collections::BTreeMap;
 use std::os::raw::{c_char, c_void};
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU32, AtomicUsize, Ordering};
+use std::time::Duration;
 
-use crate::kernel::{Exit, Kernel, Pid, ThreadId, Wait};
+use crate::kernel::{Caller, Exit, Kernel, Pid, ThreadId, Wait};
 
 /// How the turn is handed over.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -32,20 +33,23 @@ type Destructor = (unsafe extern "C" fn(*mut c_void), *mut c_void);
 type KeyDestructor = unsafe extern "C" fn(*mut c_void);
 
 /// The outside of a simulated thread: where it stands while it has no turn.
+#[repr(C, align(64))]
 pub(crate) struct Context {
-    pub(crate) id: ThreadId,
+    /// Where it stands, and its thread-locals: with the number all that a switch looks at, in one line of the cache.
+    stack: Cell<usize>,
+    locals: Cell<usize>,
+    /// Which thread it is; none yet, while it is in [stock](World).
+    id: Cell<ThreadId>,
     /// Futex: 1, it is its turn.
     turn: AtomicU32,
     /// 1: its OS thread has published the context; 2: that OS thread may end.
     up: AtomicU32,
     os_thread: AtomicI64,
-    stack: Cell<usize>,
-    locals: Cell<usize>,
     pthread: Cell<libc::pthread_t>,
     start: Cell<Option<Start>>,
     result: Cell<*mut c_void>,
     /// When it ends, its process does.
-    is_main: bool,
+    is_main: Cell<bool>,
     destructors: RefCell<Vec<Destructor>>,
 }
 
@@ -57,26 +61,31 @@ unsafe impl Send for Context {}
 
 impl std::fmt::Debug for Context {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "thread {}", self.id.0)
+        write!(f, "thread {}", self.id().0)
     }
 }
 
 impl Context {
-    fn new(id: ThreadId, is_main: bool, start: Option<Start>) -> &'static Self {
+    fn new() -> &'static Self {
         // It lives as long as the simulation, which is as long as its OS process.
         Box::leak(Box::new(Self {
-            id,
+            id: Cell::new(ThreadId(u32::MAX)),
             turn: AtomicU32::new(0),
             up: AtomicU32::new(0),
             os_thread: AtomicI64::new(0),
             stack: Cell::new(0),
             locals: Cell::new(0),
             pthread: Cell::new(0),
-            start: Cell::new(start),
+            start: Cell::new(None),
             result: Cell::new(std::ptr::null_mut()),
-            is_main,
+            is_main: Cell::new(false),
             destructors: RefCell::default(),
         }))
+    }
+
+    #[inline]
+    pub(crate) fn id(&self) -> ThreadId {
+        self.id.get()
     }
 }
 
@@ -85,11 +94,15 @@ pub(crate) struct World {
     pub(crate) kernel: Kernel,
     contexts: Vec<&'static Context>,
     controller: &'static Context,
+    /// Threads of the OS that stand ready, by what they were asked for with, and how many of that kind were made.
+    stock: BTreeMap<Kind, (Vec<&'static Context>, usize)>,
     /// Who ended, and may go once nobody stands on its stack.
     leaving: Option<&'static Context>,
+    /// Who ended, and stands in nobody's way.
+    dead: Vec<&'static Context>,
     threads: BTreeMap<libc::pthread_t, ThreadId>,
-    /// The environment of each process that has one of its own.
-    environments: BTreeMap<Pid, usize>,
+    /// The environment of each process, by its number; 0 where it has none of its own.
+    environments: Vec<usize>,
     /// Whose environment `environ` is.
     environment_of: Pid,
 }
@@ -123,18 +136,31 @@ pub fn outside<T>(f: impl FnOnce() -> T) -> T {
     f()
 }
 
+/// As [`with`], for a thread of the simulation, which has the turn: no other one is within, but perhaps this one.
+#[inline]
+pub(crate) fn with_turn<T>(_me: &'static Context, f: impl FnOnce(&mut World) -> T) -> T {
+    assert!(!IS_BORROWED.load(Ordering::Relaxed), "the world is looked at already");
+    IS_BORROWED.store(true, Ordering::Relaxed);
+    let _free = Free;
+    // SAFETY: a context is found only by its own thread, so that the caller has the turn; the flag was free and is ours.
+    f(unsafe { (*WORLD.0.get()).as_mut() }.expect("there is a simulation"))
+}
+
+/// Gives the world back, also when a panic passes.
+struct Free;
+
+impl Drop for Free {
+    fn drop(&mut self) {
+        IS_BORROWED.store(false, Ordering::Release);
+    }
+}
+
 /// Looks at, or changes, the world.
 ///
 /// # Panics
 /// When called from within itself, or before there is a world.
 #[inline]
 pub(crate) fn with<T>(f: impl FnOnce(&mut World) -> T) -> T {
-    struct Free;
-    impl Drop for Free {
-        fn drop(&mut self) {
-            IS_BORROWED.store(false, Ordering::Release);
-        }
-    }
     assert!(!IS_BORROWED.swap(true, Ordering::Acquire), "the world is looked at already");
     let _free = Free;
     // SAFETY: the flag was free and is ours now, so that no other reference exists until it is given back.
@@ -199,9 +225,16 @@ pub(crate) fn can_carry() -> bool {
 
 /// What the spawner is asked for.
 enum Request {
-    Create { attributes: *const libc::pthread_attr_t, context: &'static Context },
-    Bury(&'static Context),
+    Create { attributes: *const libc::pthread_attr_t, contexts: Vec<&'static Context> },
+    Bury(Vec<&'static Context>),
 }
+
+/// What threads of the OS have in common that are as good as each other: the sizes of their stack and its guard; `None` for
+/// what a simulation begins itself.
+type Kind = Option<[usize; 2]>;
+
+/// Threads that are made or buried at a time: to ask the spawner is dearer than what it does.
+const BATCH_MAX: usize = 64;
 
 const IDLE: u32 = 0;
 const ASKED: u32 = 1;
@@ -231,9 +264,9 @@ fn spawner() {
         // SAFETY: ASKED was seen: the request is whole, and whoever asked waits.
         let request = unsafe { (*DESK.request.get()).take() };
         let answer = match request {
-            Some(Request::Create { attributes, context }) => create(attributes, context),
-            Some(Request::Bury(context)) => {
-                bury(context);
+            Some(Request::Create { attributes, contexts }) => create(attributes, &contexts),
+            Some(Request::Bury(contexts)) => {
+                bury(&contexts);
                 0
             }
             None => libc::EINVAL,
@@ -244,28 +277,39 @@ fn spawner() {
     }
 }
 
-fn create(attributes: *const libc::pthread_attr_t, context: &'static Context) -> i32 {
-    let mut pthread = 0;
-    let argument = std::ptr::from_ref(context).cast_mut().cast();
-    // SAFETY: the attributes are the caller's of pthread_create, who waits; the context lives for ever.
-    let failed = unsafe { real_pthread_create()(&mut pthread, attributes, trampoline, argument) };
-    if failed == 0 {
+/// Those for which the OS gives none keep 0 for their handle.
+fn create(attributes: *const libc::pthread_attr_t, contexts: &[&'static Context]) -> i32 {
+    let mut failed = 0;
+    for context in contexts {
+        let mut pthread = 0;
+        let argument = std::ptr::from_ref(*context).cast_mut().cast();
+        // SAFETY: the attributes are the caller's of pthread_create, who waits; the context lives for ever.
+        failed = unsafe { real_pthread_create()(&mut pthread, attributes, trampoline, argument) };
+        if failed != 0 {
+            break;
+        }
+        context.pthread.set(pthread);
+    }
+    for context in contexts.iter().filter(|context| context.pthread.get() != 0) {
         while context.up.load(Ordering::Acquire) == 0 {
             futex_wait(&context.up, 0);
         }
-        context.pthread.set(pthread);
     }
     failed
 }
 
-fn bury(context: &Context) {
-    context.up.store(2, Ordering::Release);
-    futex_wake(&context.up);
+fn bury(contexts: &[&Context]) {
+    for context in contexts {
+        context.up.store(2, Ordering::Release);
+        futex_wake(&context.up);
+    }
     let pid = i64::from(std::process::id());
-    let thread = context.os_thread.load(Ordering::Relaxed);
-    // SAFETY: signal 0 only asks whether the thread is there.
-    while unsafe { call(libc::SYS_tgkill, [pid, thread, 0, 0, 0, 0]) } == 0 {
-        std::thread::yield_now();
+    for context in contexts {
+        let thread = context.os_thread.load(Ordering::Relaxed);
+        // SAFETY: signal 0 only asks whether the thread is there.
+        while unsafe { call(libc::SYS_tgkill, [pid, thread, 0, 0, 0, 0]) } == 0 {
+            std::thread::yield_now();
+        }
     }
 }
 
@@ -368,19 +412,72 @@ pub(crate) fn start_thread(
     attributes: *const libc::pthread_attr_t,
     start: Start,
 ) -> Result<libc::pthread_t, i32> {
-    let id = with(|world| world.kernel.add_thread(process));
-    let context = Context::new(id, is_main, Some(start));
-    let failed = ask(Request::Create { attributes, context });
+    let context = ready_context(attributes)?;
+    context.is_main.set(is_main);
+    context.start.set(Some(start));
     with(|world| {
+        let id = world.kernel.add_thread(process);
+        context.id.set(id);
         debug_assert_eq!(world.contexts.len(), id.0 as usize);
         world.contexts.push(context);
-        if failed != 0 {
-            world.kernel.end_thread(id);
-            return Err(failed);
-        }
         world.threads.insert(context.pthread.get(), id);
-        Ok(context.pthread.get())
-    })
+    });
+    Ok(context.pthread.get())
+}
+
+/// An OS thread of these attributes, parked. Each time that one has to be made, as many more are as there were.
+fn ready_context(attributes: *const libc::pthread_attr_t) -> Result<&'static Context, i32> {
+    let kind = kind_of(attributes);
+    let stock = |world: &mut World| match kind {
+        Ok(kind) => {
+            let (ready, made) = world.stock.entry(kind).or_default();
+            (ready.pop(), (*made).clamp(1, BATCH_MAX))
+        }
+        Err(Unlike) => (None, 1),
+    };
+    let count = match with(stock) {
+        (Some(context), _) => return Ok(context),
+        (None, count) => count,
+    };
+    bury_dead();
+    let contexts: Vec<_> = (0..count).map(|_| Context::new()).collect();
+    let failed = ask(Request::Create { attributes, contexts: contexts.clone() });
+    let mut made: Vec<_> = contexts.into_iter().filter(|context| context.pthread.get() != 0).collect();
+    let context = made.pop().ok_or(failed)?;
+    if let Ok(kind) = kind {
+        with(|world| {
+            let (ready, ever) = world.stock.entry(kind).or_default();
+            *ever += made.len() + 1;
+            ready.extend(made);
+        });
+    }
+    Ok(context)
+}
+
+/// A thread like no other.
+struct Unlike;
+
+/// What threads of these attributes have in common. Those that bring their stack, or begin detached, are made one by one.
+fn kind_of(attributes: *const libc::pthread_attr_t) -> Result<Kind, Unlike> {
+    unsafe extern "C" {
+        fn pthread_attr_getdetachstate(attributes: *const libc::pthread_attr_t, state: *mut i32) -> i32;
+    }
+    if attributes.is_null() {
+        return Ok(None);
+    }
+    let (mut stack, mut size, mut guard, mut state) = (std::ptr::null_mut(), 0, 0, 0);
+    // SAFETY: the attributes are the caller's of pthread_create; these only read them.
+    let failed = unsafe {
+        libc::pthread_attr_getstack(attributes, &mut stack, &mut size)
+            | libc::pthread_attr_getguardsize(attributes, &mut guard)
+            | pthread_attr_getdetachstate(attributes, &mut state)
+    };
+    // The C library tells where a stack begins by its end, which is 0 where there is none.
+    let brings_stack = stack.addr().wrapping_add(size) != 0;
+    if failed != 0 || brings_stack || state != libc::PTHREAD_CREATE_JOINABLE {
+        return Err(Unlike);
+    }
+    Ok(Some([size, guard]))
 }
 
 /// The first thing that a simulated thread does, on its own stack with its own thread-locals.
@@ -393,12 +490,12 @@ extern "C" fn entry() {
     run_destructors(context);
     let next = with(|world| {
         world.threads.remove(&context.pthread.get());
-        if context.is_main {
+        if context.is_main.get() {
             let code = i32::try_from(context.result.get().addr().cast_signed()).unwrap_or(255);
-            let process = world.kernel.process_of(context.id);
+            let process = world.kernel.process_of(context.id());
             world.kernel.end_process(process, Exit::Code(code));
         } else {
-            world.kernel.end_thread(context.id);
+            world.kernel.end_thread(context.id());
         }
         world.leaving = Some(context);
         world.next()
@@ -442,20 +539,22 @@ pub(crate) fn thread_of(world: &World, pthread: libc::pthread_t) -> Option<Threa
 impl World {
     /// Lets time pass until somebody has the turn; the controller's when it is over.
     fn next(&mut self) -> &'static Context {
-        let Some(id) = self.kernel.pick() else { return self.controller };
-        let process = self.kernel.process_of(id);
+        let next = self.kernel.pick();
+        crate::front::spin::turned(self.kernel.counts.turns);
+        let process = next.map_or(crate::kernel::CONTROL, |id| self.kernel.process_of(id));
         if process != self.environment_of {
             self.change_environment(process);
         }
-        self.contexts[id.0 as usize]
+        next.map_or(self.controller, |id| self.contexts[id.0 as usize])
     }
 
     /// `environ` is each process's own.
     fn change_environment(&mut self, process: Pid) {
         // SAFETY: nobody else of the simulation runs, and who is outside of it waits for its end.
         unsafe {
-            self.environments.insert(self.environment_of, (*environ()).expose_provenance());
-            let own = self.environments.get(&process).copied().unwrap_or_default();
+            let left = (*environ()).expose_provenance();
+            *self.environment(self.environment_of) = left;
+            let own = *self.environment(process);
             *environ() = std::ptr::with_exposed_provenance_mut(own);
         }
         self.environment_of = process;
@@ -463,7 +562,14 @@ impl World {
 
     /// Gives a process variables of its own: pointers to `NAME=value`, the last one null, that live for ever.
     pub(crate) fn set_environment(&mut self, process: Pid, variables: *mut *mut c_char) {
-        self.environments.insert(process, variables.expose_provenance());
+        *self.environment(process) = variables.expose_provenance();
+    }
+
+    fn environment(&mut self, process: Pid) -> &mut usize {
+        if self.environments.len() <= process.index() {
+            self.environments.resize(process.index() + 1, 0);
+        }
+        &mut self.environments[process.index()]
     }
 }
 
@@ -474,10 +580,25 @@ fn environ() -> *mut *mut *mut c_char {
     &raw mut environ
 }
 
+/// Whose thread it is, for reports: host, process, number and seed.
+pub(crate) fn describe(context: &'static Context) -> String {
+    let number = context.id().0;
+    if IS_BORROWED.load(Ordering::Relaxed) {
+        return format!("thread {number}, within a call,");
+    }
+    with(|world| {
+        let kernel = &world.kernel;
+        let Caller { process, host, .. } = kernel.caller(context.id());
+        let (host, process, seed) = (kernel.host_name(host), kernel.process_name(process), kernel.rules.seed);
+        let on = if host.is_empty() { String::new() } else { format!(" on host {host}") };
+        format!("thread {number} of {process}{on}, seed {seed},")
+    })
+}
+
 /// Waits; returns when the thread has the turn again.
 pub(crate) fn wait(context: &'static Context, wait: Wait) {
-    let next = with(|world| {
-        world.kernel.wait(context.id, wait);
+    let next = with_turn(context, |world| {
+        world.kernel.wait(context.id(), wait);
         world.next()
     });
     give(context, next);
@@ -485,8 +606,8 @@ pub(crate) fn wait(context: &'static Context, wait: Wait) {
 
 /// Lets the others go first.
 pub(crate) fn yield_now(context: &'static Context) {
-    let next = with(|world| {
-        world.kernel.yield_turn(context.id);
+    let next = with_turn(context, |world| {
+        world.kernel.yield_turn(context.id());
         world.next()
     });
     give(context, next);
@@ -518,8 +639,14 @@ fn give(from: &'static Context, to: &'static Context) {
 
 /// Only now is nobody on the stack of a thread that ended, so that its OS thread may go and free it.
 fn after_switch() {
-    if let Some(left) = with(|world| world.leaving.take()) {
-        ask(Request::Bury(left));
+    with(|world| world.dead.extend(world.leaving.take()));
+}
+
+/// Lets the OS threads of ended threads end too: before more are made, and before one is joined.
+pub(crate) fn bury_dead() {
+    let dead = with(|world| std::mem::take(&mut world.dead));
+    if !dead.is_empty() {
+        ask(Request::Bury(dead));
     }
 }
 
@@ -527,17 +654,25 @@ fn after_switch() {
 ///
 /// # Panics
 /// When this OS process has a simulation already, or the OS gives no thread.
-pub(crate) fn run(kernel: Kernel, switch: Switch, begin: impl FnOnce() + Send + 'static, filter: fn()) {
+pub(crate) fn run(
+    kernel: Kernel,
+    switch: Switch,
+    spin: Option<Duration>,
+    begin: impl FnOnce() + Send + 'static,
+    filter: fn(),
+) {
     let switch = if can_carry() { switch } else { Switch::Futex };
     SWITCH.store(u32::from(switch == Switch::Futex), Ordering::Relaxed);
-    let controller = Context::new(ThreadId(u32::MAX), false, None);
+    let controller = Context::new();
     let world = World {
         kernel,
         contexts: Vec::new(),
         controller,
+        stock: BTreeMap::new(),
         leaving: None,
+        dead: Vec::new(),
         threads: BTreeMap::new(),
-        environments: BTreeMap::new(),
+        environments: Vec::new(),
         environment_of: crate::kernel::CONTROL,
     };
     // SAFETY: nobody looks at the world before there is one.
@@ -550,6 +685,9 @@ pub(crate) fn run(kernel: Kernel, switch: Switch, begin: impl FnOnce() + Send + 
             controller.locals.set(locals());
         }
         begin();
+        if let (Switch::Carrier, Some(limit)) = (switch, spin) {
+            crate::front::spin::watch(limit);
+        }
         filter();
         let first = with(World::next);
         give(controller, first);

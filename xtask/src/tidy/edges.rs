@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 
 /// What each package may depend on, itself below everything it names. Anything may know `netsplit-model`, which knows
 /// nothing; what only tests need may be anything that lies below.
-const ALLOWED: [(&str, &[&str]); 19] = [
+const ALLOWED: [(&str, &[&str]); 21] = [
     ("netsplit-model", &[]),
     ("netsplit-wire", &[]),
     ("netsplit-netmodel", &[]),
@@ -50,11 +50,14 @@ const ALLOWED: [(&str, &[&str]); 19] = [
     ("conformance", &["netsplit", "netsplit-provider"]),
     // What it asks of the kernel it will ask of the simulator; no case knows of either.
     ("reality", &["netsplit-sim"]),
+    ("simulated-crates", &["netsplit-sim"]),
     // Counts what is left behind as the conformance suite does; measures the network without hosts of a testbed.
     (
         "netsplit-bench",
         &["netsplit", "netsplit-provider", "netsplit-fabric", "netsplit-netmodel", "conformance"],
     ),
+    // Simulations without the rest of netsplit, beside peers.
+    ("netsplit-bench-sim", &["netsplit-sim", "netsplit-netmodel"]),
     // Their programs know nothing of netsplit; their tests do, and one promise is asked of them as of etcd.
     ("kv-example", &["netsplit", "conformance"]),
     ("quorum-example", &["netsplit", "conformance"]),

@@ -1,11 +1,11 @@
 //! What is done with descriptors: reading, writing, sizes, locks, durability; and opening. The control process has the files of
-//! this machine; all others those of their host's disk. Memory maps of simulated files are refused (`ENODEV`), but for
-//! private ones, which are a copy.
+//! this machine; all others those of their host's disk. Memory maps are not here.
 #![expect(unsafe_code, reason = "C functions take pointers from their callers")]
 
 use std::os::raw::{c_char, c_void};
 
 use super::folders::{base, path, uses_real_files};
+use super::maps;
 use super::{ask, define, fail, int, new_fd, simulated, size, tell, zero};
 use crate::disk::{Allocate, Cost, Lock, Operation};
 use crate::errno::{Errno, Result};
@@ -27,13 +27,13 @@ pub(super) fn pay(me: &'static Context, operation: Operation) -> Result<()> {
     Ok(())
 }
 
-fn is_on_disk(me: &'static Context, file: FileId) -> bool {
-    tell(me, |kernel, _| matches!(kernel.kind(file), Kind::Disk(_)))
+fn is_on_disk(kernel: &Kernel, file: FileId) -> bool {
+    matches!(kernel.kind(file), Kind::Disk(_))
 }
 
 /// Pays for moving bytes, if the file is on a disk.
 fn pay_for(me: &'static Context, file: FileId, operation: Operation) -> Result<()> {
-    if is_on_disk(me, file) { pay(me, operation) } else { Ok(()) }
+    if tell(me, |kernel, _| is_on_disk(kernel, file)) { pay(me, operation) } else { Ok(()) }
 }
 
 fn reading(kernel: &Kernel, file: FileId) -> Timing {
@@ -41,9 +41,14 @@ fn reading(kernel: &Kernel, file: FileId) -> Timing {
 }
 
 fn read_into(me: &'static Context, file: FileId, into: &mut [u8]) -> Result<usize> {
-    pay_for(me, file, Operation::Read(into.len() as u64))?;
-    let timing = tell(me, |kernel, _| reading(kernel, file));
-    ask(me, |kernel, caller| kernel.read(caller, file, into, timing))
+    let (is_on_disk, timing) = tell(me, |kernel, _| (is_on_disk(kernel, file), reading(kernel, file)));
+    if is_on_disk {
+        pay(me, Operation::Read(into.len() as u64))?;
+    }
+    ask(me, |kernel, caller| {
+        maps::absorb(kernel, file)?;
+        kernel.read(caller, file, into, timing)
+    })
 }
 
 /// Writes all of it, unless the file does not block or only some fits.
@@ -53,11 +58,14 @@ pub(super) fn write_from(
     bytes: &[u8],
     mut write: impl FnMut(&mut Kernel, Caller, &[u8], Timing) -> Result<usize, Stop>,
 ) -> Result<usize> {
-    pay_for(me, file, Operation::Write(bytes.len() as u64))?;
-    let (writes_all, timing) = tell(me, |kernel, _| {
-        let writes_all = kernel.writes_all(file) && !kernel.is_nonblocking(file);
-        (writes_all, Timing { is_nonblocking: false, until: kernel.send_until(file) })
+    let (is_on_disk, writes_all, timing) = tell(me, |kernel, _| {
+        let writes_all = !kernel.is_nonblocking(file) && kernel.writes_all(file);
+        let timing = Timing { is_nonblocking: false, until: kernel.send_until(file) };
+        (is_on_disk(kernel, file), writes_all, timing)
     });
+    if is_on_disk {
+        pay(me, Operation::Write(bytes.len() as u64))?;
+    }
     let mut done = 0;
     loop {
         match ask(me, |kernel, caller| write(kernel, caller, &bytes[done..], timing)) {
@@ -72,14 +80,19 @@ pub(super) fn write_from(
 }
 
 fn write_all(me: &'static Context, file: FileId, bytes: &[u8]) -> Result<usize> {
-    write_from(me, file, bytes, |kernel, caller, bytes, timing| kernel.write(caller, file, bytes, timing))
+    write_from(me, file, bytes, |kernel, caller, bytes, timing| {
+        maps::changing(kernel, file, |kernel| kernel.write(caller, file, bytes, timing))
+    })
 }
 
-fn read_from(me: &'static Context, file: FileId, into: &mut [u8], at: i64) -> Result<usize> {
+pub(super) fn read_from(me: &'static Context, file: FileId, into: &mut [u8], at: i64) -> Result<usize> {
     let at = u64::try_from(at).map_err(|_| Errno::EINVAL)?;
     pay_for(me, file, Operation::Read(into.len() as u64))?;
     ask(me, |kernel, caller| match kernel.kind(file) {
-        Kind::Disk(_) => kernel.read_disk(caller, file, into, Some(at)),
+        Kind::Disk(_) => {
+            maps::absorb(kernel, file)?;
+            kernel.read_disk(caller, file, into, Some(at))
+        }
         Kind::Device(_) => kernel.read(caller, file, into, Timing::default()),
         _ => Err(Errno::ESPIPE.into()),
     })
@@ -89,7 +102,9 @@ fn write_at(me: &'static Context, file: FileId, bytes: &[u8], at: i64) -> Result
     let at = u64::try_from(at).map_err(|_| Errno::EINVAL)?;
     pay_for(me, file, Operation::Write(bytes.len() as u64))?;
     ask(me, |kernel, caller| match kernel.kind(file) {
-        Kind::Disk(_) => kernel.write_disk(caller, file, bytes, Some(at)),
+        Kind::Disk(_) => {
+            maps::changing(kernel, file, |kernel| kernel.write_disk(caller, file, bytes, Some(at)))
+        }
         Kind::Device(_) => kernel.write(caller, file, bytes, Timing::default()),
         _ => Err(Errno::ESPIPE.into()),
     })
@@ -169,18 +184,33 @@ unsafe fn open_at(
         tell(me, |kernel, caller| {
             let at = base(kernel, caller, at)?;
             let file = kernel.open(caller, at, Opening { path: name, flags, mode })?;
+            if flags & libc::O_TRUNC != 0 {
+                maps::publish(kernel, file)?;
+            }
             new_fd(kernel, caller, file)
         })
     }))
 }
 
-fn sync(me: &'static Context, file: FileId, is_data_only: bool) -> Result<()> {
+pub(super) fn sync(me: &'static Context, file: FileId, is_data_only: bool) -> Result<()> {
     let inode = tell(me, |kernel, _| kernel.inode_of(file, Errno::EINVAL))?;
     pay(me, Operation::Sync(inode))?;
     tell(me, |kernel, caller| {
+        maps::absorb(kernel, file)?;
         let (disk, _) = kernel.own_disk(caller);
-        if is_data_only { disk.sync_data(inode) } else { disk.sync(inode) }
-    });
+        if is_data_only {
+            disk.sync_data(inode)
+        } else {
+            disk.sync(inode)
+        }
+        Ok(())
+    })
+}
+
+/// Makes all of the caller's disk durable.
+pub(super) fn sync_disk(kernel: &mut Kernel, caller: Caller) -> Result<()> {
+    maps::absorb_host(kernel, caller.host)?;
+    kernel.own_disk(caller).0.sync_all();
     Ok(())
 }
 
@@ -201,8 +231,10 @@ fn allocate(me: &'static Context, file: FileId, mode: i32, offset: i64, length: 
     pay(me, Operation::Names)?;
     tell(me, |kernel, caller| {
         let inode = kernel.inode_of(file, Errno::ESPIPE)?;
-        let (disk, now) = kernel.own_disk(caller);
-        disk.allocate(now, inode, how, offset, length)
+        maps::changing(kernel, file, |kernel| {
+            let (disk, now) = kernel.own_disk(caller);
+            disk.allocate(now, inode, how, offset, length)
+        })
     })
 }
 
@@ -225,7 +257,7 @@ fn seek(me: &'static Context, file: FileId, by: i64, from: i32) -> Result<i64> {
 fn truncate(me: &'static Context, file: FileId, length: i64) -> Result<()> {
     let length = u64::try_from(length).map_err(|_| Errno::EINVAL)?;
     pay(me, Operation::Write(0))?;
-    tell(me, |kernel, _| kernel.truncate(file, length))
+    tell(me, |kernel, _| maps::changing(kernel, file, |kernel| kernel.truncate(file, length)))
 }
 
 fn lock_whole(me: &'static Context, file: FileId, operation: i32) -> Result<()> {
@@ -370,33 +402,6 @@ unsafe fn advance(offset: *mut i64, result: Result<usize>) -> Result<usize> {
         *offset += i64::try_from(*count).unwrap_or_default();
     }
     result
-}
-
-/// A private map of a simulated file is a copy in memory of its own.
-unsafe fn map(
-    me: &'static Context,
-    file: FileId,
-    length: usize,
-    flags: i32,
-    offset: i64,
-    anonymous: impl FnOnce() -> *mut c_void,
-) -> Result<*mut c_void> {
-    if flags & libc::MAP_PRIVATE == 0 {
-        return Err(Errno::ENODEV);
-    }
-    let start = anonymous();
-    if start == libc::MAP_FAILED {
-        return Ok(start);
-    }
-    let mut done = 0;
-    while done < length {
-        let at = offset + i64::try_from(done).unwrap_or_default();
-        match read_from(me, file, &mut bytes_in(start.cast(), length)[done..], at)? {
-            0 => break,
-            count => done += count,
-        }
-    }
-    Ok(start)
 }
 
 define! {
@@ -569,8 +574,7 @@ define! {
     /// Makes all of the file's disk durable.
     fn syncfs(fd: i32) -> i32 |me, real| {
         let _file = simulated!(me, fd, real);
-        tell(me, |kernel, caller| kernel.own_disk(caller).0.sync_all());
-        0
+        zero(tell(me, sync_disk))
     }
 
     /// Takes space.
@@ -686,64 +690,8 @@ define! {
         let _file = simulated!(me, from, real);
         fail(Errno::EINVAL) as isize
     }
-
-    /// Memory is real. A private map of a simulated file is a copy of it; a shared one is refused.
-    fn mmap(
-        start: *mut c_void,
-        length: usize,
-        protection: i32,
-        flags: i32,
-        fd: i32,
-        offset: i64,
-    ) -> *mut c_void |me, real| {
-        mapped(me, start, length, protection, flags, fd, offset, real)
-    }
-
-    /// As `mmap`.
-    fn mmap64(
-        start: *mut c_void,
-        length: usize,
-        protection: i32,
-        flags: i32,
-        fd: i32,
-        offset: i64,
-    ) -> *mut c_void |me, real| {
-        mapped(me, start, length, protection, flags, fd, offset, real)
-    }
 }
 
 fn descriptor_is_real(me: &'static Context, fd: i32) -> bool {
     super::descriptor(me, fd) == Descriptor::Real
-}
-
-#[expect(clippy::too_many_arguments, reason = "those of mmap, and mmap")]
-unsafe fn mapped(
-    me: &'static Context,
-    start: *mut c_void,
-    length: usize,
-    protection: i32,
-    flags: i32,
-    fd: i32,
-    offset: i64,
-    real: impl FnOnce() -> *mut c_void,
-) -> *mut c_void {
-    if flags & libc::MAP_ANONYMOUS != 0 {
-        return real();
-    }
-    let file = match super::descriptor(me, fd) {
-        Descriptor::Simulated(file) => file,
-        Descriptor::Real => return real(),
-        Descriptor::Closed => {
-            fail(Errno::EBADF);
-            return libc::MAP_FAILED;
-        }
-    };
-    let anonymous = || {
-        let writable = protection | libc::PROT_READ | libc::PROT_WRITE;
-        libc::mmap(start, length, writable, flags | libc::MAP_ANONYMOUS, -1, 0)
-    };
-    map(me, file, length, flags, offset, anonymous).unwrap_or_else(|errno| {
-        fail(errno);
-        libc::MAP_FAILED
-    })
 }

@@ -1,5 +1,5 @@
 //! What is done with paths: making, moving, removing, listing, looking. The control process has the paths of this machine, all
-//! others those of their host's disk.
+//! others those of their host's disk. Permissions, owners and times are not here.
 #![expect(unsafe_code, reason = "C functions take pointers from their callers")]
 
 use std::collections::BTreeSet;
@@ -7,7 +7,8 @@ use std::ffi::CStr;
 use std::os::raw::{c_char, c_void};
 use std::sync::Mutex;
 
-use super::files::pay;
+use super::files::{pay, sync_disk};
+use super::maps;
 use super::time::timespec;
 use super::{define, descriptor, fail, int, size, tell, zero};
 use crate::disk::{self, Entry, Inode, Kind, Operation, Stat};
@@ -52,7 +53,7 @@ pub(super) fn base(kernel: &Kernel, caller: Caller, at: i32) -> Result<Inode> {
 }
 
 /// Does something with a name of the caller's host.
-fn with_names<T>(
+pub(super) fn with_names<T>(
     me: &'static Context,
     at: i32,
     f: impl FnOnce(&mut disk::Disk, Nanos, Inode) -> Result<T>,
@@ -134,9 +135,16 @@ fn stat_of(kernel: &Kernel, file: FileId) -> Stat {
     }
 }
 
-unsafe fn fill(into: *mut libc::stat64, stat: Stat) {
+/// The minor number of the device that files are on: each process sees its own. What a library keeps by device and inode in
+/// its statics, as sqlite does with locks and maps, would else be shared with processes of other hosts, and with those that
+/// were killed.
+fn device(me: &'static Context) -> u32 {
+    tell(me, |_, caller| caller.process.number().unsigned_abs())
+}
+
+unsafe fn fill(me: &'static Context, into: *mut libc::stat64, stat: Stat) {
     let mut filled: libc::stat64 = std::mem::zeroed();
-    filled.st_dev = 1;
+    filled.st_dev = libc::makedev(0, device(me));
     filled.st_ino = stat.number;
     filled.st_mode = stat.kind.bits() | stat.mode;
     filled.st_nlink = stat.links.into();
@@ -155,7 +163,7 @@ unsafe fn fill(into: *mut libc::stat64, stat: Stat) {
     into.write(filled);
 }
 
-unsafe fn fill_statx(into: *mut libc::statx, stat: Stat) {
+unsafe fn fill_statx(me: &'static Context, into: *mut libc::statx, stat: Stat) {
     let mut filled: libc::statx = std::mem::zeroed();
     filled.stx_mask = libc::STATX_BASIC_STATS | libc::STATX_BTIME;
     filled.stx_blksize = 4096;
@@ -163,7 +171,7 @@ unsafe fn fill_statx(into: *mut libc::statx, stat: Stat) {
     (filled.stx_uid, filled.stx_gid) = (stat.uid, stat.gid);
     filled.stx_mode = u16::try_from(stat.kind.bits() | stat.mode).unwrap_or_default();
     (filled.stx_ino, filled.stx_size, filled.stx_blocks) = (stat.number, stat.size, stat.blocks);
-    filled.stx_dev_minor = 1;
+    filled.stx_dev_minor = device(me);
     if let Kind::Device(device) = stat.kind {
         (filled.stx_rdev_major, filled.stx_rdev_minor) = device.number();
     }
@@ -176,27 +184,6 @@ unsafe fn fill_statx(into: *mut libc::statx, stat: Stat) {
     time(stat.changed, &mut filled.stx_ctime);
     time(stat.created, &mut filled.stx_btime);
     into.write(filled);
-}
-
-/// The times that `utimensat` sets: none, now, or one that is given.
-unsafe fn times(given: *const libc::timespec, now: Nanos) -> Result<[Option<Nanos>; 2]> {
-    if given.is_null() {
-        return Ok([Some(now); 2]);
-    }
-    let mut times = [None; 2];
-    for (index, time) in times.iter_mut().enumerate() {
-        let given = &*given.add(index);
-        *time = match given.tv_nsec {
-            libc::UTIME_NOW => Some(now),
-            libc::UTIME_OMIT => None,
-            _ => Some(super::time::nanos(given)?),
-        };
-    }
-    Ok(times)
-}
-
-fn owner(id: u32) -> Option<u32> {
-    (id != u32::MAX).then_some(id)
 }
 
 unsafe fn copy_out(bytes: &[u8], into: *mut c_char, room: usize) -> Result<usize> {
@@ -276,49 +263,49 @@ define! {
     /// Looks, following links.
     fn stat(name: *const c_char, into: *mut libc::stat64) -> i32 |me, real| {
         if uses_real_files(me, path(name)) { return real() }
-        zero(look(me, libc::AT_FDCWD, path(name), 0).map(|stat| fill(into, stat)))
+        zero(look(me, libc::AT_FDCWD, path(name), 0).map(|stat| fill(me, into, stat)))
     }
 
     /// Looks, following links.
     fn stat64(name: *const c_char, into: *mut libc::stat64) -> i32 |me, real| {
         if uses_real_files(me, path(name)) { return real() }
-        zero(look(me, libc::AT_FDCWD, path(name), 0).map(|stat| fill(into, stat)))
+        zero(look(me, libc::AT_FDCWD, path(name), 0).map(|stat| fill(me, into, stat)))
     }
 
     /// Looks at a link itself.
     fn lstat(name: *const c_char, into: *mut libc::stat64) -> i32 |me, real| {
         if uses_real_files(me, path(name)) { return real() }
-        zero(look(me, libc::AT_FDCWD, path(name), libc::AT_SYMLINK_NOFOLLOW).map(|stat| fill(into, stat)))
+        zero(look(me, libc::AT_FDCWD, path(name), libc::AT_SYMLINK_NOFOLLOW).map(|stat| fill(me, into, stat)))
     }
 
     /// Looks at a link itself.
     fn lstat64(name: *const c_char, into: *mut libc::stat64) -> i32 |me, real| {
         if uses_real_files(me, path(name)) { return real() }
-        zero(look(me, libc::AT_FDCWD, path(name), libc::AT_SYMLINK_NOFOLLOW).map(|stat| fill(into, stat)))
+        zero(look(me, libc::AT_FDCWD, path(name), libc::AT_SYMLINK_NOFOLLOW).map(|stat| fill(me, into, stat)))
     }
 
     /// Looks at what is open.
     fn fstat(fd: i32, into: *mut libc::stat64) -> i32 |me, real| {
         let file = super::simulated!(me, fd, real);
-        zero(look_at(me, file).map(|stat| fill(into, stat)))
+        zero(look_at(me, file).map(|stat| fill(me, into, stat)))
     }
 
     /// Looks at what is open.
     fn fstat64(fd: i32, into: *mut libc::stat64) -> i32 |me, real| {
         let file = super::simulated!(me, fd, real);
-        zero(look_at(me, file).map(|stat| fill(into, stat)))
+        zero(look_at(me, file).map(|stat| fill(me, into, stat)))
     }
 
     /// Looks, from a directory.
     fn fstatat(at: i32, name: *const c_char, into: *mut libc::stat64, flags: i32) -> i32 |me, real| {
         if uses_real_files(me, path(name)) { return real() }
-        zero(look(me, at, path(name), flags).map(|stat| fill(into, stat)))
+        zero(look(me, at, path(name), flags).map(|stat| fill(me, into, stat)))
     }
 
     /// Looks, from a directory.
     fn fstatat64(at: i32, name: *const c_char, into: *mut libc::stat64, flags: i32) -> i32 |me, real| {
         if uses_real_files(me, path(name)) { return real() }
-        zero(look(me, at, path(name), flags).map(|stat| fill(into, stat)))
+        zero(look(me, at, path(name), flags).map(|stat| fill(me, into, stat)))
     }
 
     /// Looks, from a directory.
@@ -335,7 +322,7 @@ define! {
         }
         // Probes of whether there is such a call pass no pointers.
         if name.is_null() || into.is_null() { return fail(Errno::EFAULT) }
-        zero(look(me, at, path(name), flags).map(|stat| fill_statx(into, stat)))
+        zero(look(me, at, path(name), flags).map(|stat| fill_statx(me, into, stat)))
     }
 
     /// Whether root may.
@@ -499,91 +486,18 @@ define! {
         }
     }
 
-    /// Changes permissions.
-    fn chmod(name: *const c_char, mode: libc::mode_t) -> i32 |me, real| {
-        if uses_real_files(me, path(name)) { return real() }
-        zero(with_names(me, libc::AT_FDCWD, |disk, now, at| {
-            let inode = disk.resolve(at, path(name), true)?;
-            disk.set_mode(now, inode, mode)
-        }))
-    }
-
-    /// Changes permissions of what is open.
-    fn fchmod(fd: i32, mode: libc::mode_t) -> i32 |me, real| {
-        let file = super::simulated!(me, fd, real);
-        zero(tell(me, |kernel, caller| {
-            let inode = kernel.inode_of(file, Errno::EINVAL)?;
-            let (disk, now) = kernel.own_disk(caller);
-            disk.set_mode(now, inode, mode)
-        }))
-    }
-
-    /// Changes permissions, from a directory.
-    fn fchmodat(at: i32, name: *const c_char, mode: libc::mode_t, flags: i32) -> i32 |me, real| {
-        if uses_real_files(me, path(name)) { return real() }
-        zero(with_names(me, at, |disk, now, at| {
-            let inode = disk.resolve(at, path(name), flags & libc::AT_SYMLINK_NOFOLLOW == 0)?;
-            disk.set_mode(now, inode, mode)
-        }))
-    }
-
-    /// Changes owners.
-    fn chown(name: *const c_char, user: u32, group: u32) -> i32 |me, real| {
-        if uses_real_files(me, path(name)) { return real() }
-        zero(with_names(me, libc::AT_FDCWD, |disk, now, at| {
-            let inode = disk.resolve(at, path(name), true)?;
-            disk.set_owner(now, inode, owner(user), owner(group));
-            Ok(())
-        }))
-    }
-
-    /// Changes owners of what is open.
-    fn fchown(fd: i32, user: u32, group: u32) -> i32 |me, real| {
-        let file = super::simulated!(me, fd, real);
-        zero(tell(me, |kernel, caller| {
-            let inode = kernel.inode_of(file, Errno::EINVAL)?;
-            let (disk, now) = kernel.own_disk(caller);
-            disk.set_owner(now, inode, owner(user), owner(group));
-            Ok(())
-        }))
-    }
-
-    /// Sets times of what is open.
-    fn futimens(fd: i32, given: *const libc::timespec) -> i32 |me, real| {
-        let file = super::simulated!(me, fd, real);
-        zero(tell(me, |kernel, caller| {
-            let inode = kernel.inode_of(file, Errno::EINVAL)?;
-            let (disk, now) = kernel.own_disk(caller);
-            let [accessed, modified] = times(given, now)?;
-            disk.set_times(now, inode, accessed, modified);
-            Ok(())
-        }))
-    }
-
-    /// Sets times.
-    fn utimensat(
-        at: i32,
-        name: *const c_char,
-        given: *const libc::timespec,
-        flags: i32,
-    ) -> i32 |me, real| {
-        if uses_real_files(me, path(name)) { return real() }
-        zero(with_names(me, at, |disk, now, at| {
-            let inode = disk.resolve(at, path(name), flags & libc::AT_SYMLINK_NOFOLLOW == 0)?;
-            let [accessed, modified] = times(given, now)?;
-            disk.set_times(now, inode, accessed, modified);
-            Ok(())
-        }))
-    }
-
     /// Changes a file's size.
     fn truncate(name: *const c_char, length: i64) -> i32 |me, real| {
         if uses_real_files(me, path(name)) { return real() }
-        zero(with_names(me, libc::AT_FDCWD, |disk, now, at| {
+        zero(pay(me, Operation::Names).and_then(|()| tell(me, |kernel, caller| {
             let length = u64::try_from(length).map_err(|_| Errno::EINVAL)?;
-            let inode = disk.resolve(at, path(name), true)?;
-            disk.truncate(now, inode, length)
-        }))
+            let at = kernel.start_of(caller, None)?;
+            let inode = kernel.own_disk(caller).0.resolve(at, path(name), true)?;
+            maps::changing_node(kernel, (caller.host, inode), |kernel| {
+                let (disk, now) = kernel.own_disk(caller);
+                disk.truncate(now, inode, length)
+            })
+        })))
     }
 
     /// The process's own folder.
@@ -645,7 +559,8 @@ define! {
     /// Makes all of the host's disk durable.
     fn sync() -> () |me, real| {
         if uses_real_files(me, b"") { return real() }
-        tell(me, |kernel, caller| kernel.own_disk(caller).0.sync_all());
+        // It has no way to tell that something found no room.
+        let _full = tell(me, sync_disk);
     }
 
     /// A stream of entries, as they are now.

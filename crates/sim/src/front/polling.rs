@@ -32,15 +32,18 @@ unsafe fn take_events(
 ) -> Result<i32> {
     let max = usize::try_from(max).ok().filter(|max| *max > 0).ok_or(Errno::EINVAL)?;
     let timing = Timing { is_nonblocking: false, until };
-    let events = ask(me, |kernel, _| kernel.take_events(epoll, max, timing))?;
-    if events.is_empty() {
-        // Who only looks whether something has happened must see time pass.
-        tell(me, |kernel, caller| kernel.clock_read(caller.thread));
-    }
-    for (index, event) in events.iter().enumerate() {
+    let take = |index: usize, event: Interest| unsafe {
         into.add(index).write_unaligned(libc::epoll_event { events: event.mask, u64: event.data });
-    }
-    Ok(i32::try_from(events.len()).unwrap_or(i32::MAX))
+    };
+    let count = ask(me, |kernel, caller| {
+        let count = kernel.take_events(epoll, max, timing, take)?;
+        if count == 0 {
+            // Who only looks whether something has happened must see time pass.
+            kernel.clock_read(caller.thread);
+        }
+        Ok(count)
+    })?;
+    Ok(i32::try_from(count).unwrap_or(i32::MAX))
 }
 
 unsafe fn poll_files(me: &'static Context, fds: &mut [libc::pollfd], until: Option<Nanos>) -> Result<i32> {

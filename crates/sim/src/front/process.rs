@@ -161,6 +161,6 @@ define! {
     fn getegid() -> libc::gid_t |me, real| { if is_control(me) { real() } else { 0 } }
 }
 
-fn is_control(me: &'static Context) -> bool {
+pub(super) fn is_control(me: &'static Context) -> bool {
     tell(me, |_, caller| caller.process == CONTROL)
 }

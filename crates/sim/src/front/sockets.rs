@@ -3,14 +3,17 @@
 //! service, its hops; segmentation offload is refused, so that callers send one datagram at a time.
 #![expect(unsafe_code, reason = "C functions take pointers from their callers")]
 
+mod options;
+
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6};
 use std::os::raw::c_void;
 
+use self::options::{get_option, set_option};
 use super::files::{bytes_in, gather, scatter, write_from};
 use super::{ask, define, fail, int, new_fd, simulated, size, tell, zero};
 use crate::disk;
 use crate::errno::{Errno, Result};
-use crate::kernel::{Caller, FileId, Kernel, Kind, Nanos, Place, SECOND, Stop, Timing};
+use crate::kernel::{Caller, FileId, Kernel, Kind, Place, Stop, Timing};
 use crate::net::{self, Family, Opt, Received, Shutdown};
 use crate::switch::Context;
 
@@ -52,33 +55,47 @@ unsafe fn address(from: *const libc::sockaddr, length: libc::socklen_t) -> Resul
     }
 }
 
-/// The bytes of an address, as C has them.
-fn encoded(address: SocketAddr) -> Vec<u8> {
-    match address {
-        SocketAddr::V4(address) => {
-            let mut bytes = vec![0; size_of::<libc::sockaddr_in>()];
-            bytes[..2].copy_from_slice(&(libc::AF_INET as u16).to_ne_bytes());
-            bytes[2..4].copy_from_slice(&address.port().to_be_bytes());
-            bytes[4..8].copy_from_slice(&address.ip().octets());
-            bytes
-        }
-        SocketAddr::V6(address) => {
-            let mut bytes = vec![0; size_of::<libc::sockaddr_in6>()];
-            bytes[..2].copy_from_slice(&(libc::AF_INET6 as u16).to_ne_bytes());
-            bytes[2..4].copy_from_slice(&address.port().to_be_bytes());
-            bytes[8..24].copy_from_slice(&address.ip().octets());
-            bytes
-        }
+/// The bytes of an address, as C has them; empty: there is none.
+#[derive(Default)]
+struct Encoded {
+    /// Of the network.
+    bytes: [u8; size_of::<libc::sockaddr_in6>()],
+    length: usize,
+    unix: Vec<u8>,
+}
+
+impl std::ops::Deref for Encoded {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        if self.unix.is_empty() { &self.bytes[..self.length] } else { &self.unix }
     }
 }
 
-fn encoded_unix(name: &[u8]) -> Vec<u8> {
+fn encoded(address: SocketAddr) -> Encoded {
+    let mut bytes = [0; size_of::<libc::sockaddr_in6>()];
+    bytes[2..4].copy_from_slice(&address.port().to_be_bytes());
+    let (family, length) = match address {
+        SocketAddr::V4(address) => {
+            bytes[4..8].copy_from_slice(&address.ip().octets());
+            (libc::AF_INET, size_of::<libc::sockaddr_in>())
+        }
+        SocketAddr::V6(address) => {
+            bytes[8..24].copy_from_slice(&address.ip().octets());
+            (libc::AF_INET6, size_of::<libc::sockaddr_in6>())
+        }
+    };
+    bytes[..2].copy_from_slice(&(family as u16).to_ne_bytes());
+    Encoded { bytes, length, unix: Vec::new() }
+}
+
+fn encoded_unix(name: &[u8]) -> Encoded {
     let mut bytes = (libc::AF_UNIX as u16).to_ne_bytes().to_vec();
     bytes.extend_from_slice(name);
     if !name.is_empty() && name[0] != 0 {
         bytes.push(0);
     }
-    bytes
+    Encoded { unix: bytes, ..Encoded::default() }
 }
 
 /// Copies what fits, and tells the whole length.
@@ -257,8 +274,8 @@ unsafe fn destination(to: *const libc::sockaddr, length: libc::socklen_t) -> Res
 }
 
 fn send_bytes(me: &'static Context, file: FileId, bytes: &[u8], flags: i32, to: &To) -> Result<usize> {
-    let timing = sending(me, file, flags);
-    if timing.is_nonblocking {
+    if flags & libc::MSG_DONTWAIT != 0 {
+        let timing = Timing { is_nonblocking: true, until: None };
         return ask(me, |kernel, caller| send_once(kernel, caller, file, bytes, to, timing));
     }
     write_from(me, file, bytes, |kernel, caller, bytes, timing| {
@@ -300,7 +317,7 @@ struct Message {
     /// Bytes that it has.
     length: usize,
     /// As C has it; empty: it has none.
-    from: Vec<u8>,
+    from: Encoded,
     details: Option<Received>,
 }
 
@@ -324,12 +341,14 @@ fn receive_bytes(me: &'static Context, file: FileId, into: &mut [u8], flags: i32
         }
         Kind::Unix(_) => {
             let bytes = kernel.receive_unix(file, into, peek, timing)?;
-            Ok(Message { bytes, length: bytes, from: Vec::new(), details: None })
+            Ok(Message { bytes, length: bytes, from: Encoded::default(), details: None })
         }
         _ => Err(Errno::ENOTSOCK.into()),
     })?;
-    let is_stream = tell(me, |kernel, _| kernel.writes_all(file));
-    if !waits_for_all || !is_stream || message.bytes == 0 || message.bytes == into.len() {
+    if !waits_for_all || message.bytes == 0 || message.bytes == into.len() {
+        return Ok(message);
+    }
+    if !tell(me, |kernel, _| kernel.writes_all(file)) {
         return Ok(message);
     }
     let rest = receive_bytes(me, file, &mut into[message.bytes..], flags);
@@ -458,217 +477,7 @@ fn push_control(control: &mut Vec<u8>, level: i32, kind: i32, data: &[u8]) {
     control.resize(control.len().next_multiple_of(8), 0);
 }
 
-/// The option that a level and a name mean; `None`: one that changes nothing here.
-fn option(level: i32, name: i32) -> Result<Option<Opt>> {
-    use libc::{IPPROTO_IP, IPPROTO_IPV6, IPPROTO_TCP, SOL_SOCKET};
-    Ok(Some(match (level, name) {
-        (SOL_SOCKET, libc::SO_REUSEADDR) => Opt::ReuseAddr,
-        (SOL_SOCKET, libc::SO_REUSEPORT) => Opt::ReusePort,
-        (SOL_SOCKET, libc::SO_KEEPALIVE) => Opt::KeepAlive,
-        (SOL_SOCKET, libc::SO_RCVBUF | libc::SO_RCVBUFFORCE) => Opt::ReceiveBuffer,
-        (SOL_SOCKET, libc::SO_SNDBUF | libc::SO_SNDBUFFORCE) => Opt::SendBuffer,
-        (SOL_SOCKET, libc::SO_BROADCAST) => Opt::Broadcast,
-        (IPPROTO_TCP, libc::TCP_NODELAY) => Opt::NoDelay,
-        (IPPROTO_TCP, libc::TCP_QUICKACK) => Opt::QuickAck,
-        (IPPROTO_TCP, libc::TCP_KEEPIDLE) => Opt::KeepIdle,
-        (IPPROTO_TCP, libc::TCP_KEEPINTVL) => Opt::KeepInterval,
-        (IPPROTO_TCP, libc::TCP_KEEPCNT) => Opt::KeepCount,
-        (IPPROTO_TCP, libc::TCP_USER_TIMEOUT) => Opt::UserTimeout,
-        (IPPROTO_IP, libc::IP_TTL) | (IPPROTO_IPV6, libc::IPV6_UNICAST_HOPS) => Opt::Hops,
-        (IPPROTO_IP, libc::IP_TOS) | (IPPROTO_IPV6, libc::IPV6_TCLASS) => Opt::Tos,
-        (IPPROTO_IP, libc::IP_RECVTOS) | (IPPROTO_IPV6, libc::IPV6_RECVTCLASS) => Opt::ReceiveTos,
-        (IPPROTO_IP, libc::IP_PKTINFO) | (IPPROTO_IPV6, libc::IPV6_RECVPKTINFO) => Opt::PacketInfo,
-        (IPPROTO_IP, libc::IP_MTU_DISCOVER) | (IPPROTO_IPV6, libc::IPV6_MTU_DISCOVER) => Opt::MtuDiscover,
-        (IPPROTO_IP, libc::IP_MULTICAST_LOOP) | (IPPROTO_IPV6, libc::IPV6_MULTICAST_LOOP) => {
-            Opt::MulticastLoop
-        }
-        (IPPROTO_IP, libc::IP_MULTICAST_TTL) | (IPPROTO_IPV6, libc::IPV6_MULTICAST_HOPS) => {
-            Opt::MulticastHops
-        }
-        (IPPROTO_IPV6, libc::IPV6_V6ONLY) => Opt::V6Only,
-        // There is one network, one class of traffic and one way of congestion control.
-        (SOL_SOCKET, libc::SO_PRIORITY | libc::SO_OOBINLINE | libc::SO_PASSCRED)
-        | (IPPROTO_IP, libc::IP_MULTICAST_IF | libc::IP_MULTICAST_ALL | libc::IP_RECVERR)
-        | (IPPROTO_IPV6, libc::IPV6_MULTICAST_IF | libc::IPV6_RECVERR)
-        | (IPPROTO_TCP, libc::TCP_CORK | libc::TCP_DEFER_ACCEPT | libc::TCP_NOTSENT_LOWAT) => {
-            return Ok(None);
-        }
-        // Segmentation offload among them: who is refused it sends one datagram at a time.
-        _ => return Err(Errno::ENOPROTOOPT),
-    }))
-}
-
-unsafe fn number(value: *const c_void, length: libc::socklen_t) -> Result<i32> {
-    match length {
-        4.. => Ok(value.cast::<i32>().read_unaligned()),
-        // IP_MULTICAST_TTL and its like may be a byte.
-        1..4 => Ok(i32::from(value.cast::<u8>().read())),
-        0 => Err(Errno::EINVAL),
-    }
-}
-
-/// The group of a membership request of either family.
-unsafe fn group(level: i32, value: *const c_void, length: libc::socklen_t) -> Result<IpAddr> {
-    match level {
-        libc::IPPROTO_IP if length >= 8 => {
-            Ok(Ipv4Addr::from(value.cast::<[u8; 4]>().read_unaligned()).into())
-        }
-        libc::IPPROTO_IPV6 if length >= 20 => {
-            Ok(Ipv6Addr::from(value.cast::<[u8; 16]>().read_unaligned()).into())
-        }
-        _ => Err(Errno::EINVAL),
-    }
-}
-
-unsafe fn set_option(
-    me: &'static Context,
-    file: FileId,
-    level: i32,
-    name: i32,
-    value: *const c_void,
-    length: libc::socklen_t,
-) -> Result<()> {
-    if level == libc::SOL_SOCKET && matches!(name, libc::SO_RCVTIMEO | libc::SO_SNDTIMEO) {
-        if (length as usize) < size_of::<libc::timeval>() {
-            return Err(Errno::EINVAL);
-        }
-        let time = value.cast::<libc::timeval>().read_unaligned();
-        let (Ok(seconds), Ok(micros)) = (Nanos::try_from(time.tv_sec), Nanos::try_from(time.tv_usec)) else {
-            return Err(Errno::EINVAL);
-        };
-        let within = seconds.saturating_mul(SECOND).saturating_add(micros * 1000);
-        tell(me, |kernel, _| {
-            kernel.set_patience(file, name == libc::SO_RCVTIMEO, (within > 0).then_some(within));
-        });
-        return Ok(());
-    }
-    if tell(me, |kernel, _| matches!(kernel.kind(file), Kind::Unix(_))) {
-        return if level == libc::SOL_SOCKET { Ok(()) } else { Err(Errno::ENOTSUP) };
-    }
-    let joins = matches!(
-        (level, name),
-        (libc::IPPROTO_IP, libc::IP_ADD_MEMBERSHIP) | (libc::IPPROTO_IPV6, libc::IPV6_ADD_MEMBERSHIP)
-    );
-    let leaves = matches!(
-        (level, name),
-        (libc::IPPROTO_IP, libc::IP_DROP_MEMBERSHIP) | (libc::IPPROTO_IPV6, libc::IPV6_DROP_MEMBERSHIP)
-    );
-    if joins || leaves {
-        let group = group(level, value, length)?;
-        return tell(me, |kernel, _| {
-            let socket = kernel.socket(file)?;
-            if joins { kernel.net.join_group(socket, group) } else { kernel.net.leave_group(socket, group) }
-        });
-    }
-    if (level, name) == (libc::SOL_SOCKET, libc::SO_LINGER) {
-        if (length as usize) < size_of::<libc::linger>() {
-            return Err(Errno::EINVAL);
-        }
-        let linger = value.cast::<libc::linger>().read_unaligned();
-        let value = if linger.l_onoff == 0 { -1 } else { linger.l_linger };
-        return tell(me, |kernel, _| {
-            let socket = kernel.socket(file)?;
-            kernel.set_option(socket, Opt::Linger, value)
-        });
-    }
-    let number = number(value, length);
-    tell(me, |kernel, _| {
-        let socket = kernel.socket(file)?;
-        match option(level, name)? {
-            Some(option) => kernel.set_option(socket, option, number?),
-            None => Ok(()),
-        }
-    })
-}
-
-unsafe fn put_number(value: i32, into: *mut c_void, length: *mut libc::socklen_t) {
-    let bytes = value.to_ne_bytes();
-    let count = bytes.len().min(*length as usize);
-    std::ptr::copy_nonoverlapping(bytes.as_ptr(), into.cast(), count);
-    *length = libc::socklen_t::try_from(count).unwrap_or_default();
-}
-
-unsafe fn get_option(
-    me: &'static Context,
-    file: FileId,
-    level: i32,
-    name: i32,
-    into: *mut c_void,
-    length: *mut libc::socklen_t,
-) -> Result<()> {
-    let number = tell(me, |kernel, _| {
-        let socket = kernel.socket(file);
-        let is_unix = matches!(kernel.kind(file), Kind::Unix(_));
-        if !is_unix {
-            socket?;
-        }
-        let domain = match socket {
-            Err(_) => libc::AF_UNIX,
-            Ok(socket) if kernel.net.local_addr(socket).is_ok_and(|own| own.is_ipv4()) => libc::AF_INET,
-            Ok(_) => libc::AF_INET6,
-        };
-        let is_datagrams = kernel.is_datagrams(file) || kernel.is_datagram_socket(file);
-        Ok(match (level, name) {
-            (libc::SOL_SOCKET, libc::SO_ERROR) => {
-                let error = socket.ok().and_then(|socket| kernel.net.take_error(socket));
-                error.map_or(0, |errno| errno.0)
-            }
-            (libc::SOL_SOCKET, libc::SO_TYPE) => {
-                if is_datagrams {
-                    libc::SOCK_DGRAM
-                } else {
-                    libc::SOCK_STREAM
-                }
-            }
-            (libc::SOL_SOCKET, libc::SO_DOMAIN) => domain,
-            (libc::SOL_SOCKET, libc::SO_PROTOCOL) if is_unix => 0,
-            (libc::SOL_SOCKET, libc::SO_PROTOCOL) if is_datagrams => libc::IPPROTO_UDP,
-            (libc::SOL_SOCKET, libc::SO_PROTOCOL) => libc::IPPROTO_TCP,
-            (libc::SOL_SOCKET, libc::SO_ACCEPTCONN) => {
-                i32::from(socket.is_ok_and(|socket| kernel.net.is_listening(socket)))
-            }
-            (libc::SOL_SOCKET, libc::SO_LINGER | libc::SO_PEERCRED | libc::SO_BINDTODEVICE) => {
-                return Ok(None);
-            }
-            (libc::SOL_SOCKET, libc::SO_RCVTIMEO | libc::SO_SNDTIMEO) => return Ok(None),
-            _ if is_unix => 0,
-            _ => match option(level, name)? {
-                Some(option) => kernel.net.option(socket?, option)?,
-                None => 0,
-            },
-        }
-        .into())
-    })?;
-    match (number, name) {
-        (Some(number), _) => put_number(number, into, length),
-        (None, libc::SO_LINGER) => {
-            let seconds = tell(me, |kernel, _| {
-                kernel.socket(file).and_then(|socket| kernel.net.option(socket, Opt::Linger))
-            })?;
-            let linger = libc::linger { l_onoff: i32::from(seconds >= 0), l_linger: seconds.max(0) };
-            into.cast::<libc::linger>().write_unaligned(linger);
-            *length = size_of::<libc::linger>() as libc::socklen_t;
-        }
-        (None, libc::SO_BINDTODEVICE) => *length = 0,
-        (None, libc::SO_PEERCRED) => {
-            let pid = tell(me, |kernel, _| kernel.unix_peer(file))?.number();
-            into.cast::<libc::ucred>().write_unaligned(libc::ucred { pid, uid: 0, gid: 0 });
-            *length = size_of::<libc::ucred>() as libc::socklen_t;
-        }
-        (None, _) => {
-            let within = tell(me, |kernel, _| kernel.patience(file, name == libc::SO_RCVTIMEO)).unwrap_or(0);
-            let time = libc::timeval {
-                tv_sec: (within / SECOND).cast_signed(),
-                tv_usec: (within % SECOND / 1000).cast_signed(),
-            };
-            into.cast::<libc::timeval>().write_unaligned(time);
-            *length = size_of::<libc::timeval>() as libc::socklen_t;
-        }
-    }
-    Ok(())
-}
-
-fn name_of(me: &'static Context, file: FileId, of_peer: bool) -> Result<Vec<u8>> {
+fn name_of(me: &'static Context, file: FileId, of_peer: bool) -> Result<Encoded> {
     tell(me, |kernel, _| match kernel.socket(file) {
         Ok(socket) if of_peer => kernel.net.peer_addr(socket).map(encoded),
         Ok(socket) => kernel.net.local_addr(socket).map(encoded),

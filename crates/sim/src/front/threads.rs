@@ -46,7 +46,7 @@ unsafe impl Send for Given {}
 
 /// The number of a thread as programs see it, and of their process.
 pub(super) fn thread_number(me: &'static Context) -> i32 {
-    100_000 + i32::try_from(me.id.0).unwrap_or_default()
+    100_000 + i32::try_from(me.id().0).unwrap_or_default()
 }
 
 /// FUTEX_WAIT and what is like it.
@@ -74,7 +74,14 @@ unsafe fn futex(me: &'static Context, address: usize, operation: i32, value: u32
             if wait_address(me, address, until, "a lock") { 0 } else { -i64::from(libc::ETIMEDOUT) }
         }
         libc::FUTEX_WAKE | libc::FUTEX_WAKE_BITSET => {
-            tell(me, |kernel, _| kernel.wake_address(address, value as usize)) as i64
+            let (woken, yields) = tell(me, |kernel, _| {
+                let woken = kernel.wake_address(address, value as usize);
+                (woken, woken > 0 && kernel.yields())
+            });
+            if yields {
+                switch::yield_now(me);
+            }
+            woken as i64
         }
         command @ (libc::FUTEX_REQUEUE | libc::FUTEX_CMP_REQUEUE) => {
             if command == libc::FUTEX_CMP_REQUEUE && word.load(Ordering::SeqCst) != third as u32 {
@@ -179,6 +186,7 @@ define! {
         if let Some(id) = switch::with(|world| switch::thread_of(world, thread)) {
             switch::wait(me, Wait { on: On::Thread(id), until: None, what: "pthread_join" });
         }
+        switch::bury_dead();
         real()
     }
 

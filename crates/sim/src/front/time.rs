@@ -143,6 +143,17 @@ define! {
         base
     }
 
+    /// The time zone of hosts is UTC.
+    fn localtime_r(time: *const libc::time_t, into: *mut libc::tm) -> *mut libc::tm |me, real| {
+        libc::gmtime_r(time, into)
+    }
+
+    /// The time zone of hosts is UTC.
+    fn localtime(time: *const libc::time_t) -> *mut libc::tm |me, real| { libc::gmtime(time) }
+
+    /// The time zone of hosts is UTC.
+    fn mktime(from: *mut libc::tm) -> libc::time_t |me, real| { libc::timegm(from) }
+
     /// Sleeps in virtual time; nothing interrupts it.
     fn nanosleep(time: *const libc::timespec, _left: *mut libc::timespec) -> i32 |me, real| {
         match nanos(time) {

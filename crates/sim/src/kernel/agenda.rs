@@ -5,10 +5,13 @@ use std::collections::BinaryHeap;
 
 use super::Nanos;
 
+/// Bits of a key for the place of its event: 16 million at a time, and 2^40 ever.
+const SLOT_BITS: u32 = 24;
+
 /// A queue of future events. Those of one instant come in the order in which they were put in.
 pub(super) struct Agenda<E> {
-    /// Small keys, so that sifting moves little.
-    heap: BinaryHeap<Reverse<(Nanos, u64, u32)>>,
+    /// Instant, sequence and slot in one number: sifting moves little, and compares once.
+    heap: BinaryHeap<Reverse<u128>>,
     events: Vec<Option<E>>,
     free: Vec<u32>,
     sequence: u64,
@@ -21,6 +24,7 @@ impl<E> Default for Agenda<E> {
 }
 
 impl<E> Agenda<E> {
+    #[inline]
     pub(super) fn push(&mut self, at: Nanos, event: E) {
         let slot = match self.free.pop() {
             Some(slot) => {
@@ -29,15 +33,20 @@ impl<E> Agenda<E> {
             }
             None => {
                 self.events.push(Some(event));
-                u32::try_from(self.events.len() - 1).expect("fewer than 2^32 events")
+                let slot = u32::try_from(self.events.len() - 1).ok();
+                slot.filter(|slot| slot >> SLOT_BITS == 0).expect("fewer than 2^24 events at a time")
             }
         };
         self.sequence += 1;
-        self.heap.push(Reverse((at, self.sequence, slot)));
+        let place = self.sequence << SLOT_BITS | u64::from(slot);
+        self.heap.push(Reverse(u128::from(at) << 64 | u128::from(place)));
     }
 
+    #[expect(clippy::cast_possible_truncation, reason = "parts of a key")]
     pub(super) fn pop(&mut self) -> Option<(Nanos, E)> {
-        let Reverse((at, _, slot)) = self.heap.pop()?;
+        let Reverse(key) = self.heap.pop()?;
+        let at = (key >> 64) as Nanos;
+        let slot = key as u32 & ((1 << SLOT_BITS) - 1);
         let event = self.events[slot as usize].take()?;
         self.free.push(slot);
         Some((at, event))

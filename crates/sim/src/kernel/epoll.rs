@@ -148,12 +148,18 @@ impl Kernel {
         }
     }
 
-    /// Takes up to `max` events; none: the time is up.
-    pub(crate) fn take_events(&mut self, id: FileId, max: usize, timing: Timing) -> Call<Vec<Interest>> {
-        let mut events = Vec::new();
+    /// Gives up to `max` events to `take`; how many it were. None: the time is up.
+    pub(crate) fn take_events(
+        &mut self,
+        id: FileId,
+        max: usize,
+        timing: Timing,
+        mut take: impl FnMut(usize, Interest),
+    ) -> Call<usize> {
+        let mut count = 0;
         let mut again = Vec::new();
         self.epoll(id)?;
-        while events.len() < max {
+        while count < max {
             let Some((file, fd)) = self.epoll(id)?.ready.pop_front() else { break };
             let level = self.readiness(file);
             let Some(index) = self.find_watch(id, file, fd) else { continue };
@@ -163,7 +169,8 @@ impl Kernel {
             if told == 0 {
                 continue;
             }
-            events.push(Interest { mask: told, data: watch.interest.data });
+            take(count, Interest { mask: told, data: watch.interest.data });
+            count += 1;
             if watch.interest.mask & ONESHOT != 0 {
                 watch.is_armed = false;
             } else if watch.interest.mask & EDGE == 0 {
@@ -172,13 +179,13 @@ impl Kernel {
             }
         }
         self.epoll(id)?.ready.extend(again);
-        if events.is_empty() {
+        if count == 0 {
             return match self.not_now(id, timing, "epoll_wait") {
-                super::Stop::Fail(_) => Ok(events),
+                super::Stop::Fail(_) => Ok(0),
                 wait => Err(wait),
             };
         }
-        Ok(events)
+        Ok(count)
     }
 
     /// Whether a wait on it would end at once.

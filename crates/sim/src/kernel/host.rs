@@ -37,10 +37,11 @@ pub(crate) struct Host {
     pub(super) address6: Ipv6Addr,
     pub(super) net: HostIndex,
     pub(super) disk: Disk,
-    pub(super) clock: Clock,
     /// While it is paused: the threads that could run.
     pub(super) frozen: Option<Vec<ThreadId>>,
     pub(super) is_up: bool,
+    /// How often its power was cut.
+    losses: u32,
     /// What chance decides about its disk.
     pub(super) luck: Random,
 }
@@ -61,11 +62,12 @@ impl Kernel {
             address6: plan.address6,
             net,
             disk: Disk::new(plan.disk),
-            clock: Clock::default(),
             frozen: None,
             is_up: true,
+            losses: 0,
             luck: Random::new(self.rules.seed, &format!("disk of {}", plan.name)),
         });
+        self.clocks.push(Clock::default());
         self.settle();
         self.make_tree(id);
         id
@@ -83,7 +85,7 @@ impl Kernel {
 
     /// Its clocks.
     pub(crate) fn clock(&mut self, id: HostId) -> &mut Clock {
-        &mut self.hosts[id.index()].clock
+        &mut self.clocks[id.index()]
     }
 
     /// Its disk.
@@ -109,7 +111,8 @@ impl Kernel {
             self.end_process(pid, Exit::Signal(libc::SIGKILL));
         }
         let host = &mut self.hosts[id.index()];
-        host.frozen = None;
+        self.frozen -= usize::from(host.frozen.take().is_some());
+        host.losses += 1;
         host.disk.crash(Crash::Chance, &mut host.luck);
         self.trace.mix(id.index() as u64 ^ 0x0ff);
     }
@@ -121,6 +124,11 @@ impl Kernel {
         let net = host.net;
         self.net.power_on(net);
         self.make_tree(id);
+    }
+
+    /// How often it has lost its power.
+    pub(crate) fn power_losses(&self, id: HostId) -> u32 {
+        self.hosts[id.index()].losses
     }
 
     /// Whether it has power.

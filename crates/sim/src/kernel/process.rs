@@ -1,7 +1,7 @@
 //! Processes: threads that share descriptors, a folder and an end.
 
 use super::epoll::epoll_bits;
-use super::file::{Caller, FileId, Kind};
+use super::file::{FileId, Kind};
 use super::sched::ThreadId;
 use super::{HostId, Kernel, Over};
 use crate::disk::Inode;
@@ -88,7 +88,7 @@ impl Kernel {
     pub(crate) fn add_process(&mut self, plan: Plan) -> Pid {
         let pid = Pid(u32::try_from(self.processes.len()).expect("fewer than 2^32 processes"));
         let count =
-            self.processes.iter().filter(|other| other.name == plan.name && other.host == plan.host).count();
+            self.processes.iter().filter(|other| other.host == plan.host && other.name == plan.name).count();
         // By name and how often it was started, so that no other process shifts its draws.
         let stream = format!("{}/{}.{count}", self.hosts[plan.host.index()].name, plan.name);
         let disk = &mut self.hosts[plan.host.index()].disk;
@@ -114,6 +114,7 @@ impl Kernel {
         pid
     }
 
+    #[inline]
     pub(super) fn process(&self, pid: Pid) -> &Process {
         &self.processes[pid.index()]
     }
@@ -128,15 +129,14 @@ impl Kernel {
             .map(|(index, process)| (Pid(u32::try_from(index).unwrap_or(u32::MAX)), process))
     }
 
-    /// Who calls.
-    pub(crate) fn caller(&self, thread: ThreadId) -> Caller {
-        let process = self.process_of(thread);
-        Caller { thread, process, host: self.process(process).host }
-    }
-
     /// Its random draws.
     pub(crate) fn random(&mut self, pid: Pid) -> &mut Random {
         &mut self.process_mut(pid).random
+    }
+
+    /// Its name.
+    pub(crate) fn process_name(&self, pid: Pid) -> &str {
+        &self.process(pid).name
     }
 
     /// How it ended, if it has.

@@ -1,7 +1,7 @@
 //! Threads: who can run, who waits for what and until when, and whose turn is next.
 
-use super::{Event, Kernel, Nanos, process::Pid};
-use crate::kernel::file::FileId;
+use super::file::{Caller, FileId};
+use super::{Event, HostId, Kernel, Nanos, process::Pid};
 
 /// A simulated thread.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -49,6 +49,7 @@ enum State {
 #[derive(Debug)]
 pub(super) struct Thread {
     process: Pid,
+    host: HostId,
     state: State,
     /// Counts waits, so that what is stale wakes nobody.
     wait: u64,
@@ -73,8 +74,10 @@ impl Kernel {
     /// A new thread of a process; it can run at once.
     pub(crate) fn add_thread(&mut self, process: Pid) -> ThreadId {
         let id = ThreadId(u32::try_from(self.threads.len()).expect("fewer than 2^32 threads"));
+        let host = self.process(process).host;
         self.threads.push(Thread {
             process,
+            host,
             state: State::Waiting,
             wait: 0,
             what: "its start",
@@ -91,15 +94,25 @@ impl Kernel {
         id
     }
 
+    #[inline]
     fn thread(&self, id: ThreadId) -> &Thread {
         &self.threads[id.0 as usize]
     }
 
+    #[inline]
     fn thread_mut(&mut self, id: ThreadId) -> &mut Thread {
         &mut self.threads[id.0 as usize]
     }
 
+    /// Who calls.
+    #[inline]
+    pub(crate) fn caller(&self, thread: ThreadId) -> Caller {
+        let Thread { process, host, .. } = *self.thread(thread);
+        Caller { thread, process, host }
+    }
+
     /// Whose thread it is.
+    #[inline]
     pub(crate) fn process_of(&self, thread: ThreadId) -> Pid {
         self.thread(thread).process
     }
@@ -158,12 +171,13 @@ impl Kernel {
     fn make_runnable(&mut self, id: ThreadId) {
         let thread = self.thread_mut(id);
         thread.state = State::Runnable;
-        let process = thread.process;
-        let host = self.process(process).host;
-        let host = &mut self.hosts[host.index()];
-        match &mut host.frozen {
-            Some(frozen) => frozen.push(id),
-            None => self.runnable.push(id),
+        let host = thread.host;
+        if self.frozen > 0
+            && let Some(frozen) = &mut self.hosts[host.index()].frozen
+        {
+            frozen.push(id);
+        } else {
+            self.runnable.push(id);
         }
     }
 
@@ -234,6 +248,12 @@ impl Kernel {
         }
     }
 
+    /// Whether a thread that has just woken another gives its turn away: so seeds explore more orders than those in which
+    /// everybody goes on until it must wait.
+    pub(crate) fn yields(&mut self) -> bool {
+        self.yield_share > 0.0 && self.yield_draws.happens(self.yield_share)
+    }
+
     /// A thread has read the clock.
     pub(crate) fn clock_read(&mut self, id: ThreadId) {
         let thread = self.thread_mut(id);
@@ -260,6 +280,9 @@ impl Kernel {
             self.thread_mut(*id).state = State::Dead;
         }
         self.runnable.retain(|id| !threads.contains(id));
+        if self.frozen == 0 {
+            return;
+        }
         for host in &mut self.hosts {
             if let Some(frozen) = &mut host.frozen {
                 frozen.retain(|id| !threads.contains(id));
@@ -274,7 +297,7 @@ impl Kernel {
             1 => 0,
             count => usize::try_from(self.turns.below(count as u64)).unwrap_or_default(),
         };
-        let id = self.runnable.remove(place);
+        let id = self.runnable.swap_remove(place);
         self.thread_mut(id).state = State::Running;
         self.counts.turns += 1;
         self.trace.mix(u64::from(id.0));
@@ -282,16 +305,20 @@ impl Kernel {
     }
 
     /// No thread of the host gets a turn until it is [thawed](Self::thaw).
-    pub(super) fn freeze(&mut self, host: super::HostId) {
-        let Self { runnable, threads, processes, hosts, .. } = self;
-        let is_there = |id: &ThreadId| processes[threads[id.0 as usize].process.index()].host == host;
+    pub(super) fn freeze(&mut self, host: HostId) {
+        let Self { runnable, threads, hosts, .. } = self;
+        let is_there = |id: &ThreadId| threads[id.0 as usize].host == host;
         let frozen = runnable.extract_if(.., |id| is_there(id)).collect();
-        hosts[host.index()].frozen.get_or_insert(frozen);
+        if hosts[host.index()].frozen.is_none() {
+            hosts[host.index()].frozen = Some(frozen);
+            self.frozen += 1;
+        }
     }
 
     /// Lets the threads of the host go on.
-    pub(super) fn thaw(&mut self, host: super::HostId) {
+    pub(super) fn thaw(&mut self, host: HostId) {
         if let Some(frozen) = self.hosts[host.index()].frozen.take() {
+            self.frozen -= 1;
             self.runnable.extend(frozen);
         }
     }

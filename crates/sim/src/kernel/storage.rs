@@ -52,7 +52,7 @@ impl Kernel {
 
     /// A host's wall clock now.
     pub(crate) fn wall(&self, host: HostId) -> Nanos {
-        self.hosts[host.index()].clock.wall(self.now)
+        self.clocks[host.index()].wall(self.now)
     }
 
     /// The disk of the caller's host, and its wall clock now.
@@ -123,6 +123,11 @@ impl Kernel {
     /// The node of an open file; `other`: what an open file that is none of a disk fails with.
     pub(crate) fn inode_of(&self, id: FileId, other: Errno) -> Result<Inode> {
         self.handle(id).map(|handle| handle.inode).map_err(|_| other)
+    }
+
+    /// The disk and the node of an open file, if it is one of a disk.
+    pub(crate) fn node_of(&self, id: FileId) -> Option<(HostId, Inode)> {
+        self.handle(id).ok().map(|handle| (handle.host, handle.inode))
     }
 
     /// As `open` was told.

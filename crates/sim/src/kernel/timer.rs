@@ -47,7 +47,7 @@ impl Kernel {
         timer.setting += 1;
         (timer.rings, timer.interval, timer.next) = (0, setting.interval, None);
         if setting.value > 0 {
-            let clock = self.hosts[host.index()].clock;
+            let clock = self.clocks[host.index()];
             let at = match (is_absolute, is_wall) {
                 (false, _) => clock.after(now, setting.value),
                 (true, true) => clock.when_wall(setting.value),
@@ -81,7 +81,7 @@ impl Kernel {
         let (host, interval) = (timer.host, timer.interval);
         self.pass(at);
         if interval > 0 {
-            let next = self.hosts[host.index()].clock.after(at, interval);
+            let next = self.clocks[host.index()].after(at, interval);
             if let Ok(timer) = self.timer(id) {
                 timer.next = Some(next);
             }
