@@ -1,4 +1,5 @@
 //! Tests of turmoil and madsim, moved: those of `docs/moving.md`, which quotes them.
+#![expect(clippy::print_stdout, reason = "what programs print is what a test sees of them")]
 
 use std::fs::{self, File};
 use std::io::{self, Write};
