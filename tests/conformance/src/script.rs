@@ -30,10 +30,10 @@ pub fn script(text: impl Into<String>) -> impl IntoWords {
     (shell, [text.into()])
 }
 
-/// `shell SCRIPT`: runs it.
+/// `shell SCRIPT`: runs it, whatever words follow.
 #[netsplit::program]
 async fn shell(arguments: Vec<String>) -> u8 {
-    run(&arguments.join("\n"))
+    run(arguments.first().map_or("", String::as_str))
 }
 
 #[expect(clippy::print_stderr, reason = "a program's own output")]
