@@ -2,6 +2,8 @@
 //! with its last lines. Waits on processes look from the first byte or behind the last match; waits on hosts and on the
 //! testbed from the last disturbance.
 
+use std::io::BufRead;
+use std::os::fd::AsFd;
 use std::time::Instant;
 
 use conformance::programs::{self, flood_server};
@@ -138,6 +140,8 @@ async fn waits_on_hosts_look_from_the_last_disturbance(bed: Testbed) -> netsplit
     let leads = script("echo became leader; read again; echo became leader; sleep 1000");
     let process = a.start(leads).stdin_open().ready("leader").await?;
     assert_eq!(bed.find("became leader").await?, a);
+    // What came at an instant is not before it.
+    tokio::time::sleep(millis(5)).await;
     let before = bed.now();
     c.kill().await?;
     for text in [
@@ -228,7 +232,9 @@ async fn a_match_may_lie_across_any_buffers_edge(bed: Testbed) -> netsplit::Resu
 /// Says each line that it reads, twice.
 #[netsplit::program]
 async fn answers() -> std::io::Result<()> {
-    for line in std::io::stdin().lines() {
+    // Not through `Stdin`, which is one for all processes of a simulation.
+    let stdin = std::fs::File::from(std::io::stdin().as_fd().try_clone_to_owned()?);
+    for line in std::io::BufReader::new(stdin).lines() {
         let line = line?;
         programs::say(&format!("got {line}\nagain {line}"));
     }
