@@ -159,9 +159,12 @@ impl Kernel {
         let thread = self.thread_mut(id);
         thread.state = State::Runnable;
         let process = thread.process;
-        let host = self.process(process).host;
-        let host = &mut self.hosts[host.index()];
-        match &mut host.frozen {
+        let process = self.process_mut(process);
+        if let Some(stopped) = &mut process.stopped {
+            return stopped.push(id);
+        }
+        let host = process.host;
+        match &mut self.hosts[host.index()].frozen {
             Some(frozen) => frozen.push(id),
             None => self.runnable.push(id),
         }
@@ -293,6 +296,23 @@ impl Kernel {
     pub(super) fn thaw(&mut self, host: super::HostId) {
         if let Some(frozen) = self.hosts[host.index()].frozen.take() {
             self.runnable.extend(frozen);
+        }
+    }
+
+    /// No thread of the process gets another turn until it [goes on](Self::go_on).
+    pub(super) fn stop(&mut self, pid: Pid) {
+        let Self { runnable, threads, processes, hosts, .. } = self;
+        let is_its = |id: &ThreadId| threads[id.0 as usize].process == pid;
+        let process = &mut processes[pid.index()];
+        let ready = hosts[process.host.index()].frozen.as_mut().unwrap_or(runnable);
+        let ready = ready.extract_if(.., |id| is_its(id)).collect();
+        process.stopped.get_or_insert(ready);
+    }
+
+    /// Lets the threads of a stopped process go on.
+    pub(super) fn go_on(&mut self, pid: Pid) {
+        for id in self.process_mut(pid).stopped.take().unwrap_or_default() {
+            self.make_runnable(id);
         }
     }
 
