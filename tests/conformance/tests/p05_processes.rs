@@ -205,8 +205,9 @@ async fn signals_that_end_a_process(bed: Testbed) -> netsplit::Result {
         assert_eq!(process.wait().await?, Outcome::Signalled { signal: number, core: false }, "{name}");
     }
     let process = a.start(script("echo up; sleep 1000")).ready("up").await?;
-    // Nobody does anything about a window that has another size.
+    // A window has another size, and a pipe no reader: a Rust program goes on.
     process.signal(28).await?;
+    process.signal("PIPE").await?;
     fails(process.signal("NOSUCH").await, Reason::BadValue);
     fails(process.signal(99).await, Reason::BadValue);
     assert_eq!(process.outcome(), None);

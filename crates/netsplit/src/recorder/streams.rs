@@ -86,7 +86,10 @@ mod tests {
             log.append(Moment { t, n }, bytes.as_bytes()).unwrap();
         }
         assert_eq!([0, 2, 3, 5, 6].map(|offset| log.moment_of(offset).t), [5, 5, 5 * ms, 5 * ms, 9 * ms]);
-        assert_eq!([0, 6, 5 * ms, 6 * ms, 10 * ms].map(|t| log.offset_at(Moment { t, n: 0 })), [0, 3, 3, 6, 7]);
+        assert_eq!(
+            [0, 6, 5 * ms, 6 * ms, 10 * ms].map(|t| log.offset_at(Moment { t, n: 0 })),
+            [0, 3, 3, 6, 7]
+        );
     }
 
     #[test]

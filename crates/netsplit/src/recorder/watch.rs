@@ -325,8 +325,7 @@ impl Inner {
         let line = without_return(&log.tail);
         for watch in self.watches.values_mut().filter(|watch| watch.covers(process)) {
             let since = &watch.spec.since;
-            let is_before = since.passed(process, stream).is_none()
-                && log.last_at() < since.moment();
+            let is_before = since.passed(process, stream).is_none() && log.last_at() < since.moment();
             let seen = watch.spec.unseen_part(process, stream, offset, line).filter(|line| !line.is_empty());
             if !is_before && seen.is_some_and(|line| watch.spec.pattern.is_match(line)) {
                 watch.tell(WatchEnd::Found(Box::new(Found {

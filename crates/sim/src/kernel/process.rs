@@ -285,12 +285,12 @@ impl Kernel {
     }
 
     /// Sends a signal to a process, or to a group; how many took it. Those that programs handle are not simulated: what
-    /// would end a process does, a stopped one's as well.
+    /// would end a process does, a stopped one's as well; SIGPIPE does not, which a Rust program ignores.
     pub(crate) fn signal(&mut self, pid: Pid, is_group: bool, signal: i32) -> usize {
         let is_meant =
             |(other, process): &(Pid, &Process)| if is_group { process.group == pid } else { *other == pid };
         let meant: Vec<_> = self.live_processes().filter(is_meant).map(|(pid, _)| pid).collect();
-        let is_harmless = [0, libc::SIGCHLD, libc::SIGURG, libc::SIGWINCH].contains(&signal);
+        let is_harmless = [0, libc::SIGCHLD, libc::SIGPIPE, libc::SIGURG, libc::SIGWINCH].contains(&signal);
         for pid in &meant {
             match signal {
                 libc::SIGSTOP | libc::SIGTSTP | libc::SIGTTIN | libc::SIGTTOU => self.stop(*pid),

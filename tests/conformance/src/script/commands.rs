@@ -154,7 +154,7 @@ fn kill(signal: &str, process: i32) -> io::Result<bool> {
         "KILL" | "9" => Signal::KILL,
         "USR1" => Signal::USR1,
         "SEGV" => Signal::SEGV,
-        "PIPE" => Signal::PIPE,
+        "ALRM" => Signal::ALARM,
         "TERM" => Signal::TERM,
         "STOP" => Signal::STOP,
         other => return Err(io::Error::other(format!("no signal {other}"))),
