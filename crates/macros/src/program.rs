@@ -50,14 +50,16 @@ pub(crate) fn expand(arguments: TokenStream, item: TokenStream) -> Result<TokenS
         }
 
         const _: () = {
-            fn run(arguments: ::std::vec::Vec<::std::ffi::OsString>) -> i32 {
+            // The body sees it: it must not hide a `run` of the user's.
+            fn __netsplit_run(arguments: ::std::vec::Vec<::std::ffi::OsString>) -> i32 {
                 #inner
                 ::netsplit::__private::run_program(#multi_thread, arguments, |machine, arguments| #call)
             }
 
             #[::netsplit::__private::linkme::distributed_slice(::netsplit::__private::PROGRAMS)]
             #[linkme(crate = ::netsplit::__private::linkme)]
-            static PROGRAM: ::netsplit::__private::Program = ::netsplit::__private::Program { name: #whole, run };
+            static PROGRAM: ::netsplit::__private::Program =
+                ::netsplit::__private::Program { name: #whole, run: __netsplit_run };
         };
     })
 }

@@ -24,8 +24,8 @@ pub enum Words {
     Script(String),
     /// An executable file of this machine, brought to the host by content.
     Local(PathBuf),
-    /// A program of the test itself.
-    Program(String),
+    /// A program of the test itself, and its words.
+    Program(String, Vec<String>),
 }
 
 /// Anything that can be run: `"kvctl get x"`, `["grep", "-c", "x"]`, a program of the test, [`sh`].
@@ -89,7 +89,15 @@ impl<S: AsRef<str>> IntoWords for Vec<S> {
 
 impl<P: AsProgram> IntoWords for P {
     fn into_words(self) -> Words {
-        Words::Program(P::NAME.to_owned())
+        Words::Program(P::NAME.to_owned(), Vec::new())
+    }
+}
+
+/// A program of the test with words: `(kvctl, ["get", "x"])`.
+impl<P: AsProgram, S: AsRef<str>, const N: usize> IntoWords for (P, [S; N]) {
+    fn into_words(self) -> Words {
+        let words = self.1.iter().map(|word| word.as_ref().to_owned()).collect();
+        Words::Program(P::NAME.to_owned(), words)
     }
 }
 
@@ -164,7 +172,10 @@ impl Spec {
             },
             Words::Script(script) => shown_script(script),
             Words::Local(file) => file_name(file),
-            Words::Program(name) => name.rsplit('/').next().unwrap_or(name).to_owned(),
+            Words::Program(name, exact) => {
+                let name = name.rsplit('/').next().unwrap_or(name);
+                words::join([name].into_iter().chain(exact.iter().map(String::as_str)))
+            }
         };
         if !self.args.is_empty() {
             text.push(' ');
@@ -221,13 +232,13 @@ pub(crate) fn resolve(core: &Core, host: &HostName, spec: &Spec) -> Result<Resol
         Words::Exact(exact) | Words::Literal(exact) => exact.clone(),
         Words::Script(script) => vec![SHELL[0].into(), SHELL[1].into(), script.clone()],
         Words::Local(file) => vec![file_name(file)],
-        Words::Program(name) => vec![name.clone()],
+        Words::Program(name, exact) => [name].into_iter().chain(exact).cloned().collect(),
     };
     argv.extend(spec.args.iter().cloned());
     if !matches!(spec.words, Words::Literal(_)) {
         argv = argv.iter().map(|word| core.render(host, word, &shown)).collect::<Result<Vec<_>>>()?;
     }
-    let program = if let Words::Program(name) = &spec.words { name.clone() } else { String::new() };
+    let program = if let Words::Program(name, _) = &spec.words { name.clone() } else { String::new() };
     let first =
         argv.first().cloned().ok_or_else(|| Error::new(Reason::CouldNotStart, "the command is empty"))?;
     let base_name = first.rsplit('/').next().unwrap_or(&first).to_owned();

@@ -37,6 +37,33 @@ pub(crate) struct Recorder {
     pub(crate) unfinished: Arc<Notify>,
 }
 
+/// A place in the order of all that happens: of what happened at one time, numbers say what came first.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Moment {
+    t: u64,
+    /// The event's.
+    n: u64,
+}
+
+impl Moment {
+    /// How long the run had lasted.
+    pub(crate) fn time(self) -> Duration {
+        Duration::from_nanos(self.t)
+    }
+
+    /// The one behind it.
+    pub(crate) fn next(self) -> Self {
+        Self { n: self.n + 1, ..self }
+    }
+}
+
+impl From<Duration> for Moment {
+    /// Before all that happened at this time.
+    fn from(time: Duration) -> Self {
+        Self { t: u64::try_from(time.as_nanos()).unwrap_or(u64::MAX), n: 0 }
+    }
+}
+
 pub(super) struct Inner {
     dir: RunDir,
     begun: Instant,
@@ -48,7 +75,7 @@ pub(super) struct Inner {
     watches: BTreeMap<u64, watch::Watch>,
     next_watch: u64,
     /// When hosts or network were last disturbed, and by what.
-    disturbance: (u64, String),
+    disturbance: (Moment, String),
     /// The stream that was written to last.
     last_written: Option<(ProcessName, Stream)>,
     listeners: Vec<Listener>,
@@ -69,7 +96,7 @@ impl Recorder {
             ended: BTreeSet::new(),
             watches: BTreeMap::new(),
             next_watch: 1,
-            disturbance: (0, "the run began".to_owned()),
+            disturbance: (Moment::default(), "the run began".to_owned()),
             last_written: None,
             listeners: Vec::new(),
             broken: None,
@@ -100,7 +127,7 @@ impl Recorder {
     pub(crate) fn disturbance(&self, event: Event, what: String) -> Duration {
         let mut inner = self.lock();
         let now = inner.now();
-        inner.disturbance = (now, what);
+        inner.disturbance = (Moment { t: now, n: inner.next }, what);
         for stream in inner.streams.values_mut() {
             stream.mark_next();
         }
@@ -109,9 +136,8 @@ impl Recorder {
     }
 
     /// When the world was last disturbed, and by what.
-    pub(crate) fn last_disturbance(&self) -> (Duration, String) {
-        let inner = self.lock();
-        (Duration::from_nanos(inner.disturbance.0), inner.disturbance.1.clone())
+    pub(crate) fn last_disturbance(&self) -> (Moment, String) {
+        self.lock().disturbance.clone()
     }
 
     /// A process wrote `bytes`.
@@ -188,7 +214,7 @@ impl Inner {
 
     /// Returns whether a line is left without its end that somebody may wait for.
     fn output(&mut self, process: &ProcessName, stream: Stream, bytes: &[u8]) -> bool {
-        let t = self.now();
+        let moment = Moment { t: self.now(), n: self.next };
         let key = (process.clone(), stream);
         if !self.streams.contains_key(&key) {
             let path = self.dir.stream(process, stream);
@@ -207,12 +233,12 @@ impl Inner {
             self.last_written = Some(key.clone());
         }
         let offset = log.length();
-        if let Err(error) = log.append(t, bytes) {
+        if let Err(error) = log.append(moment, bytes) {
             self.broken.get_or_insert_with(|| format!("{process}.{stream}: {error}"));
         }
         let event = Event::Output { process: process.clone(), stream, offset, bytes: bytes.len() as u64 };
-        self.write(event, t);
-        self.match_output(&key, bytes, t)
+        self.write(event, moment.t);
+        self.match_output(&key, bytes, moment)
     }
 }
 

@@ -18,7 +18,7 @@ use crate::error::{Error, Result};
 use crate::host::{Host, Hosts};
 use crate::place;
 use crate::process::{BoxFuture, Process};
-use crate::recorder::{Behind, Found, Scope, Since, WatchEnd, WatchSpec};
+use crate::recorder::{Behind, Found, Moment, Scope, Since, WatchEnd, WatchSpec};
 
 /// How long the outcome of a process may take after its last line.
 const OUTCOME_MAX: Duration = Duration::from_secs(5);
@@ -31,7 +31,7 @@ pub struct Line {
     host: Host,
     process: ProcessName,
     stream: Stream,
-    at: Duration,
+    at: Moment,
     /// Where the next line begins in its stream.
     end: u64,
     text: String,
@@ -74,7 +74,7 @@ impl Line {
 
     /// When it came, since the run began. Of lines that came within a millisecond it may be the time of the first.
     pub fn at(&self) -> Duration {
-        self.at
+        self.at.time()
     }
 
     /// The whole line without its end; bytes that are no UTF-8 are replaced.
@@ -114,7 +114,7 @@ impl Index<&str> for Line {
 
 impl Debug for Line {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{} {} {} {:?}", At(self.at), self.process, self.stream, self.text)
+        write!(f, "{} {} {} {:?}", At(self.at()), self.process, self.stream, self.text)
     }
 }
 
@@ -207,7 +207,7 @@ impl Wait {
 
     /// Looks at everything since this instant of the run, what came at the instant itself included.
     pub fn since(mut self, instant: Duration) -> Self {
-        self.since = Some(Since::Time(instant));
+        self.since = Some(Since::Moment(instant.into()));
         self
     }
 
@@ -238,13 +238,13 @@ impl Wait {
             (_, Some(since)) => (since.clone(), None),
             (Some(process), None) => (Since::Cursor(process.shared.cursor()), None),
             (None, None) => {
-                let (instant, what) = core.recorder.last_disturbance();
-                (Since::Time(instant), Some((instant, what)))
+                let (moment, what) = core.recorder.last_disturbance();
+                (Since::Moment(moment), Some((moment, what)))
             }
         };
         let from = match &since {
-            Since::Time(instant) => *instant,
-            Since::Line(line) => line.at,
+            Since::Moment(moment) => moment.time(),
+            Since::Line(line) => line.at.time(),
             Since::Cursor(_) => Duration::ZERO,
         };
         let within = self.within.map_or(core.settings.deadlines.wait, |time| core.scaled(time));
@@ -315,18 +315,18 @@ impl Wait {
         &self,
         within: Duration,
         begun: Duration,
-        because: Option<(Duration, String)>,
+        because: Option<(Moment, String)>,
         searched: u64,
     ) -> Error {
         let names = self.scope.names(&self.core.names());
         let on = if names.is_empty() { "no host".to_owned() } else { excerpt::names(&names) };
         let from = match because {
-            Some((Duration::ZERO, _)) => "looked from the begin of the run".to_owned(),
-            Some((instant, what)) => format!("looked from {}, when {what}", At(instant)),
+            Some((moment, _)) if moment == Moment::default() => "looked from the begin of the run".to_owned(),
+            Some((moment, what)) => format!("looked from {}, when {what}", At(moment.time())),
             None => match &self.since {
-                Some(Since::Time(instant)) => format!("looked from {}", At(*instant)),
+                Some(Since::Moment(moment)) => format!("looked from {}", At(moment.time())),
                 Some(Since::Line(line)) => {
-                    format!("looked behind a line of {} at {}", line.process, At(line.at))
+                    format!("looked behind a line of {} at {}", line.process, At(line.at.time()))
                 }
                 Some(Since::Cursor(_)) | None => format!("waited since {}", At(begun)),
             },
@@ -508,7 +508,7 @@ impl IntoFuture for Never {
 pub(crate) fn forbidden(pattern: &str, line: &Line) -> Error {
     let text = format!("a line like `{pattern}` came on {}, which must not come", line.process);
     Trouble::new(Reason::ForbiddenLine, text)
-        .saw(format!("{:>9}  {}  {}  {}", At(line.at), line.process, line.stream, line.text))
+        .saw(format!("{:>9}  {}  {}  {}", At(line.at()), line.process, line.stream, line.text))
         .into()
 }
 

@@ -114,7 +114,7 @@ pub(crate) struct Kernel {
     hosts: Vec<Host>,
     /// Each host's, apart: they are read all the time, and little else of a host is.
     clocks: Vec<Clock>,
-    /// How many hosts are paused.
+    /// How many hosts are paused and processes stopped.
     frozen: usize,
     files: Slab<File>,
     buffers: Slab<Buffer>,

@@ -4,6 +4,7 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 
+use conformance::script::script;
 use conformance::{could_not_start, error_of, fails, from_here, log, scratch};
 use netsplit::model::{NotStartedKind, Verdict};
 use netsplit::prelude::*;
@@ -13,7 +14,7 @@ use netsplit::{Reason, wait_any};
 async fn exit_codes(bed: Testbed) -> netsplit::Result {
     let a = bed.host("a")?;
     for code in [0, 1, 3, 255] {
-        let output = a.run(sh(format!("exit {code}"))).exits(Exit::Any).await?;
+        let output = a.run(script(format!("exit {code}"))).exits(Exit::Any).await?;
         assert_eq!(*output.outcome(), Outcome::Exited { code });
         assert_eq!((output.code(), i32::from(output.outcome().exit_code())), (Some(code), code));
     }
@@ -23,19 +24,19 @@ async fn exit_codes(bed: Testbed) -> netsplit::Result {
 #[netsplit::test(hosts = 1)]
 async fn success_is_the_default_contract(bed: Testbed) -> netsplit::Result {
     let a = bed.host("a")?;
-    let error = error_of(a.run(sh("echo out; echo err >&2; exit 3")).await);
+    let error = error_of(a.run(script("echo out; echo err >&2; exit 3")).await);
     assert_eq!((error.name(), error.verdict()), (Reason::UnexpectedExit, Verdict::Failed));
     assert_eq!(error.outcome(), Some(&Outcome::Exited { code: 3 }));
     let text = error.to_string();
     assert!(text.contains("exited 3") && text.contains("err") && text.contains("out"), "{text}");
 
-    a.run(sh("exit 3")).exits(3).await?;
-    a.run(sh("exit 3")).exits([0, 3]).await?;
-    a.run(sh("exit 3")).exits(Exit::Nonzero).await?;
-    let text = fails(a.run("true").exits(3).await, Reason::UnexpectedExit);
+    a.run(script("exit 3")).exits(3).await?;
+    a.run(script("exit 3")).exits([0, 3]).await?;
+    a.run(script("exit 3")).exits(Exit::Nonzero).await?;
+    let text = fails(a.run(script("true")).exits(3).await, Reason::UnexpectedExit);
     assert!(text.contains("expected was exit 3"), "{text}");
-    fails(a.run("true").exits(Exit::Nonzero).await, Reason::UnexpectedExit);
-    fails(a.run("true").exits(Exit::Signal(9)).await, Reason::UnexpectedExit);
+    fails(a.run(script("true")).exits(Exit::Nonzero).await, Reason::UnexpectedExit);
+    fails(a.run(script("true")).exits(Exit::Signal(9)).await, Reason::UnexpectedExit);
     Ok(())
 }
 
@@ -43,23 +44,23 @@ async fn success_is_the_default_contract(bed: Testbed) -> netsplit::Result {
 async fn signals(bed: Testbed) -> netsplit::Result {
     let a = bed.host("a")?;
     for (name, number) in
-        [("HUP", 1), ("ABRT", 6), ("KILL", 9), ("USR1", 10), ("SEGV", 11), ("PIPE", 13), ("TERM", 15)]
+        [("HUP", 1), ("ABRT", 6), ("KILL", 9), ("USR1", 10), ("SEGV", 11), ("ALRM", 14), ("TERM", 15)]
     {
-        let output = a.run(sh(format!("ulimit -c 0; kill -{name} $$"))).exits(Exit::Any).await?;
+        let output = a.run(script(format!("ulimit -c 0; kill -{name} $$"))).exits(Exit::Any).await?;
         assert_eq!(*output.outcome(), Outcome::Signalled { signal: number, core: false }, "{name}");
         assert_eq!((output.code(), i32::from(output.outcome().exit_code())), (None, 128 + number));
-        a.run(sh(format!("kill -{name} $$"))).exits(Exit::Signal(number)).await?;
+        a.run(script(format!("kill -{name} $$"))).exits(Exit::Signal(number)).await?;
     }
     // A shell's 128 + n is a code of its own, and no signal.
-    let output = a.run(sh("exit 137")).exits(Exit::Any).await?;
+    let output = a.run(script("exit 137")).exits(Exit::Any).await?;
     assert_eq!(*output.outcome(), Outcome::Exited { code: 137 });
-    let error = error_of(a.run(sh("kill -9 $$")).await);
+    let error = error_of(a.run(script("kill -9 $$")).await);
     assert_eq!(error.outcome(), Some(&Outcome::Signalled { signal: 9, core: false }));
     assert!(error.to_string().contains("was ended by signal KILL"), "{error}");
     Ok(())
 }
 
-#[netsplit::test(hosts = 1)]
+#[netsplit::test(hosts = 1, needs = ["programs"])]
 async fn a_core_is_said_to_be_dumped(bed: Testbed) -> netsplit::Result {
     let a = bed.host("a")?;
     let can = "ulimit -c unlimited && case $(cat /proc/sys/kernel/core_pattern) in core*) ;; *) exit 1; esac";
@@ -73,8 +74,29 @@ async fn a_core_is_said_to_be_dumped(bed: Testbed) -> netsplit::Result {
     Ok(())
 }
 
-/// What could not start, by the words that were tried, with what its message must say.
+/// What no host can start, by the words that were tried, with what its message must say.
 #[netsplit::test(hosts = 1)]
+async fn what_is_no_program(bed: Testbed) -> netsplit::Result {
+    use NotStartedKind::{NoSuchProgram, Other};
+    let a = bed.host("a")?;
+    let nonstarters = [
+        ("no-such-program", NoSuchProgram, "no program `no-such-program`"),
+        ("", Other, "the command is empty"),
+    ];
+    for (word, kind, says) in nonstarters {
+        let run = could_not_start(a.run([word]).exits(Exit::Any).await, kind);
+        let start = could_not_start(a.start([word]).await, kind);
+        for text in [run, start] {
+            assert!(text.contains(says), "{says}: {text}");
+        }
+    }
+    let text = could_not_start(a.run(script("true")).arg("no\0word").await, Other);
+    assert!(text.contains("nul byte"), "{text}");
+    a.run(script("true")).await.map(drop)
+}
+
+/// Files that are no programs, on a terminal and without.
+#[netsplit::test(hosts = 1, needs = ["programs"])]
 async fn nonstarters(bed: Testbed) -> netsplit::Result {
     use NotStartedKind::{NoSuchFile, NoSuchProgram, NotExecutable, Other};
     let a = bed.host("a")?;
@@ -107,7 +129,7 @@ async fn nonstarters(bed: Testbed) -> netsplit::Result {
     a.run("true").await.map(drop)
 }
 
-#[netsplit::test(hosts = 1)]
+#[netsplit::test(hosts = 1, needs = ["programs"])]
 async fn a_missing_program_is_the_testbeds_fault_and_names_its_package(bed: Testbed) -> netsplit::Result {
     let error = error_of(bed.host("a")?.run("nats-server -js").env("PATH", "/nowhere").await);
     assert_eq!(error.verdict(), Verdict::Infra);
@@ -122,15 +144,21 @@ async fn a_missing_program_is_the_testbeds_fault_and_names_its_package(bed: Test
 #[netsplit::test(hosts = 1)]
 async fn a_working_directory_must_be_one(bed: Testbed) -> netsplit::Result {
     let a = bed.host("a")?;
-    a.run("pwd").await?.expect_stdout("/")?;
-    a.run("pwd").cwd("/usr/bin").await?.expect_stdout("/usr/bin")?;
+    a.run(script("pwd")).await?.expect_stdout("/")?;
+    a.write("/srv/folder/file", "").await?;
+    a.run(script("pwd")).cwd("/srv/folder").await?.expect_stdout("/srv/folder")?;
+    for cwd in ["/no/such/folder", "/srv/folder/file"] {
+        let text = could_not_start(a.run(script("pwd")).cwd(cwd).await, NotStartedKind::Other);
+        assert!(text.contains(&format!("`{cwd}` is not a directory")), "{text}");
+    }
+    Ok(())
+}
+
+#[netsplit::test(hosts = 1, needs = ["pty"])]
+async fn a_working_directory_on_a_terminal_must_be_one(bed: Testbed) -> netsplit::Result {
     for cwd in ["/no/such/folder", "/etc/passwd"] {
-        for text in [
-            could_not_start(a.run("pwd").cwd(cwd).await, NotStartedKind::Other),
-            could_not_start(a.run("pwd").cwd(cwd).pty().await, NotStartedKind::Other),
-        ] {
-            assert!(text.contains(&format!("`{cwd}` is not a directory")), "{text}");
-        }
+        let text = could_not_start(bed.host("a")?.run("pwd").cwd(cwd).pty().await, NotStartedKind::Other);
+        assert!(text.contains(&format!("`{cwd}` is not a directory")), "{text}");
     }
     Ok(())
 }
@@ -154,10 +182,10 @@ async fn too_many_words_are_refused_as_such(bed: Testbed) -> netsplit::Result {
     let a = bed.host("a")?;
     for count in [30, 45] {
         let words = std::iter::repeat_n("x".repeat(100 << 10), count);
-        let text = could_not_start(a.run("true").args(words).await, NotStartedKind::Other);
+        let text = could_not_start(a.run(script("true")).args(words).await, NotStartedKind::Other);
         assert!(text.contains("too long arguments"), "{text}");
     }
-    a.run("true").args(std::iter::repeat_n("x".repeat(100 << 10), 10)).await.map(drop)
+    a.run(script("true")).args(std::iter::repeat_n("x".repeat(100 << 10), 10)).await.map(drop)
 }
 
 #[netsplit::test(hosts = 1, needs = ["users"])]
@@ -194,7 +222,7 @@ async fn a_user_has_all_its_groups(bed: Testbed) -> netsplit::Result {
     Ok(())
 }
 
-#[netsplit::test(hosts = 1)]
+#[netsplit::test(hosts = 1, needs = ["programs"])]
 async fn a_relative_program_is_brought_from_here(bed: Testbed) -> netsplit::Result {
     let (a, folder) = (bed.host("a")?, scratch());
     let file = folder.path().join("hello.sh");
@@ -218,6 +246,21 @@ async fn a_relative_program_is_brought_from_here(bed: Testbed) -> netsplit::Resu
 #[netsplit::test(hosts = 1)]
 async fn a_deadline_ends_a_command_as_timed_out(bed: Testbed) -> netsplit::Result {
     let a = bed.host("a")?;
+    let error = error_of(a.run(script("echo up; sleep 1000")).within(millis(300)).await);
+    assert_eq!(error.name(), Reason::CommandTimedOut, "{error}");
+    assert!(error.to_string().contains("up"), "{error}");
+    let outcome = error.outcome().expect("an outcome");
+    let after = 300.0 * patience();
+    assert!(matches!(outcome, Outcome::TimedOut { after_ms } if *after_ms as f64 == after), "{outcome:?}");
+    assert_eq!(outcome.exit_code(), 242);
+    let process = a.start(script("sleep 1000")).within(millis(100)).await?;
+    assert!(matches!(process.wait().await?, Outcome::TimedOut { .. }));
+    Ok(())
+}
+
+#[netsplit::test(hosts = 1, needs = ["programs"])]
+async fn a_deadline_ends_what_a_command_started(bed: Testbed) -> netsplit::Result {
+    let a = bed.host("a")?;
     // With a child, with one that ignores TERM, and with one that ends politely.
     for script in [
         "sleep 1000 & wait",
@@ -226,17 +269,8 @@ async fn a_deadline_ends_a_command_as_timed_out(bed: Testbed) -> netsplit::Resul
     ] {
         let error = error_of(a.run(sh(script)).within(millis(300)).await);
         assert_eq!(error.name(), Reason::CommandTimedOut, "{script}: {error}");
-        let outcome = error.outcome().expect("an outcome");
-        let after = 300.0 * patience();
-        assert!(
-            matches!(outcome, Outcome::TimedOut { after_ms } if *after_ms as f64 == after),
-            "{outcome:?}"
-        );
-        assert_eq!(outcome.exit_code(), 242);
         a.run(sh("! pgrep -x sleep")).eventually(secs(5)).await?;
     }
-    let process = a.start("sleep 1000").within(millis(100)).await?;
-    assert!(matches!(process.wait().await?, Outcome::TimedOut { .. }));
     Ok(())
 }
 
@@ -247,7 +281,7 @@ fn patience() -> f64 {
 
 #[netsplit::test(hosts = 1)]
 async fn a_wait_that_takes_too_long_ends_nothing(bed: Testbed) -> netsplit::Result {
-    let process = bed.host("a")?.start("sleep 1000").await?;
+    let process = bed.host("a")?.start(script("sleep 1000")).await?;
     fails(process.wait().within(millis(50)).await, Reason::CommandTimedOut);
     assert_eq!(process.outcome(), None);
     assert!(fails(wait_any(&[]).await, Reason::BadValue).contains("no process"));
@@ -258,9 +292,10 @@ async fn a_wait_that_takes_too_long_ends_nothing(bed: Testbed) -> netsplit::Resu
 /// The cause is often the last line of the one stream, and the noise is on the other.
 #[netsplit::test(hosts = 1)]
 async fn a_failure_shows_the_last_lines_of_both_streams(bed: Testbed) -> netsplit::Result {
-    let script =
-        "for n in 1 2 3 4 5; do echo warning $n >&2; done; for n in 1 2 3 4 5; do echo step $n; done";
-    let result = bed.host("a")?.run(sh(format!("{script}; echo the cause; exit 1"))).await;
+    let warnings: String = (1..=5).map(|n| format!("echo warning {n} >&2\n")).collect();
+    let steps: String = (1..=5).map(|n| format!("echo step {n}\n")).collect();
+    let text = format!("{warnings}{steps}echo the cause; exit 1");
+    let result = bed.host("a")?.run(script(text)).await;
     let text = fails(result, Reason::UnexpectedExit);
     for line in ["warning 1", "warning 5", "step 2", "step 5", "the cause"] {
         assert!(text.contains(line), "{line}: {text}");

@@ -2,9 +2,12 @@
 //! with its last lines. Waits on processes look from the first byte or behind the last match; waits on hosts and on the
 //! testbed from the last disturbance.
 
+use std::io::BufRead;
+use std::os::fd::AsFd;
 use std::time::Instant;
 
 use conformance::programs::{self, flood_server};
+use conformance::script::script;
 use conformance::{MIB, error_of, fails};
 use netsplit::prelude::*;
 use netsplit::{Reason, Stream};
@@ -19,10 +22,11 @@ async fn has_written(process: &Process, bytes: usize) {
 #[netsplit::test(hosts = 1)]
 async fn the_first_line_is_seen_however_late_the_wait(bed: Testbed) -> netsplit::Result {
     let a = bed.host("a")?;
-    let running = a.start(sh("echo first; for n in $(seq 1000); do echo later $n; done; sleep 1000")).await?;
+    let later: String = (1..=1000).map(|n| format!("echo later {n}\n")).collect();
+    let running = a.start(script(format!("echo first\n{later} sleep 1000"))).await?;
     has_written(&running, 6 + 1000 * 7).await;
     assert_eq!(running.wait_for("^first$").await?.text(), "first");
-    let ended = a.start(sh("echo first; exit 3")).await?;
+    let ended = a.start(script("echo first; exit 3")).await?;
     ended.wait().await?;
     assert_eq!(ended.wait_for("^first$").await?.text(), "first");
     Ok(())
@@ -30,7 +34,8 @@ async fn the_first_line_is_seen_however_late_the_wait(bed: Testbed) -> netsplit:
 
 #[netsplit::test(hosts = 1)]
 async fn a_process_cursor_moves_behind_each_match(bed: Testbed) -> netsplit::Result {
-    let process = bed.host("a")?.start(sh("for n in 1 2 3; do echo x $n; echo y $n >&2; done")).await?;
+    let lines: String = (1..=3).map(|n| format!("echo x {n}; echo y {n} >&2\n")).collect();
+    let process = bed.host("a")?.start(script(lines)).await?;
     process.wait().await?;
     for number in ["1", "2", "3"] {
         assert_eq!(process.wait_for(r"x (\d)").await?.get(1), Some(number));
@@ -46,7 +51,8 @@ async fn a_process_cursor_moves_behind_each_match(bed: Testbed) -> netsplit::Res
 /// Also while the lines come.
 #[netsplit::test(hosts = 1)]
 async fn no_line_is_passed_over_between_two_waits(bed: Testbed) -> netsplit::Result {
-    let process = bed.host("a")?.start(sh("for n in $(seq 500); do echo line $n; done")).await?;
+    let lines: String = (1..=500).map(|n| format!("echo line {n}\n")).collect();
+    let process = bed.host("a")?.start(script(lines)).await?;
     for number in 1..=500 {
         assert_eq!(process.wait_for(r"line (\d+)").await?.get(1), Some(&*number.to_string()));
     }
@@ -56,7 +62,7 @@ async fn no_line_is_passed_over_between_two_waits(bed: Testbed) -> netsplit::Res
 #[netsplit::test(hosts = 2)]
 async fn a_line_says_what_matched_and_whose_it_was(bed: Testbed) -> netsplit::Result {
     let b = bed.host("b")?;
-    let process = b.start(sh("echo 'term=7 leader=b (old)' >&2")).name("kvd").await?;
+    let process = b.start(script("echo 'term=7 leader=b (old)' >&2")).name("kvd").await?;
     let line = process.wait_for(r"term=(?<term>\d+) leader=(\w+)(?<gone> never)?").await?;
     assert_eq!((&line["term"], line.get(2), line.get(0)), ("7", Some("b"), Some("term=7 leader=b")));
     assert_eq!((line.name("gone"), line.name("nobody"), line.get(9)), (None, None, None));
@@ -72,7 +78,7 @@ async fn a_negative_wait_fails_on_a_line_that_is_there_and_on_one_that_comes(
 ) -> netsplit::Result {
     let a = bed.host("a")?;
     let process =
-        a.start(sh("echo panic: first; read go; echo panic: second; sleep 1000")).stdin_open().await?;
+        a.start(script("echo panic: first; read go; echo panic: second; sleep 1000")).stdin_open().await?;
     has_written(&process, 13).await;
     let text = fails(process.never("panic").await, Reason::ForbiddenLine);
     assert!(text.contains("panic: first") && text.contains("which must not come"), "{text}");
@@ -91,9 +97,9 @@ async fn a_negative_wait_fails_on_a_line_that_is_there_and_on_one_that_comes(
 #[netsplit::test(hosts = 1)]
 async fn a_wait_on_a_process_that_ends_fails_at_once_with_its_last_lines(bed: Testbed) -> netsplit::Result {
     let a = bed.host("a")?;
-    let script = "echo starting; sleep 0.2; echo 'bind: address in use' >&2; exit 7";
     let begun = Instant::now();
-    let error = error_of(a.start(sh(script)).ready("ready").await);
+    let fails_to_bind = script("echo starting; sleep 0.2; echo 'bind: address in use' >&2; exit 7");
+    let error = error_of(a.start(fails_to_bind).ready("ready").await);
     assert_eq!(error.name(), Reason::EndedBeforeLine, "{error}");
     assert_eq!(error.outcome(), Some(&Outcome::Exited { code: 7 }));
     let text = error.to_string();
@@ -102,13 +108,13 @@ async fn a_wait_on_a_process_that_ends_fails_at_once_with_its_last_lines(bed: Te
     // Far from the 30 s that a start may take.
     assert!(begun.elapsed() < secs(20), "it waited for its deadline");
 
-    let silent = a.start("true").await?;
+    let silent = a.start(script("true")).await?;
     silent.wait().await?;
     let text = fails(silent.wait_for("anything").await, Reason::EndedBeforeLine);
     assert!(text.contains("it wrote nothing"), "{text}");
     // However the word of its end and its last line meet.
     for _ in 0..30 {
-        let killed = a.start(sh("echo up; sleep 1000")).ready("up").await?;
+        let killed = a.start(script("echo up; sleep 1000")).ready("up").await?;
         let (waited, ended) = tokio::join!(killed.wait_for("down"), killed.kill());
         ended?;
         assert_eq!(error_of(waited).outcome(), Some(&Outcome::Signalled { signal: 9, core: false }));
@@ -119,7 +125,7 @@ async fn a_wait_on_a_process_that_ends_fails_at_once_with_its_last_lines(bed: Te
 #[netsplit::test(hosts = 1)]
 async fn a_wait_that_times_out_says_what_it_saw(bed: Testbed) -> netsplit::Result {
     let a = bed.host("a")?;
-    a.start(sh("echo booting; sleep 1000")).ready("booting").await?;
+    a.start(script("echo booting; sleep 1000")).ready("booting").await?;
     let text = fails(a.wait_for("became leader").within(millis(50)).await, Reason::WaitTimedOut);
     assert!(text.contains("no line like `became leader` on a within 50ms"), "{text}");
     assert!(text.contains("looked from the begin of the run") && text.contains("booting"), "{text}");
@@ -131,9 +137,11 @@ async fn a_wait_that_times_out_says_what_it_saw(bed: Testbed) -> netsplit::Resul
 #[netsplit::test(hosts = 3, needs = ["kill"])]
 async fn waits_on_hosts_look_from_the_last_disturbance(bed: Testbed) -> netsplit::Result {
     let (a, c) = (bed.host("a")?, bed.host("c")?);
-    let script = "echo became leader; read again; echo became leader; sleep 1000";
-    let process = a.start(sh(script)).stdin_open().ready("leader").await?;
+    let leads = script("echo became leader; read again; echo became leader; sleep 1000");
+    let process = a.start(leads).stdin_open().ready("leader").await?;
     assert_eq!(bed.find("became leader").await?, a);
+    // What came at an instant is not before it.
+    tokio::time::sleep(millis(5)).await;
     let before = bed.now();
     c.kill().await?;
     for text in [
@@ -161,7 +169,7 @@ async fn waits_on_hosts_look_from_the_last_disturbance(bed: Testbed) -> netsplit
 async fn find_gives_the_newest_and_a_wait_the_oldest(bed: Testbed) -> netsplit::Result {
     let [a, b, c] = &bed.hosts()[..] else { panic!("three hosts") };
     for (term, host) in [a, c, b].into_iter().enumerate() {
-        host.start(sh(format!("echo leader of term {term}; sleep 1000"))).ready("leader").await?;
+        host.start(script(format!("echo leader of term {term}; sleep 1000"))).ready("leader").await?;
         tokio::time::sleep(millis(5)).await;
     }
     assert_eq!(&bed.find("leader").await?, b);
@@ -178,8 +186,8 @@ async fn find_gives_the_newest_and_a_wait_the_oldest(bed: Testbed) -> netsplit::
 
 #[netsplit::test(hosts = 1)]
 async fn a_prompt_is_a_line_before_it_ends(bed: Testbed) -> netsplit::Result {
-    let script = "printf 'login: '; read name; printf 'password for %s: ' \"$name\"; read word; echo welcome";
-    let process = bed.host("a")?.start(sh(script)).stdin_open().await?;
+    let asks = "printf 'login: '; read name; printf 'password for %s: ' \"$name\"; read word; echo welcome";
+    let process = bed.host("a")?.start(script(asks)).stdin_open().await?;
     process.wait_for("login: $").await?;
     process.write("anna\n").await?;
     assert_eq!(process.wait_for(r"password for (\w+): $").await?.get(1), Some("anna"));
@@ -193,7 +201,7 @@ async fn a_prompt_is_a_line_before_it_ends(bed: Testbed) -> netsplit::Result {
 async fn lines_end_as_lines_do(bed: Testbed) -> netsplit::Result {
     let process = bed
         .host("a")?
-        .start(sh(r"printf 'one\r\n\ntwo\rtwo\nlast'; printf 'caf\303\251 \377\n' >&2"))
+        .start(script(r"printf 'one\r\n\ntwo\rtwo\nlast'; printf 'caf\303\251 \377\n' >&2"))
         .await?;
     process.wait().await?;
     for (pattern, text) in [("^one$", "one"), ("^$", ""), ("^two", "two\rtwo"), ("^last$", "last")] {
@@ -209,14 +217,26 @@ async fn a_match_may_lie_across_any_buffers_edge(bed: Testbed) -> netsplit::Resu
     let a = bed.host("a")?;
     for before in [4090, 65_530, 65_536, 131_066, 200_000] {
         let text = format!("{}NEEDLE-in-the-hay{}\n", "x".repeat(before), "y".repeat(100_000));
-        let process = a.start("cat").stdin(text).await?;
+        let process = a.start(script("cat")).stdin(text).await?;
         let line = process.wait_for("x{100}(NEEDLE.*hay)y{100}").await?;
         assert_eq!(line.get(1), Some("NEEDLE-in-the-hay"));
         // On a slow day its end is still to come: a line that nothing follows for a while counts as one.
         assert!(line.text().len() >= before + 117, "{}", line.text().len());
         // And as lines of their own.
         let lines = format!("{}NEEDLE {before}\n", "0123456\n".repeat(before / 8));
-        a.start("cat").stdin(lines).await?.wait_for(format!("^NEEDLE {before}$")).await?;
+        a.start(script("cat")).stdin(lines).await?.wait_for(format!("^NEEDLE {before}$")).await?;
+    }
+    Ok(())
+}
+
+/// Says each line that it reads, twice.
+#[netsplit::program]
+async fn answers() -> std::io::Result<()> {
+    // Not through `Stdin`, which is one for all processes of a simulation.
+    let stdin = std::fs::File::from(std::io::stdin().as_fd().try_clone_to_owned()?);
+    for line in std::io::BufReader::new(stdin).lines() {
+        let line = line?;
+        programs::say(&format!("got {line}\nagain {line}"));
     }
     Ok(())
 }
@@ -228,8 +248,8 @@ async fn a_slow_channel_holds_up_no_wait(bed: Testbed) -> netsplit::Result {
     let a = bed.host("a")?;
     a.start(flood_server).ready("listening").await?;
     let unread = [a.connect(programs::PORT).await?, a.connect(programs::PORT).await?];
-    a.start("sleep 1000").stdin(vec![0; 4 * MIB]).await?;
-    let process = a.start(sh("while read line; do echo got $line; done")).stdin_open().await?;
+    a.start(script("sleep 1000")).stdin(vec![0; 4 * MIB]).await?;
+    let process = a.start(answers).stdin_open().await?;
     for number in 0..50 {
         process.write(format!("{number}\n")).await?;
         process.wait_for(format!("^got {number}$")).within(secs(10)).await?;
@@ -247,8 +267,8 @@ async fn two_hundred_waits_at_once_each_get_their_line(bed: Testbed) -> netsplit
     }
     for host in bed.hosts() {
         let first = host.index();
-        let script = format!("for n in $(seq {first} 4 199); do echo line $n of %{{host}}; done; sleep 1000");
-        host.start(sh(script)).await?;
+        let lines = (first..200).step_by(4).map(|n| format!("echo line {n} of %{{host}}\n"));
+        host.start(script(lines.collect::<String>() + "sleep 1000")).await?;
     }
     while let Some(ended) = waits.join_next().await {
         let (number, line) = ended.expect("no panic");
@@ -262,28 +282,27 @@ async fn two_hundred_waits_at_once_each_get_their_line(bed: Testbed) -> netsplit
 async fn a_wait_after_a_line_looks_at_what_came_behind_it(bed: Testbed) -> netsplit::Result {
     let (a, b) = (bed.host("a")?, bed.host("b")?);
     // Both hosts in turn, and several lines at once.
-    let script = "echo up; while read n; do echo term $n; echo again $n; done";
-    let [on_a, on_b] = [a.start(sh(script)).stdin_open(), b.start(sh(script)).stdin_open()];
-    let processes = [on_a.ready("up").await?, on_b.ready("up").await?];
+    let [on_a, on_b] = [a.start(answers).stdin_open(), b.start(answers).stdin_open()];
+    let processes = [on_a.await?, on_b.await?];
     for n in 1..=6 {
         let process = &processes[(n + 1) % 2];
         process.write(format!("{n}\n")).await?;
         process.wait_for(format!("again {n}")).await?;
     }
-    let mut line = bed.wait_for(r"term (\d)").await?;
+    let mut line = bed.wait_for(r"got (\d)").await?;
     for n in 2..=6 {
-        line = bed.wait_for(r"term (\d)").after(&line).await?;
+        line = bed.wait_for(r"got (\d)").after(&line).await?;
         assert_eq!(line.get(1), Some(&*n.to_string()), "{line:?}");
     }
-    bed.never("term").after(&line).await?;
-    fails(bed.find("term").after(&line).within(millis(50)).await, Reason::WaitTimedOut);
-    let text = fails(bed.wait_for("term").after(&line).within(millis(50)).await, Reason::WaitTimedOut);
-    assert!(text.contains("looked behind a line of b/sh"), "{text}");
+    bed.never("got").after(&line).await?;
+    fails(bed.find("got").after(&line).within(millis(50)).await, Reason::WaitTimedOut);
+    let text = fails(bed.wait_for("got").after(&line).within(millis(50)).await, Reason::WaitTimedOut);
+    assert!(text.contains("looked behind a line of b/answers"), "{text}");
     assert_eq!(bed.find("again").after(&line).await?, b);
     // What is still to come, on either host.
-    let (next, told) = tokio::join!(bed.wait_for("term").after(&line), processes[0].write("7\n"));
+    let (next, told) = tokio::join!(bed.wait_for("got").after(&line), processes[0].write("7\n"));
     told?;
-    assert_eq!(next?.text(), "term 7");
-    fails(bed.never("term 7").after(&line).await, Reason::ForbiddenLine);
+    assert_eq!(next?.text(), "got 7");
+    fails(bed.never("got 7").after(&line).await, Reason::ForbiddenLine);
     Ok(())
 }

@@ -4,11 +4,13 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::io::{Read, Write};
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use conformance::script::script;
 use conformance::{MIB, SIZES, error_of, fails, load, log, run, scratch};
 use netsplit::Reason;
 use netsplit::prelude::*;
@@ -25,7 +27,7 @@ async fn files_round_trip_at_every_size(bed: Testbed) -> netsplit::Result {
         load::assert_same(&a.get("/srv/f").await?.bytes()?, &bytes, &format!("put of {size}"));
         a.write("/srv/w", bytes.clone()).await?;
         load::assert_same(&a.get("/srv/w").to(folder.path().join("w")).await?.bytes()?, &bytes, "write");
-        a.run("stat -c %s /srv/f /srv/w").await?.expect_stdout(&format!("{size}\n{size}"))?;
+        a.run(script("stat -c %s /srv/f /srv/w")).await?.expect_stdout(&format!("{size}\n{size}"))?;
     }
     Ok(())
 }
@@ -58,7 +60,7 @@ async fn large_files_at_rest_round_trip(bed: Testbed) -> netsplit::Result {
         for host in [&a, &b] {
             load::assert_same(&host.get("/srv/f").await?.bytes()?, &bytes, &format!("put of {size}"));
         }
-        a.run(sh("ls -A /srv")).await?.expect_stdout("f")?;
+        a.run(script("ls -A /srv")).await?.expect_stdout("f")?;
     }
     Ok(())
 }
@@ -82,7 +84,7 @@ async fn puts_to_one_place_do_not_meet(bed: Testbed) -> netsplit::Result {
     }
     let bytes = a.get("/srv/f").await?.bytes()?;
     load::assert_same(&bytes, &bytes[..1].repeat(4 * MIB), "the last one");
-    a.run(sh("ls -A /srv")).await?.expect_stdout("f")
+    a.run(script("ls -A /srv")).await?.expect_stdout("f")
 }
 
 #[netsplit::test(hosts = 1)]
@@ -93,19 +95,19 @@ async fn modes_are_kept(bed: Testbed) -> netsplit::Result {
         fs::write(&file, format!("{mode}")).expect("a file");
         fs::set_permissions(&file, fs::Permissions::from_mode(mode)).expect("a mode");
         a.put(&file, "/srv/f").await?;
-        a.run("stat -c %a /srv/f").await?.expect_stdout(&format!("{mode:o}"))?;
+        a.run(script("stat -c %a /srv/f")).await?.expect_stdout(&format!("{mode:o}"))?;
         assert_eq!(a.get("/srv/f").to(folder.path().join("back")).await?.mode()?, mode);
         fs::remove_file(&file).expect("it was there");
         a.write("/srv/w", "w").mode(mode).await?;
-        a.run("stat -c %a /srv/w").await?.expect_stdout(&format!("{mode:o}"))?;
+        a.run(script("stat -c %a /srv/w")).await?.expect_stdout(&format!("{mode:o}"))?;
     }
     // Programs of a host do not run as their owner here.
-    a.run("chmod 6755 /srv/w").await?;
+    a.run(script("chmod 6755 /srv/w")).await?;
     assert_eq!(a.get("/srv/w").to(folder.path().join("back")).await?.mode()?, 0o755);
     fs::write(&file, "x").expect("a file");
     a.put(&file, "/srv/f").mode(0o640).await?;
     a.write("/srv/w", "w").await?;
-    a.run("stat -c %a /srv/f /srv/w").await?.expect_stdout("640\n644")
+    a.run(script("stat -c %a /srv/f /srv/w")).await?.expect_stdout("640\n644")
 }
 
 /// Everything below a folder: path, kind or mode, content.
@@ -203,11 +205,17 @@ async fn what_a_host_has_is_not_sent_again(bed: Testbed) -> netsplit::Result {
     b.put(&file, "/srv/f").await?;
     assert_eq!(log::sent(&bed), [size, 0, 0, size]);
     load::assert_same(&a.get("/srv/elsewhere").await?.bytes()?, &bytes, "the second use");
-    a.run("rm /srv/f").await?;
+    a.run(script("rm /srv/f")).await?;
     a.put(&file, "/srv/f").await?;
     assert_eq!(log::sent(&bed)[4], 0, "it is still elsewhere");
     load::assert_same(&a.get("/srv/f").await?.bytes()?, &bytes, "the third use");
     Ok(())
+}
+
+/// `overwrites FILE`: its first byte.
+#[netsplit::program]
+async fn overwrites(arguments: Vec<String>) -> std::io::Result<()> {
+    fs::File::options().write(true).open(&arguments[0])?.write_all(b"x")
 }
 
 #[netsplit::test(hosts = 1)]
@@ -217,7 +225,7 @@ async fn what_was_overwritten_between_is_sent_again(bed: Testbed) -> netsplit::R
     fs::write(&file, &bytes).expect("a file");
     a.put(&file, "/srv/f").await?;
     // Of the same size, at the same place.
-    a.run(sh("printf x | dd of=/srv/f conv=notrunc bs=1 2>&1")).await?;
+    a.run(overwrites).arg("/srv/f").await?;
     a.put(&file, "/srv/f").await?;
     assert_eq!(log::sent(&bed), [100_000, 100_000]);
     load::assert_same(&a.get("/srv/f").await?.bytes()?, &bytes, "put again");
@@ -229,18 +237,35 @@ async fn what_was_overwritten_between_is_sent_again(bed: Testbed) -> netsplit::R
     Ok(())
 }
 
+/// `reads_twice FILE`: as it is opened now, and as it is after a line of standard input.
+#[netsplit::program]
+async fn reads_twice(arguments: Vec<String>) -> std::io::Result<()> {
+    let mut file = fs::File::open(&arguments[0])?;
+    conformance::programs::say("open");
+    std::io::stdin().read_line(&mut String::new())?;
+    let mut text = String::new();
+    file.read_to_string(&mut text)?;
+    print!("{text}{}", fs::read_to_string(&arguments[0])?);
+    Ok(())
+}
+
 #[netsplit::test(hosts = 1)]
 async fn an_existing_file_is_replaced_at_once(bed: Testbed) -> netsplit::Result {
     let a = bed.host("a")?;
     a.write("/srv/f", "old old old").await?;
-    let holds = a.start(sh("exec 3</srv/f; echo open; read go; cat <&3; cat /srv/f")).stdin_open();
+    let holds = a.start(reads_twice).arg("/srv/f").stdin_open();
     let holds = holds.ready("open").await?;
     a.write("/srv/f", "new").await?;
     holds.write("go\n").await?;
     holds.wait().await?;
     // Who had it open reads what it was; nobody ever reads a mixture.
     assert_eq!(String::from_utf8_lossy(&holds.stdout()?), "open\nold old oldnew");
-    // Also a program that runs.
+    a.run(script("ls -A /srv")).await?.expect_stdout("f")
+}
+
+#[netsplit::test(hosts = 1, needs = ["programs"])]
+async fn a_program_that_runs_is_replaced_at_once(bed: Testbed) -> netsplit::Result {
+    let a = bed.host("a")?;
     a.run("cp /bin/sleep /srv/sleep").await?;
     a.start("/srv/sleep 1000").await?;
     a.write("/srv/sleep", "#!/bin/sh\necho replaced").mode(0o755).await?;
@@ -256,7 +281,7 @@ async fn a_parent_that_is_missing_is_made(bed: Testbed) -> netsplit::Result {
     a.put(&file, "/srv/1/2/3/f").await?;
     a.put(&file, "/srv/into/").await?;
     a.write("/srv/w/1/2", "y").await?;
-    a.run("cat /srv/1/2/3/f /srv/into/f.txt /srv/w/1/2").await?.expect_stdout("xxy")
+    a.run(script("cat /srv/1/2/3/f /srv/into/f.txt /srv/w/1/2")).await?.expect_stdout("xxy")
 }
 
 #[netsplit::test(hosts = 2)]
@@ -269,11 +294,11 @@ async fn a_path_that_ends_with_a_slash_is_a_folder_to_put_it_into(bed: Testbed) 
     a.put(conf.join("."), "/srv/dot/").await?;
     // Without it, the path is the folder's own.
     a.put(&conf, "/srv/as").await?;
-    a.run("cat /srv/into/conf/f /srv/dot/conf/f /srv/as/f").await?.expect_stdout("xxx")?;
+    a.run(script("cat /srv/into/conf/f /srv/dot/conf/f /srv/as/f")).await?.expect_stdout("xxx")?;
     a.copy_to(&b, "/srv/as/f").at_path("/opt/files/").await?;
     a.copy_to(&b, "/srv/as/").at_path("/opt/folders/").await?;
     a.copy_to(&b, "/srv/as/").await?;
-    b.run("cat /opt/files/f /opt/folders/as/f /srv/as/f").await?.expect_stdout("xxx")
+    b.run(script("cat /opt/files/f /opt/folders/as/f /srv/as/f")).await?.expect_stdout("xxx")
 }
 
 #[netsplit::test(hosts = 2)]
@@ -287,13 +312,13 @@ async fn what_cannot_be_is_refused_by_name(bed: Testbed) -> netsplit::Result {
     assert!(missing.contains("`/srv/missing` on a: nothing is there"), "{missing}");
     fails(a.copy_to(&b, "/srv/missing").await, Reason::NoSuchFile);
     // A file over a folder, a folder over a file, a file below a file.
-    a.run("mkdir -p /srv/folder/full").await?;
+    a.run(script("mkdir -p /srv/folder/full")).await?;
     fails(a.put(&file, "/srv/folder").await, Reason::FileRefused);
     fails(a.write("/srv/folder/", "x").await, Reason::FileRefused);
     a.write("/srv/file", "stays").await?;
     fails(a.put(folder.path(), "/srv/file").await, Reason::FileRefused);
     fails(a.write("/srv/file/below", "x").await, Reason::FileRefused);
-    a.run(sh("cat /srv/file; find /srv -name '.netsplit*'")).await?.expect_stdout("stays")?;
+    a.run(script("cat /srv/file; echo; ls -A /srv")).await?.expect_stdout("stays\nfile\nfolder")?;
     fails(a.get("/dev/null").await, Reason::FileRefused);
     // Paths on a host begin at its root.
     for path in ["srv/x", "./x", "", "~/x"] {
@@ -335,11 +360,11 @@ async fn links_of_a_host_lead_nowhere_here(bed: Testbed) -> netsplit::Result {
     fs::write(own.join("x"), "mine").expect("a file");
     let own = own.display();
     // The host has something at the same path.
-    let script = format!(
+    let plant = format!(
         "mkdir -p /srv/d {own}; echo theirs > {own}/x; echo theirs > /srv/d/x
         ln -s {own}/x /srv/d/.netsplit-x; ln -s {own} /srv/d/own; ln -s {own}/x /srv/y"
     );
-    a.run(sh(script)).await?;
+    a.run(script(plant)).await?;
     let fetched = a.get("/srv/d").await?;
     let mine = folder.path().join("own/x");
     assert_eq!(fs::read_to_string(&mine).expect("a file"), "mine");
@@ -361,7 +386,7 @@ async fn links_of_a_host_lead_nowhere_here(bed: Testbed) -> netsplit::Result {
 }
 
 /// Its first bytes are other ones each time they are looked at.
-#[netsplit::test(hosts = 1)]
+#[netsplit::test(hosts = 1, needs = ["programs"])]
 async fn a_file_that_changes_while_it_is_copied_is_refused(bed: Testbed) -> netsplit::Result {
     use std::os::unix::fs::FileExt;
     let (a, folder) = (bed.host("a")?, scratch());
@@ -398,7 +423,7 @@ async fn a_file_that_changes_while_it_is_copied_is_refused(bed: Testbed) -> nets
 }
 
 /// After it was hashed, and while its bytes are on their way: here it only has to look different.
-#[netsplit::test(hosts = 2)]
+#[netsplit::test(hosts = 2, needs = ["programs"])]
 async fn a_file_at_rest_that_changes_while_it_is_copied_is_refused(bed: Testbed) -> netsplit::Result {
     use std::os::unix::fs::FileExt;
     let (a, b, folder) = (bed.host("a")?, bed.host("b")?, scratch());
@@ -441,12 +466,25 @@ async fn a_file_at_rest_that_changes_while_it_is_copied_is_refused(bed: Testbed)
     panic!("nothing was ever noticed");
 }
 
+/// `logs FILE`: writes a line after the other to it, without end.
+#[netsplit::program]
+async fn logs(arguments: Vec<String>) -> std::io::Result<()> {
+    let mut file = fs::File::create(&arguments[0])?;
+    for number in 1_u64.. {
+        writeln!(file, "line {number}")?;
+        if number == 1 {
+            conformance::programs::say("up");
+        }
+        tokio::time::sleep(Duration::from_micros(10)).await;
+    }
+    Ok(())
+}
+
 /// A log that grows has an end where it was when it was asked for.
 #[netsplit::test(hosts = 1)]
 async fn a_file_that_grows_is_fetched_up_to_where_it_was(bed: Testbed) -> netsplit::Result {
     let a = bed.host("a")?;
-    let script = "n=0; while :; do n=$((n+1)); echo line $n >> /srv/log; [ $n -ne 1 ] || echo up; done";
-    a.start(sh(script)).ready("up").await?;
+    a.start(logs).arg("/srv/log").ready("up").await?;
     for _ in 0..10 {
         let text = a.get("/srv/log").await?.text()?;
         let whole = text.lines().take(text.matches('\n').count());
@@ -458,7 +496,7 @@ async fn a_file_that_grows_is_fetched_up_to_where_it_was(bed: Testbed) -> netspl
 }
 
 /// The kernel says of some files that they hold nothing, and gives their bytes all the same.
-#[netsplit::test(hosts = 1)]
+#[netsplit::test(hosts = 1, needs = ["programs"])]
 async fn files_without_a_length_are_fetched_whole(bed: Testbed) -> netsplit::Result {
     let (a, folder) = (bed.host("a")?, scratch());
     for path in ["/proc/version", "/proc/sys/kernel/ostype"] {

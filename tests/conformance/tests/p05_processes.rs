@@ -1,7 +1,8 @@
 //! P5: processes in the background: wait for one, any or all of them, during and after their end; end a whole tree of
 //! them, whatever it did to get away. (A01, A06, and defect 9 of testbus: the child of a lost command lived on)
 
-use conformance::fails;
+use conformance::script::script;
+use conformance::{error_of, fails};
 use netsplit::prelude::*;
 use netsplit::{Reason, model::Event};
 
@@ -33,7 +34,7 @@ async fn family(host: &Host) -> netsplit::Result<Process> {
 #[netsplit::test(hosts = 1)]
 async fn wait_during_and_after(bed: Testbed) -> netsplit::Result {
     let a = bed.host("a")?;
-    let process = a.start(sh("read go; exit 7")).stdin_open().await?;
+    let process = a.start(script("read go; exit 7")).stdin_open().await?;
     assert_eq!(process.outcome(), None);
     let (ended, told) = tokio::join!(process.wait(), process.write("\n"));
     told?;
@@ -50,7 +51,7 @@ async fn wait_during_and_after(bed: Testbed) -> netsplit::Result {
 async fn wait_for_any_and_for_all(bed: Testbed) -> netsplit::Result {
     let mut processes = Vec::new();
     for (number, host) in bed.hosts().iter().cycle().take(6).enumerate() {
-        processes.push(host.start(sh(format!("read go; exit {number}"))).stdin_open().await?);
+        processes.push(host.start(script(format!("read go; exit {number}"))).stdin_open().await?);
     }
     for next in [4, 1] {
         let (first, told) = tokio::join!(wait_any(&processes), processes[next].write("\n"));
@@ -70,6 +71,26 @@ async fn wait_for_any_and_for_all(bed: Testbed) -> netsplit::Result {
 }
 
 #[netsplit::test(hosts = 1)]
+async fn stop_kill_and_a_deadline_end_a_process(bed: Testbed) -> netsplit::Result {
+    let a = bed.host("a")?;
+    let other = a.start(ticks).await?;
+    let stopped = a.start(ticks).ready("tick").await?;
+    let killed = a.start(ticks).ready("tick").await?;
+    let cut = a.start(ticks).within(millis(300)).await?;
+    assert_eq!(stopped.stop().await?, Outcome::Signalled { signal: 15, core: false });
+    assert_eq!(killed.kill().await?, Outcome::Signalled { signal: 9, core: false });
+    assert!(matches!(cut.wait().await?, Outcome::TimedOut { .. }));
+    // None of them goes on; who was not asked to end does.
+    for ended in [&stopped, &killed, &cut] {
+        let written = ended.stdout()?.len();
+        tokio::time::sleep(millis(100)).await;
+        assert_eq!(ended.stdout()?.len(), written);
+    }
+    assert_eq!(other.outcome(), None);
+    other.wait_for("tick").await.map(drop)
+}
+
+#[netsplit::test(hosts = 1, needs = ["programs"])]
 async fn stop_ends_the_whole_tree(bed: Testbed) -> netsplit::Result {
     let a = bed.host("a")?;
     let family = family(&a).await?;
@@ -77,7 +98,7 @@ async fn stop_ends_the_whole_tree(bed: Testbed) -> netsplit::Result {
     no_sleeps(&a).await
 }
 
-#[netsplit::test(hosts = 1)]
+#[netsplit::test(hosts = 1, needs = ["programs"])]
 async fn kill_ends_the_whole_tree(bed: Testbed) -> netsplit::Result {
     let a = bed.host("a")?;
     let family = family(&a).await?;
@@ -86,14 +107,14 @@ async fn kill_ends_the_whole_tree(bed: Testbed) -> netsplit::Result {
 }
 
 /// Also when the process itself has ended, and only what it left is there.
-#[netsplit::test(hosts = 1)]
+#[netsplit::test(hosts = 1, needs = ["programs"])]
 async fn a_deadline_ends_the_whole_tree(bed: Testbed) -> netsplit::Result {
     let a = bed.host("a")?;
     fails(a.run(sh(FAMILY)).within(secs(1)).await, Reason::CommandTimedOut);
     no_sleeps(&a).await
 }
 
-#[netsplit::test(hosts = 1)]
+#[netsplit::test(hosts = 1, needs = ["programs"])]
 async fn ending_one_tree_leaves_the_others(bed: Testbed) -> netsplit::Result {
     let a = bed.host("a")?;
     let other = a.start(sh("setsid --fork sleep 2001; sleep 2002")).await?;
@@ -107,7 +128,7 @@ async fn ending_one_tree_leaves_the_others(bed: Testbed) -> netsplit::Result {
 }
 
 /// The process has ended and its streams are closed: what it left behind is still its own.
-#[netsplit::test(hosts = 1)]
+#[netsplit::test(hosts = 1, needs = ["programs"])]
 async fn what_an_ended_process_left_is_ended_too(bed: Testbed) -> netsplit::Result {
     let a = bed.host("a")?;
     let script = "setsid --fork sleep 1001 >/dev/null 2>&1; sleep 1002 >/dev/null 2>&1 &
@@ -131,7 +152,7 @@ async fn what_an_ended_process_left_is_ended_too(bed: Testbed) -> netsplit::Resu
 }
 
 /// Its end is ordered at the moment at which it ends by itself, and at every moment about it.
-#[netsplit::test(hosts = 1)]
+#[netsplit::test(hosts = 1, needs = ["programs"])]
 async fn what_a_process_left_is_ended_at_any_moment(bed: Testbed) -> netsplit::Result {
     let a = bed.host("a")?;
     // Much output makes the time long in which it has exited and not all has come.
@@ -147,7 +168,7 @@ async fn what_a_process_left_is_ended_at_any_moment(bed: Testbed) -> netsplit::R
 }
 
 /// Nobody ordered it: what a process left behind goes on when nobody holds the process any more.
-#[netsplit::test(hosts = 1)]
+#[netsplit::test(hosts = 1, needs = ["programs"])]
 async fn a_dropped_handle_leaves_what_its_process_left(bed: Testbed) -> netsplit::Result {
     let a = bed.host("a")?;
     a.run(sh("setsid --fork sleep 1001 >/dev/null 2>&1")).await?;
@@ -159,7 +180,7 @@ async fn a_dropped_handle_leaves_what_its_process_left(bed: Testbed) -> netsplit
     Ok(())
 }
 
-#[netsplit::test(hosts = 1)]
+#[netsplit::test(hosts = 1, needs = ["programs"])]
 async fn who_ignores_term_is_killed_after_the_grace(bed: Testbed) -> netsplit::Result {
     let a = bed.host("a")?;
     let stubborn =
@@ -176,6 +197,26 @@ async fn who_ignores_term_is_killed_after_the_grace(bed: Testbed) -> netsplit::R
 }
 
 #[netsplit::test(hosts = 1)]
+async fn signals_that_end_a_process(bed: Testbed) -> netsplit::Result {
+    let a = bed.host("a")?;
+    for (name, number) in [("HUP", 1), ("SIGINT", 2), ("usr1", 10), ("KILL", 9), ("TERM", 15)] {
+        let process = a.start(script("echo up; sleep 1000")).ready("up").await?;
+        process.signal(name).await?;
+        assert_eq!(process.wait().await?, Outcome::Signalled { signal: number, core: false }, "{name}");
+    }
+    let process = a.start(script("echo up; sleep 1000")).ready("up").await?;
+    // A window has another size, and a pipe no reader: a Rust program goes on.
+    process.signal(28).await?;
+    process.signal("PIPE").await?;
+    fails(process.signal("NOSUCH").await, Reason::BadValue);
+    fails(process.signal(99).await, Reason::BadValue);
+    assert_eq!(process.outcome(), None);
+    process.signal(12).await?;
+    assert_eq!(process.wait().await?, Outcome::Signalled { signal: 12, core: false });
+    Ok(())
+}
+
+#[netsplit::test(hosts = 1, needs = ["programs"])]
 async fn signals_by_name_and_number(bed: Testbed) -> netsplit::Result {
     let a = bed.host("a")?;
     // A signal reaches the whole group, and so the shell's `sleep`.
@@ -196,13 +237,22 @@ async fn signals_by_name_and_number(bed: Testbed) -> netsplit::Result {
     Ok(())
 }
 
-/// STOP and CONT reach the whole group.
+#[netsplit::program]
+async fn ticks() {
+    loop {
+        conformance::programs::say("tick");
+        tokio::time::sleep(millis(20)).await;
+    }
+}
+
 #[netsplit::test(hosts = 1)]
 async fn a_stopped_process_goes_on(bed: Testbed) -> netsplit::Result {
     let a = bed.host("a")?;
-    let process = a.start(sh("while :; do echo tick; sleep 0.02; done")).ready("tick").await?;
+    let process = a.start(ticks).ready("tick").await?;
     process.signal("STOP").await?;
-    a.run(sh("grep -q 'State:.T' $(pgrep -x sh | sed 's|.*|/proc/&/status|')")).eventually(secs(5)).await?;
+    // What it wrote before may still be on its way.
+    tokio::time::sleep(millis(500)).await;
+    process.signal("WINCH").await?;
     assert_eq!(process.outcome(), None);
     bed.never("tick").lasting(millis(200)).await?;
     process.signal("CONT").await?;
@@ -215,11 +265,11 @@ async fn a_stopped_process_goes_on(bed: Testbed) -> netsplit::Result {
 #[netsplit::test(hosts = 1)]
 async fn what_has_ended_is_not_spoken_to(bed: Testbed) -> netsplit::Result {
     let a = bed.host("a")?;
-    let process = a.start(sh("exit 3")).await?;
+    let process = a.start(script("exit 3")).await?;
     process.wait().await?;
     fails(process.signal("TERM").await, Reason::ProcessEnded);
-    let error = conformance::error_of(process.signal("TERM").await).to_string();
-    assert!(error.contains("a/sh exited 3 already"), "{error}");
+    let error = error_of(process.signal("TERM").await).to_string();
+    assert!(error.contains("a/shell exited 3 already"), "{error}");
     let signalled = |record: netsplit::model::Record| matches!(record.event, Event::ProcessSignalled { .. });
     assert!(!conformance::log::events(&bed).into_iter().any(signalled), "nothing was sent");
     Ok(())
@@ -228,13 +278,12 @@ async fn what_has_ended_is_not_spoken_to(bed: Testbed) -> netsplit::Result {
 #[netsplit::test(hosts = 1)]
 async fn a_dropped_handle_leaves_its_process_running(bed: Testbed) -> netsplit::Result {
     let a = bed.host("a")?;
-    drop(a.start(sh("echo up; sleep 0.2; echo still here; sleep 1000")).await?);
+    drop(a.start(script("echo up; sleep 0.2; echo still here; sleep 1; echo and here")).await?);
     a.wait_for("still here").await?;
-    assert_eq!(sleeps(&a).await?, ["1000"]);
-    Ok(())
+    a.wait_for("and here").await.map(drop)
 }
 
-#[netsplit::test(hosts = 1)]
+#[netsplit::test(hosts = 1, needs = ["programs"])]
 async fn a_dropped_run_ends_the_whole_tree(bed: Testbed) -> netsplit::Result {
     let a = bed.host("a")?;
     let run = a.run(sh(FAMILY)).name("family");
@@ -254,8 +303,19 @@ async fn a_dropped_run_ends_the_whole_tree(bed: Testbed) -> netsplit::Result {
     Ok(())
 }
 
-/// A run whose future is dropped before the process has begun starts nothing that stays.
 #[netsplit::test(hosts = 1)]
+async fn a_dropped_run_ends_its_process(bed: Testbed) -> netsplit::Result {
+    let a = bed.host("a")?;
+    tokio::select! {
+        ended = a.run(ticks) => panic!("{ended:?}"),
+        line = a.wait_for("tick") => drop(line?),
+    }
+    tokio::time::sleep(millis(500)).await;
+    bed.never("tick").since(bed.now()).lasting(millis(200)).await
+}
+
+/// A run whose future is dropped before the process has begun starts nothing that stays.
+#[netsplit::test(hosts = 1, needs = ["programs"])]
 async fn a_run_dropped_at_any_moment_leaves_nothing(bed: Testbed) -> netsplit::Result {
     let a = bed.host("a")?;
     for micros in (0..3000).step_by(100) {

@@ -2,6 +2,7 @@
 //! sequence)
 
 use conformance::MIB;
+use conformance::script::script;
 use netsplit::prelude::*;
 use tokio::task::JoinSet;
 
@@ -9,9 +10,18 @@ use tokio::task::JoinSet;
 async fn commands_in_sequence(bed: Testbed) -> netsplit::Result {
     let a = bed.host("a")?;
     for number in 0..128 {
-        a.run(["echo".to_owned(), number.to_string()]).await?.expect_stdout(&number.to_string())?;
+        a.run(script(format!("echo {number}"))).await?.expect_stdout(&number.to_string())?;
     }
-    // And nothing of them is left there: not even zombies.
+    Ok(())
+}
+
+/// Not even zombies.
+#[netsplit::test(hosts = 1, needs = ["programs"])]
+async fn nothing_is_left_of_commands(bed: Testbed) -> netsplit::Result {
+    let a = bed.host("a")?;
+    for _ in 0..32 {
+        a.run("true").await?;
+    }
     a.run(sh("set -- /proc/[0-9]*; [ $# -eq 2 ]")).eventually(secs(5)).await.map(drop)
 }
 
@@ -21,8 +31,8 @@ async fn a_thousand_at_once(bed: Testbed) -> netsplit::Result {
     for number in 0..1000 {
         let host = bed.hosts()[number % 4].clone();
         all.spawn(async move {
-            let script = format!("echo {number} on %{{host}}; exit {}", number % 3);
-            let output = host.run(sh(script)).exits(Exit::Any).await?;
+            let says = format!("echo {number} on %{{host}}; exit {}", number % 3);
+            let output = host.run(script(says)).exits(Exit::Any).await?;
             output.expect_stdout(&format!("{number} on {host}"))?;
             assert_eq!(output.code().map(i64::from), Some(number as i64 % 3));
             Ok(())
@@ -41,8 +51,8 @@ async fn much_output_of_many_at_once(bed: Testbed) -> netsplit::Result {
         let host = bed.hosts()[number % 2].clone();
         all.spawn(async move {
             let letter = char::from(b'a' + u8::try_from(number).expect("a letter"));
-            let script = format!("head -c {} /dev/zero | tr '\\0' {letter}", 10 * MIB);
-            let bytes = host.run(sh(script)).await?.stdout_bytes()?;
+            let much = format!("repeat {} {letter}", 10 * MIB);
+            let bytes = host.run(script(much)).await?.stdout_bytes()?;
             assert_eq!(bytes.len(), 10 * MIB);
             assert!(bytes.iter().all(|byte| char::from(*byte) == letter), "another's bytes");
             Ok(())

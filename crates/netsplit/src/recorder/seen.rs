@@ -55,7 +55,7 @@ impl Recorder {
         let inner = self.lock();
         let Some(log) = inner.streams.get(&(process.clone(), stream)) else { return Vec::new() };
         let seen = |Line { start, end, text }| Seen {
-            at: Duration::from_nanos(log.time_of(end)),
+            at: log.moment_of(end).time(),
             process: process.clone(),
             stream,
             start,

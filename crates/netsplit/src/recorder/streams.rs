@@ -4,6 +4,8 @@ use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
 use std::path::Path;
 
+use super::Moment;
+
 /// Marks closer together than this are one, unless the world was disturbed or another stream written to in between.
 const MARK_EVERY: u64 = 1_000_000;
 /// A line longer than this is looked at in pieces of this size.
@@ -13,11 +15,11 @@ pub(super) const LINE_MAX: usize = 1 << 20;
 pub(super) struct StreamLog {
     file: Option<File>,
     length: u64,
-    /// When bytes came: time and the offset of the first of them, both ascending.
-    marks: Vec<(u64, u64)>,
+    /// When bytes came: the moment and the offset of the first of them, both ascending.
+    marks: Vec<(Moment, u64)>,
     /// The next bytes get a mark of their own.
     mark: bool,
-    last_at: u64,
+    last_at: Moment,
     /// The last line as long as it has no end.
     pub(super) tail: Vec<u8>,
 }
@@ -30,15 +32,16 @@ impl StreamLog {
 
     /// A stream whose file cannot be made: waits still work, its bytes are not kept.
     pub(super) fn lost() -> Self {
-        Self { file: None, length: 0, marks: Vec::new(), mark: true, last_at: 0, tail: Vec::new() }
+        let last_at = Moment::default();
+        Self { file: None, length: 0, marks: Vec::new(), mark: true, last_at, tail: Vec::new() }
     }
 
-    pub(super) fn append(&mut self, t: u64, bytes: &[u8]) -> io::Result<()> {
-        if self.mark || self.marks.last().is_none_or(|(last, _)| t >= last + MARK_EVERY) {
-            self.marks.push((t, self.length));
+    pub(super) fn append(&mut self, now: Moment, bytes: &[u8]) -> io::Result<()> {
+        if self.mark || self.marks.last().is_none_or(|(last, _)| now.t >= last.t + MARK_EVERY) {
+            self.marks.push((now, self.length));
             self.mark = false;
         }
-        self.last_at = t;
+        self.last_at = now;
         self.length += bytes.len() as u64;
         match &mut self.file {
             Some(file) => file.write_all(bytes).inspect_err(|_| self.file = None),
@@ -54,20 +57,20 @@ impl StreamLog {
         self.length
     }
 
-    pub(super) fn last_at(&self) -> u64 {
+    pub(super) fn last_at(&self) -> Moment {
         self.last_at
     }
 
-    /// Where the bytes begin that came at `t` or later.
-    pub(super) fn offset_at(&self, t: u64) -> u64 {
-        let at = self.marks.partition_point(|(mark, _)| *mark < t);
+    /// Where the bytes begin that came at `moment` or later.
+    pub(super) fn offset_at(&self, moment: Moment) -> u64 {
+        let at = self.marks.partition_point(|(mark, _)| *mark < moment);
         self.marks.get(at).map_or(self.length, |(_, offset)| *offset)
     }
 
     /// When the byte at `offset` came, to the millisecond.
-    pub(super) fn time_of(&self, offset: u64) -> u64 {
+    pub(super) fn moment_of(&self, offset: u64) -> Moment {
         let at = self.marks.partition_point(|(_, mark)| *mark <= offset);
-        at.checked_sub(1).map_or(0, |at| self.marks[at].0)
+        at.checked_sub(1).map_or(Moment::default(), |at| self.marks[at].0)
     }
 }
 
@@ -79,19 +82,31 @@ mod tests {
     fn offsets_and_times_belong_together() {
         let mut log = StreamLog::lost();
         let ms = 1_000_000;
-        for (t, bytes) in [(5, "abc"), (5 * ms, "de"), (5 * ms + 1, "f"), (9 * ms, "g")] {
-            log.append(t, bytes.as_bytes()).unwrap();
+        for (n, t, bytes) in [(1, 5, "abc"), (2, 5 * ms, "de"), (3, 5 * ms + 1, "f"), (4, 9 * ms, "g")] {
+            log.append(Moment { t, n }, bytes.as_bytes()).unwrap();
         }
-        assert_eq!([0, 2, 3, 5, 6].map(|offset| log.time_of(offset)), [5, 5, 5 * ms, 5 * ms, 9 * ms]);
-        assert_eq!([0, 6, 5 * ms, 6 * ms, 10 * ms].map(|t| log.offset_at(t)), [0, 3, 3, 6, 7]);
+        assert_eq!([0, 2, 3, 5, 6].map(|offset| log.moment_of(offset).t), [5, 5, 5 * ms, 5 * ms, 9 * ms]);
+        assert_eq!(
+            [0, 6, 5 * ms, 6 * ms, 10 * ms].map(|t| log.offset_at(Moment { t, n: 0 })),
+            [0, 3, 3, 6, 7]
+        );
     }
 
     #[test]
     fn what_comes_after_a_disturbance_is_told_apart() {
         let mut log = StreamLog::lost();
-        log.append(100, b"before").unwrap();
+        log.append(Moment { t: 100, n: 1 }, b"before").unwrap();
         log.mark_next();
-        log.append(300, b"after").unwrap();
-        assert_eq!(log.offset_at(200), 6);
+        log.append(Moment { t: 300, n: 3 }, b"after").unwrap();
+        assert_eq!(log.offset_at(Moment { t: 200, n: 2 }), 6);
+    }
+
+    #[test]
+    fn what_came_at_one_time_has_an_order() {
+        let mut log = StreamLog::lost();
+        log.append(Moment { t: 100, n: 1 }, b"before").unwrap();
+        log.mark_next();
+        log.append(Moment { t: 100, n: 3 }, b"after").unwrap();
+        assert_eq!([0, 1, 2, 3, 4].map(|n| log.offset_at(Moment { t: 100, n })), [0, 0, 6, 6, 11]);
     }
 }

@@ -3,14 +3,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
-use std::time::Duration;
 
 use netsplit_model::{HostName, ProcessName, Stream};
 use regex::bytes::Regex;
 use tokio::sync::oneshot;
 
 use super::lines::{complete, without_return};
-use super::{Inner, QUIET, Recorder};
+use super::{Inner, Moment, QUIET, Recorder};
 
 /// Bytes of old output looked at while the recorder is held; more is looked at before.
 const HELD_MAX: u64 = 1 << 20;
@@ -29,8 +28,8 @@ pub(crate) enum Scope {
 /// From where.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Since {
-    /// An instant of the run.
-    Time(Duration),
+    /// All that happened then, and what came later.
+    Moment(Moment),
     /// An offset for each stream of one process; absent: the first byte.
     Cursor(BTreeMap<Stream, u64>),
     /// A line: what came behind it, on its own stream and on all others.
@@ -45,25 +44,25 @@ pub(crate) struct Behind {
     /// Where the next line begins in its stream.
     pub(crate) end: u64,
     /// When it came.
-    pub(crate) at: Duration,
+    pub(crate) at: Moment,
 }
 
 impl Since {
     /// Up to where a stream was passed that is looked at by bytes.
     fn passed(&self, process: &ProcessName, stream: Stream) -> Option<u64> {
         match self {
-            Self::Time(_) => None,
+            Self::Moment(_) => None,
             Self::Cursor(cursor) => cursor.get(&stream).copied(),
             Self::Line(line) => (line.process == *process && line.stream == stream).then_some(line.end),
         }
     }
 
-    /// The first instant at which another stream's bytes count.
-    fn instant(&self) -> Duration {
+    /// The first moment at which another stream's bytes count.
+    fn moment(&self) -> Moment {
         match self {
-            Self::Time(time) => *time,
-            Self::Cursor(_) => Duration::ZERO,
-            Self::Line(line) => line.at + Duration::from_nanos(1),
+            Self::Moment(moment) => *moment,
+            Self::Cursor(_) => Moment::default(),
+            Self::Line(line) => line.at.next(),
         }
     }
 }
@@ -104,7 +103,7 @@ pub(crate) struct Found {
     /// Where the line begins in its stream, and where the next one does.
     pub(crate) offset: u64,
     pub(crate) end: u64,
-    pub(crate) at: Duration,
+    pub(crate) at: Moment,
     pub(crate) line: Vec<u8>,
 }
 
@@ -247,7 +246,7 @@ impl Past<'_> {
         let mut look = |offset: u64, line: &[u8]| {
             searched += 1;
             let offset = piece.from + offset;
-            let at = Duration::from_nanos(log.time_of(offset + line.len() as u64));
+            let at = log.moment_of(offset + line.len() as u64);
             let is_better = found
                 .as_ref()
                 .is_none_or(|found| if self.spec.newest { at >= found.at } else { at < found.at });
@@ -278,8 +277,7 @@ impl Inner {
                 let (process, stream) = key;
                 let since = &past.spec.since;
                 let first = since.passed(process, *stream).unwrap_or_else(|| {
-                    let instant = since.instant().as_nanos();
-                    let from = log.offset_at(u64::try_from(instant).unwrap_or(u64::MAX));
+                    let from = log.offset_at(since.moment());
                     // A line that was begun before and ended after counts as after.
                     if from == 0 { 0 } else { line_start(&self.dir, process, *stream, from) }
                 });
@@ -291,7 +289,7 @@ impl Inner {
     }
 
     /// Shows new output to whoever waits. Returns whether a line without its end is left that somebody may wait for.
-    pub(super) fn match_output(&mut self, key: &(ProcessName, Stream), bytes: &[u8], t: u64) -> bool {
+    pub(super) fn match_output(&mut self, key: &(ProcessName, Stream), bytes: &[u8], at: Moment) -> bool {
         let Some(log) = self.streams.get_mut(key) else { return false };
         let (process, stream) = key;
         let start = log.length() - bytes.len() as u64 - log.tail.len() as u64;
@@ -307,7 +305,7 @@ impl Inner {
                         stream: *stream,
                         offset,
                         end: offset + line.len() as u64 + 1,
-                        at: Duration::from_nanos(t),
+                        at,
                         line: line.to_vec(),
                     })));
                 }
@@ -327,8 +325,7 @@ impl Inner {
         let line = without_return(&log.tail);
         for watch in self.watches.values_mut().filter(|watch| watch.covers(process)) {
             let since = &watch.spec.since;
-            let is_before = since.passed(process, stream).is_none()
-                && Duration::from_nanos(log.last_at()) < since.instant();
+            let is_before = since.passed(process, stream).is_none() && log.last_at() < since.moment();
             let seen = watch.spec.unseen_part(process, stream, offset, line).filter(|line| !line.is_empty());
             if !is_before && seen.is_some_and(|line| watch.spec.pattern.is_match(line)) {
                 watch.tell(WatchEnd::Found(Box::new(Found {
@@ -336,7 +333,7 @@ impl Inner {
                     stream,
                     offset,
                     end: log.length(),
-                    at: Duration::from_nanos(log.last_at()),
+                    at: log.last_at(),
                     line: line.to_vec(),
                 })));
             }
@@ -354,7 +351,7 @@ impl Inner {
             .iter()
             .filter(|(_, log)| !log.tail.is_empty())
             .map(|((process, stream), log)| {
-                (process.clone(), *stream, now.saturating_sub(log.last_at()) >= quiet)
+                (process.clone(), *stream, now.saturating_sub(log.last_at().t) >= quiet)
             })
             .collect();
         let mut again = false;
@@ -397,6 +394,7 @@ fn line_start(dir: &netsplit_report::RunDir, process: &ProcessName, stream: Stre
 mod tests {
     use std::sync::mpsc;
     use std::thread;
+    use std::time::Duration;
 
     use netsplit_model::{Event, FORMAT, Outcome};
     use netsplit_report::RunDir;

@@ -19,6 +19,9 @@ use crate::program::{self, PROGRAMS, Program};
 
 /// What a program that panicked exits with, as one with a `main` does.
 const PANICKED: i32 = 101;
+/// What Linux takes for one word, and for all of a process: a quarter of a stack of 8 MiB.
+const WORD_MAX: usize = 128 << 10;
+const WORDS_MAX: usize = 2 << 20;
 
 /// Runs programs of the test. Clones are the same.
 #[derive(Clone, Debug, Default)]
@@ -101,6 +104,9 @@ impl System for Programs {
             return Err(not_started(How::NotStarted, text));
         }
         let name = short(program.name);
+        if let Some(trouble) = unfit(start) {
+            return Err(not_started(How::NotStarted, format!("`{name}` has {trouble}")));
+        }
         self.start(start, program).map_err(|error| not_started(How::NotStarted, format!("`{name}`: {error}")))
     }
 
@@ -136,6 +142,17 @@ fn exit(exit: netsplit_sim::Exit) -> Exit {
         netsplit_sim::Exit::Code(code) => Exit::Code(code),
         netsplit_sim::Exit::Signal(number) => Exit::Signal { number, core: false },
     }
+}
+
+/// What a kernel does not take for words: `argv` is an array of C strings, and has a size.
+fn unfit(start: &Start) -> Option<&'static str> {
+    let all = start.argv.iter().chain(start.env.iter().map(|variable| &variable.value));
+    let is_too_much = all.clone().any(|word| word.len() >= WORD_MAX)
+        || all.clone().map(String::len).sum::<usize>() >= WORDS_MAX;
+    if all.clone().any(|word| word.contains('\0')) {
+        return Some("a nul byte in its arguments or variables");
+    }
+    is_too_much.then_some("too many or too long arguments and variables")
 }
 
 fn directory(start: &Start) -> &Path {
@@ -208,6 +225,15 @@ mod tests {
         assert_eq!(how, How::NoSuchProgram);
         assert!(text.starts_with("no program `/bin/cat`") && text.ends_with(": kvctl kvd"), "{text}");
         assert!(found(&[], "", &["cat"]).unwrap_err().1.ends_with(": it has none"));
+    }
+
+    #[test]
+    fn words_that_no_kernel_takes_are_refused() {
+        let words = |argv: Vec<String>| unfit(&Start { argv, ..Start::default() });
+        assert_eq!(words(vec!["x".repeat(WORD_MAX - 1); 15]), None);
+        assert!(words(vec!["x".repeat(WORD_MAX)]).is_some_and(|text| text.contains("too long")));
+        assert!(words(vec!["x".repeat(WORD_MAX - 1); 17]).is_some_and(|text| text.contains("too many")));
+        assert!(words(vec!["a\0b".to_owned()]).is_some_and(|text| text.contains("nul byte")));
     }
 
     #[test]

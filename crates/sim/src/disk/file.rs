@@ -190,7 +190,9 @@ impl Disk {
     /// Ends an operation that changed a file's contents.
     fn modified(&mut self, now: u64, inode: Inode, size: u64) {
         let node = self.node_mut(inode);
-        node.attributes = Attributes { size, mtime: now, ctime: now, ..node.attributes };
+        // As with a kernel's fine timestamps, who looks before and after sees that something was changed in between.
+        let ctime = now.max(node.attributes.ctime + 1);
+        node.attributes = Attributes { size, mtime: now, ctime, ..node.attributes };
         if node.changes.end(node.attributes) {
             node.changes.write_back(&mut node.durable);
         }

@@ -185,14 +185,15 @@ unsafe extern "C" fn on_fault(signal: i32, info: *mut libc::siginfo_t, context: 
 /// A fault that is one: whoever handled them before does.
 unsafe fn pass_on(signal: i32, info: *mut libc::siginfo_t, context: *mut c_void) {
     type Handler = unsafe extern "C" fn(i32, *mut libc::siginfo_t, *mut c_void);
-    match SEGV_HANDLER.load(Ordering::Relaxed) {
+    // Outside of the simulation, in which handlers are not changed.
+    switch::outside(|| match SEGV_HANDLER.load(Ordering::Relaxed) {
         libc::SIG_DFL | libc::SIG_IGN => {
             let mut default: libc::sigaction = std::mem::zeroed();
             default.sa_sigaction = libc::SIG_DFL;
             libc::sigaction(signal, &raw const default, std::ptr::null_mut());
         }
         handler => std::mem::transmute::<usize, Handler>(handler)(signal, info, context),
-    }
+    });
 }
 
 /// Tells once for each place of what bypassed us.

@@ -67,6 +67,8 @@ pub(crate) struct Process {
     pub(super) umask: u32,
     group: Pid,
     pub(super) exit: Option<Exit>,
+    /// While SIGSTOP holds it: the threads that could run.
+    pub(super) stopped: Option<Vec<ThreadId>>,
     /// Descriptors that tell of its end.
     watchers: Vec<FileId>,
     random: Random,
@@ -108,6 +110,7 @@ impl Kernel {
             umask: 0o022,
             group: plan.group.unwrap_or(pid),
             exit: None,
+            stopped: None,
             watchers: Vec::new(),
             random: Random::new(self.rules.seed, &stream),
         });
@@ -266,6 +269,8 @@ impl Kernel {
             process.stdio.iter_mut().chain(&mut process.fds).filter_map(Option::take).collect();
         let watchers = std::mem::take(&mut process.watchers);
         self.trace.mix(u64::from(pid.0) << 32 | u64::from(exit.raw()));
+        let was_stopped = self.process_mut(pid).stopped.take().is_some();
+        self.frozen -= usize::from(was_stopped);
         self.kill_threads(threads);
         self.hosts[host.index()].disk.close(cwd);
         for file in files {
@@ -281,15 +286,18 @@ impl Kernel {
     }
 
     /// Sends a signal to a process, or to a group; how many took it. Those that programs handle are not simulated: what
-    /// would end a process does.
+    /// would end a process does, a stopped one's as well; SIGPIPE does not, which a Rust program ignores.
     pub(crate) fn signal(&mut self, pid: Pid, is_group: bool, signal: i32) -> usize {
         let is_meant =
             |(other, process): &(Pid, &Process)| if is_group { process.group == pid } else { *other == pid };
         let meant: Vec<_> = self.live_processes().filter(is_meant).map(|(pid, _)| pid).collect();
-        let is_harmless = [0, libc::SIGCHLD, libc::SIGURG, libc::SIGWINCH, libc::SIGCONT].contains(&signal);
+        let is_harmless = [0, libc::SIGCHLD, libc::SIGPIPE, libc::SIGURG, libc::SIGWINCH].contains(&signal);
         for pid in &meant {
-            if !is_harmless {
-                self.end_process(*pid, Exit::Signal(signal));
+            match signal {
+                libc::SIGSTOP | libc::SIGTSTP | libc::SIGTTIN | libc::SIGTTOU => self.stop(*pid),
+                libc::SIGCONT => self.go_on(*pid),
+                _ if is_harmless => {}
+                _ => self.end_process(*pid, Exit::Signal(signal)),
             }
         }
         meant.len()

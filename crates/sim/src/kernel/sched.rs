@@ -171,14 +171,16 @@ impl Kernel {
     fn make_runnable(&mut self, id: ThreadId) {
         let thread = self.thread_mut(id);
         thread.state = State::Runnable;
-        let host = thread.host;
-        if self.frozen > 0
-            && let Some(frozen) = &mut self.hosts[host.index()].frozen
-        {
-            frozen.push(id);
-        } else {
-            self.runnable.push(id);
+        let (process, host) = (thread.process, thread.host);
+        if self.frozen > 0 {
+            if let Some(stopped) = &mut self.process_mut(process).stopped {
+                return stopped.push(id);
+            }
+            if let Some(frozen) = &mut self.hosts[host.index()].frozen {
+                return frozen.push(id);
+            }
         }
+        self.runnable.push(id);
     }
 
     /// A deadline in the agenda. The thread may wait for something else by now, until later or for ever.
@@ -320,6 +322,28 @@ impl Kernel {
         if let Some(frozen) = self.hosts[host.index()].frozen.take() {
             self.frozen -= 1;
             self.runnable.extend(frozen);
+        }
+    }
+
+    /// No thread of the process gets another turn until it [goes on](Self::go_on).
+    pub(super) fn stop(&mut self, pid: Pid) {
+        let Self { runnable, threads, processes, hosts, .. } = self;
+        let is_its = |id: &ThreadId| threads[id.0 as usize].process == pid;
+        let process = &mut processes[pid.index()];
+        let ready = hosts[process.host.index()].frozen.as_mut().unwrap_or(runnable);
+        let ready = ready.extract_if(.., |id| is_its(id)).collect();
+        if process.stopped.is_none() {
+            process.stopped = Some(ready);
+            self.frozen += 1;
+        }
+    }
+
+    /// Lets the threads of a stopped process go on.
+    pub(super) fn go_on(&mut self, pid: Pid) {
+        let Some(stopped) = self.process_mut(pid).stopped.take() else { return };
+        self.frozen -= 1;
+        for id in stopped {
+            self.make_runnable(id);
         }
     }
 
