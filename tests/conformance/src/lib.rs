@@ -1,7 +1,7 @@
 //! Helpers of the conformance suite; the promises themselves are in `tests/`, one file a promise.
 //!
 //! [`load`] makes bytes and compares them, [`log`] reads a run's evidence back, [`run`] begins runs without the attribute,
-//! [`programs`] and [`traffic`] are what hosts run, [`measure`] counts what their network did, [`matrix`] strikes a replicated
+//! [`programs`], [`tools`] and [`traffic`] are what hosts run, [`measure`] counts what their network did, [`matrix`] strikes a replicated
 //! service, [`census`] counts what is left of a tree of processes of this machine.
 
 pub mod census;
@@ -11,6 +11,7 @@ pub mod matrix;
 pub mod measure;
 pub mod programs;
 pub mod run;
+pub mod tools;
 pub mod traffic;
 
 use std::path::Path;

@@ -76,7 +76,7 @@ pub async fn ticker(arguments: Vec<String>) -> io::Result<()> {
     }
 }
 
-/// `flood_server`: sends zeros to whoever connects, without end.
+/// `flood_server`: sends zeros to whoever connects, without end, and says who has gone.
 ///
 /// # Errors
 /// When the port is taken.
@@ -86,7 +86,10 @@ pub async fn flood_server() -> io::Result<()> {
     say(&format!("listening on {PORT}"));
     loop {
         let (mut stream, _) = listener.accept().await?;
-        tokio::spawn(async move { while stream.write_all(&[0; 65_536]).await.is_ok() {} });
+        tokio::spawn(async move {
+            while stream.write_all(&[0; 65_536]).await.is_ok() {}
+            say("gone");
+        });
     }
 }
 
@@ -101,6 +104,15 @@ pub async fn idle_server() -> io::Result<()> {
     let mut kept = Vec::new();
     loop {
         kept.push(listener.accept().await?);
+    }
+}
+
+/// `beat WORD`: says the word, again every 10 ms.
+#[netsplit::program]
+pub async fn beat(words: Vec<String>) {
+    loop {
+        say(&words.join(" "));
+        tokio::time::sleep(std::time::Duration::from_millis(10)).await;
     }
 }
 

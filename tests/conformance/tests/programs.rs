@@ -182,16 +182,21 @@ async fn it_knows_its_peers_its_time_and_its_chance(bed: Testbed) -> netsplit::R
 }
 
 #[netsplit::test(hosts = 1)]
-async fn it_may_have_threads_input_and_a_terminal(bed: Testbed) -> netsplit::Result {
+async fn it_may_have_threads_and_input(bed: Testbed) -> netsplit::Result {
     let a = bed.host("a")?;
     a.run(threads).await?.expect_stdout("met")?;
-    a.run(shouts).stdin("one\ntwo\n").await?.expect_stdout("ONE\nTWO")?;
+    a.run(shouts).stdin("one\ntwo\n").await?.expect_stdout("ONE\nTWO")
+}
+
+#[netsplit::test(hosts = 1, needs = ["pty"])]
+async fn it_may_have_a_terminal(bed: Testbed) -> netsplit::Result {
+    let a = bed.host("a")?;
     let process = a.start(shouts).pty().stdin_open().await?;
     process.write("hello\n").await?;
     process.wait_for("HELLO").await?;
     process.close_stdin().await?;
     assert!(process.wait().await?.is_success());
-    assert_eq!(process.name().to_string(), "a/shouts.2");
+    assert_eq!(process.name().to_string(), "a/shouts");
     Ok(())
 }
 
