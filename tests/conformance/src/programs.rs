@@ -1,7 +1,9 @@
 //! What hosts run: programs that need nothing of the machine they come from.
 
+use std::fs::File;
 use std::io;
 use std::net::{Ipv6Addr, SocketAddr};
+use std::os::fd::AsFd;
 
 use netsplit::Machine;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -114,6 +116,15 @@ pub async fn beat(words: Vec<String>) {
         say(&words.join(" "));
         tokio::time::sleep(std::time::Duration::from_millis(10)).await;
     }
+}
+
+/// This process's standard input. `io::stdin()` is one for all processes of a simulation, and whoever waits for it keeps the
+/// others from theirs.
+///
+/// # Errors
+/// When there are too many open files.
+pub fn input() -> io::Result<File> {
+    Ok(io::stdin().as_fd().try_clone_to_owned()?.into())
 }
 
 /// Writes a line at once, as a program does whose output is waited for.

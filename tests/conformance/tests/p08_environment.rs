@@ -9,7 +9,8 @@ use netsplit::prelude::*;
 #[netsplit::test(hosts = 1)]
 async fn the_nearest_scope_wins(bed: Testbed) -> netsplit::Result {
     let a = bed.host("a")?;
-    let say = async || a.run("printenv COLOR").exits(Exit::Any).await.map(|said| said.stdout().trim().to_owned());
+    let say =
+        async || a.run("printenv COLOR").exits(Exit::Any).await.map(|said| said.stdout().trim().to_owned());
     assert_eq!(say().await?, "");
     a.set_env("COLOR", "host");
     assert_eq!(say().await?, "host");

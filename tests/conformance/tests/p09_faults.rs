@@ -473,6 +473,7 @@ async fn no_end_of_a_fault_is_missed(bed: Testbed) -> netsplit::Result {
     }
     while !network.report().await?.faults.is_empty() {
         network.link("a to b").loss(0.1).await?.heal().await?;
+        sleep(millis(1)).await;
     }
     // Those that were healed may have ended by themselves before.
     let ended = async || {

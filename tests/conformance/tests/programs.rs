@@ -1,5 +1,6 @@
 //! `#[netsplit::program]`: an async function of the test is a command like any other.
 
+use std::io::BufRead as _;
 use std::time::Duration as StdDuration;
 
 use conformance::error_of;
@@ -70,7 +71,7 @@ async fn leaves_a_thread() {
 /// Reads its standard input as any program does.
 #[netsplit::program]
 async fn shouts() -> std::io::Result<()> {
-    for line in std::io::stdin().lines() {
+    for line in std::io::BufReader::new(conformance::programs::input()?).lines() {
         conformance::programs::say(&line?.to_uppercase());
     }
     Ok(())
