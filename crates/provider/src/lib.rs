@@ -18,8 +18,8 @@ mod sys;
 
 pub use crate::{
     bed::{
-        Bed, BedEvent, BedSpec, BoxFuture, BoxTransport, HostSpec, MadeHost,
-        NetworkModel, NetworkSpec, Power, Provider, RouterSpec, by_name, names,
+        Bed, BedEvent, BedSpec, BoxFuture, BoxTransport, HostSpec, MadeHost, NetworkModel, NetworkSpec,
+        Power, Provider, RouterSpec, by_name, names,
     },
     machine::{ClockFault, DiskFault},
     network::{

@@ -94,24 +94,36 @@ async fn its_exit_code_is_what_it_returns(bed: Testbed) -> netsplit::Result {
 mod one {
     #[netsplit::program]
     pub(crate) async fn server() {
-        conformance::programs::say(&format!("{:?} of one", std::env::args().next()));
+        conformance::programs::say("one");
     }
 }
 
 mod other {
     #[netsplit::program]
     pub(crate) async fn server() {
-        conformance::programs::say(&format!("{:?} of other", std::env::args().next()));
+        conformance::programs::say("other");
     }
 }
 
 #[netsplit::test(hosts = 1)]
 async fn each_module_has_its_own(bed: Testbed) -> netsplit::Result {
     let a = bed.host("a")?;
-    a.run(one::server).await?.expect_stdout("Some(\"server\") of one")?;
-    a.run(other::server).await?.expect_stdout("Some(\"server\") of other")?;
+    a.run(one::server).await?.expect_stdout("one")?;
+    a.run(other::server).await?.expect_stdout("other")?;
     assert_eq!(a.start(one::server).await?.name().to_string(), "a/server.3");
     Ok(())
+}
+
+/// `first_word`: prints what the arguments of its process begin with.
+#[netsplit::program]
+async fn first_word() {
+    conformance::programs::say(&std::env::args().next().unwrap_or_default());
+}
+
+/// A process of its own is called what its program is; all simulated ones are one process.
+#[netsplit::test(hosts = 1, needs = ["programs"])]
+async fn its_process_has_its_name(bed: Testbed) -> netsplit::Result {
+    bed.host("a")?.run(first_word).await?.expect_stdout("first_word")
 }
 
 /// Functions within functions have the module of these, so that nothing tells the two apart.

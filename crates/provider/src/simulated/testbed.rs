@@ -12,9 +12,7 @@ use tokio::task::JoinHandle;
 
 use super::agent::{self, Started};
 use super::network::Network;
-use crate::bed::{
-    Bed, BedEvent, BoxFuture, BoxTransport, HostSpec, MadeHost, NetworkSpec, Power,
-};
+use crate::bed::{Bed, BedEvent, BoxFuture, BoxTransport, HostSpec, MadeHost, NetworkSpec, Power};
 use crate::machine::{ClockFault, DiskFault};
 use crate::network::{FaultSpec, NetworkReport};
 use crate::plan::{HostPlan, Plan};

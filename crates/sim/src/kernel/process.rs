@@ -67,6 +67,8 @@ pub(crate) struct Process {
     pub(super) umask: u32,
     group: Pid,
     pub(super) exit: Option<Exit>,
+    /// While a signal has stopped it: the threads that could run.
+    pub(super) stopped: Option<Vec<ThreadId>>,
     /// Descriptors that tell of its end.
     watchers: Vec<FileId>,
     random: Random,
@@ -109,6 +111,7 @@ impl Kernel {
             group: plan.group.unwrap_or(pid),
             exit: None,
             watchers: Vec::new(),
+            stopped: None,
             random: Random::new(self.rules.seed, &stream),
         });
         pid
@@ -262,6 +265,7 @@ impl Kernel {
         process.exit = Some(exit);
         let (host, cwd) = (process.host, process.cwd);
         let threads = std::mem::take(&mut process.threads);
+        process.stopped = None;
         let files: Vec<_> =
             process.stdio.iter_mut().chain(&mut process.fds).filter_map(Option::take).collect();
         let watchers = std::mem::take(&mut process.watchers);
@@ -281,15 +285,18 @@ impl Kernel {
     }
 
     /// Sends a signal to a process, or to a group; how many took it. Those that programs handle are not simulated: what
-    /// would end a process does.
+    /// would end a process does, and what would stop one does.
     pub(crate) fn signal(&mut self, pid: Pid, is_group: bool, signal: i32) -> usize {
         let is_meant =
             |(other, process): &(Pid, &Process)| if is_group { process.group == pid } else { *other == pid };
         let meant: Vec<_> = self.live_processes().filter(is_meant).map(|(pid, _)| pid).collect();
-        let is_harmless = [0, libc::SIGCHLD, libc::SIGURG, libc::SIGWINCH, libc::SIGCONT].contains(&signal);
+        let is_harmless = [0, libc::SIGCHLD, libc::SIGURG, libc::SIGWINCH].contains(&signal);
         for pid in &meant {
-            if !is_harmless {
-                self.end_process(*pid, Exit::Signal(signal));
+            match signal {
+                libc::SIGSTOP | libc::SIGTSTP | libc::SIGTTIN | libc::SIGTTOU => self.stop(*pid),
+                libc::SIGCONT => self.proceed(*pid),
+                _ if is_harmless => {}
+                _ => self.end_process(*pid, Exit::Signal(signal)),
             }
         }
         meant.len()

@@ -159,11 +159,31 @@ impl Kernel {
         let thread = self.thread_mut(id);
         thread.state = State::Runnable;
         let process = thread.process;
-        let host = self.process(process).host;
-        let host = &mut self.hosts[host.index()];
-        match &mut host.frozen {
+        let process = self.process_mut(process);
+        let host = process.host;
+        if let Some(stopped) = &mut process.stopped {
+            stopped.push(id);
+            return;
+        }
+        match &mut self.hosts[host.index()].frozen {
             Some(frozen) => frozen.push(id),
             None => self.runnable.push(id),
+        }
+    }
+
+    /// No thread of the process gets a turn until it [proceeds](Self::proceed).
+    pub(super) fn stop(&mut self, pid: Pid) {
+        let Self { runnable, threads, processes, hosts, .. } = self;
+        let process = &mut processes[pid.index()];
+        let from = hosts[process.host.index()].frozen.as_mut().unwrap_or(runnable);
+        let stopped = from.extract_if(.., |id| threads[id.0 as usize].process == pid).collect();
+        process.stopped.get_or_insert(stopped);
+    }
+
+    /// Lets the threads of the process go on, unless its host is paused.
+    pub(super) fn proceed(&mut self, pid: Pid) {
+        for thread in self.process_mut(pid).stopped.take().unwrap_or_default() {
+            self.make_runnable(thread);
         }
     }
 
