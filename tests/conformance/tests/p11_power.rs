@@ -252,11 +252,11 @@ async fn a_resume_wakes_only_what_the_pause_stopped(bed: Testbed) -> netsplit::R
     stopped.signal("STOP").await?;
     a.pause().await?;
     a.resume().await?;
-    bed.wait_for("^running$").await?;
+    running.wait_for("^running$").await?;
     tokio::time::sleep(millis(100)).await;
-    a.never("^stopped$").await?;
+    stopped.never("^stopped$").await?;
     stopped.signal("CONT").await?;
-    bed.wait_for("^stopped$").await?;
+    stopped.wait_for("^stopped$").await?;
     assert_eq!((stopped.outcome(), running.outcome()), (None, None));
     Ok(())
 }

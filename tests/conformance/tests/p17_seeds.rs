@@ -54,6 +54,10 @@ async fn pattern(bed: &Testbed, others: &[(&str, &str)]) -> netsplit::Result<Str
     let _link = bed.network().link("all and all").loss(0.3).duplicate(0.1).reorder(0.1, millis(20)).await?;
     let hears = b.start(notes).arg("a").ready("hears").await?;
     let mut talk = Vec::new();
+    // Where nobody hears, a refusal goes back: a packet of the link that is looked at.
+    for to in others.iter().map(|(_, to)| *to).filter(|to| *to != "b").collect::<BTreeSet<_>>() {
+        bed.host(to)?.start(notes).arg("a").ready("hears").await?;
+    }
     for (from, to) in others {
         talk.push(bed.host(*from)?.start(numbered).arg(*to).await?);
     }
