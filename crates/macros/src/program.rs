@@ -2,6 +2,7 @@
 
 use proc_macro2::TokenStream;
 use quote::quote;
+use syn::ext::IdentExt;
 use syn::parse::{Parse, ParseStream};
 use syn::{Error, FnArg, Ident, ItemFn, Result, Token, Type};
 
@@ -33,7 +34,8 @@ pub(crate) fn expand(arguments: TokenStream, item: TokenStream) -> Result<TokenS
     }
     let call = call(&function)?;
     let (name, visibility, attributes) = (&function.sig.ident, &function.vis, &function.attrs);
-    let short = name.to_string();
+    // `r#true` is the program `true`.
+    let short = name.unraw().to_string();
     // Two modules may have a program of one name. Hosts see what follows the slash.
     let whole = quote!(::core::concat!(::core::module_path!(), "/", #short));
     let mut inner = function.clone();

@@ -36,7 +36,7 @@
 //! | matter | here |
 //! | --- | --- |
 //! | users | everybody is root: permissions are kept and told, and only execution is refused by them |
-//! | mounts | one file system, `/tmp`, `/run` and `/dev` on it: no `EXDEV`, and power loss empties none of them |
+//! | mounts | one file system, `/tmp`, `/run` and `/dev/shm` on it: no `EXDEV`; whoever starts a host empties them |
 //! | reading | changes no times (`noatime`) |
 //! | space | blocks of 4 KiB for contents and directories; one inode for each 16 KiB of capacity; symbolic links are free |
 //! | a directory that was removed, still open | is empty, and has no ".." |
@@ -172,6 +172,21 @@ impl Disk {
         self.faults.lost_sync = honest;
         self.close(inode);
         if written? < contents.len() { Err(Errno::ENOSPC) } else { Ok(inode) }
+    }
+
+    /// Removes all that is in a directory, durable or not, as if it had been in memory.
+    pub fn empty(&mut self, now: u64, directory: &[u8]) -> Result<()> {
+        let inode = self.resolve(Inode::ROOT, directory, true)?;
+        for entry in self.list(inode)? {
+            let path = [directory, b"/", &entry.name].concat();
+            if entry.kind == Kind::Directory {
+                self.empty(now, &path)?;
+                self.remove_directory(now, Inode::ROOT, &path)?;
+            } else {
+                self.unlink(now, Inode::ROOT, &path)?;
+            }
+        }
+        Ok(())
     }
 
     /// What is in the file that a path from the root means.

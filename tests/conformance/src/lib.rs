@@ -1,8 +1,8 @@
 //! Helpers of the conformance suite; the promises themselves are in `tests/`, one file a promise.
 //!
 //! [`load`] makes bytes and compares them, [`log`] reads a run's evidence back, [`run`] begins runs without the attribute,
-//! [`script`], [`programs`] and [`traffic`] are what hosts run, [`measure`] counts what their network did, [`matrix`] strikes a replicated
-//! service, [`census`] counts what is left of a tree of processes of this machine.
+//! [`script`], [`programs`], [`tools`] and [`traffic`] are what hosts run, [`measure`] counts what their network did,
+//! [`matrix`] strikes a replicated service, [`census`] counts what is left of a tree of processes of this machine.
 
 pub mod census;
 pub mod load;
@@ -12,6 +12,7 @@ pub mod measure;
 pub mod programs;
 pub mod run;
 pub mod script;
+pub mod tools;
 pub mod traffic;
 
 use std::path::Path;

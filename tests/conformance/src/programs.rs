@@ -1,7 +1,9 @@
 //! What hosts run: programs that need nothing of the machine they come from.
 
+use std::fs::File;
 use std::io;
 use std::net::{Ipv6Addr, SocketAddr};
+use std::os::fd::AsFd;
 
 use netsplit::Machine;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -76,7 +78,7 @@ pub async fn ticker(arguments: Vec<String>) -> io::Result<()> {
     }
 }
 
-/// `flood_server`: sends zeros to whoever connects, without end.
+/// `flood_server`: sends zeros to whoever connects, without end, and says who has gone.
 ///
 /// # Errors
 /// When the port is taken.
@@ -86,7 +88,10 @@ pub async fn flood_server() -> io::Result<()> {
     say(&format!("listening on {PORT}"));
     loop {
         let (mut stream, _) = listener.accept().await?;
-        tokio::spawn(async move { while stream.write_all(&[0; 65_536]).await.is_ok() {} });
+        tokio::spawn(async move {
+            while stream.write_all(&[0; 65_536]).await.is_ok() {}
+            say("gone");
+        });
     }
 }
 
@@ -102,6 +107,24 @@ pub async fn idle_server() -> io::Result<()> {
     loop {
         kept.push(listener.accept().await?);
     }
+}
+
+/// `beat WORD`: says the word, again every 10 ms.
+#[netsplit::program]
+pub async fn beat(words: Vec<String>) {
+    loop {
+        say(&words.join(" "));
+        tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+    }
+}
+
+/// This process's standard input. `io::stdin()` is one for all processes of a simulation, and whoever waits for it keeps the
+/// others from theirs.
+///
+/// # Errors
+/// When there are too many open files.
+pub fn input() -> io::Result<File> {
+    Ok(io::stdin().as_fd().try_clone_to_owned()?.into())
 }
 
 /// Writes a line at once, as a program does whose output is waited for.

@@ -12,7 +12,7 @@ use rustix::event::{PollFd, PollFlags, poll};
 use rustix::time::{ClockId, clock_gettime};
 
 use crate::load::noise;
-use crate::programs::{PORT, say};
+use crate::programs::{PORT, input, say};
 
 /// The shortest datagram of [`udp_send`], without its headers.
 pub const DATAGRAM_MIN: usize = NAME + 4 + 8;
@@ -92,7 +92,7 @@ pub async fn udp_hear() -> io::Result<()> {
     socket.set_nonblocking(true)?;
     // As much as it may have: twice of what it has by itself, for who comes late.
     rustix::net::sockopt::set_socket_recv_buffer_size(&socket, 1 << 20)?;
-    let mut input = io::stdin();
+    let mut input = input()?;
     let mut asked = Vec::new();
     let mut heard = BTreeMap::<String, Arrivals>::new();
     let mut kernel = Kernel::read()?;
@@ -192,7 +192,8 @@ fn counted(arrivals: &Arrivals, sent: u32) -> String {
     )
 }
 
-/// What the host's kernel threw away itself.
+/// What the host's kernel threw away itself, where it counts that: a simulated one does not.
+#[derive(Default)]
 struct Kernel {
     /// For want of room in the socket.
     overflow: u64,
@@ -202,7 +203,11 @@ struct Kernel {
 
 impl Kernel {
     fn read() -> io::Result<Self> {
-        let snmp = fs::read_to_string("/proc/net/snmp")?;
+        let snmp = match fs::read_to_string("/proc/net/snmp") {
+            Ok(snmp) => snmp,
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Self::default()),
+            Err(error) => return Err(error),
+        };
         let mut udp = snmp.lines().filter(|line| line.starts_with("Udp: ")).map(|line| line.split(' '));
         let (names, values) = (udp.next(), udp.next());
         let four: BTreeMap<_, _> = names.into_iter().flatten().zip(values.into_iter().flatten()).collect();
@@ -292,7 +297,7 @@ fn talk(stream: TcpStream) -> io::Result<()> {
         }
         say("ended");
     });
-    for line in io::stdin().lines() {
+    for line in BufReader::new(input()?).lines() {
         if to.write_all(format!("{}\n", line?).as_bytes()).is_err() {
             break;
         }
@@ -329,17 +334,19 @@ pub async fn noise_client(words: Vec<String>) -> io::Result<()> {
     stream.write_all(&noise(bytes))
 }
 
-/// `drain HOST MILLIS`: takes what a `flood_server` sends for so long, and says how much that was: `bits_per_s N`.
+/// `drain HOST MILLIS BYTES`: takes what a `flood_server` sends for so long, or so much of it, and says how quickly it came:
+/// `bits_per_s N`.
 ///
 /// # Errors
 /// When nobody listens there.
 #[netsplit::program]
 pub async fn drain(words: Vec<String>) -> io::Result<()> {
     let time = Duration::from_millis(number(&words, 1)?);
+    let most: u64 = number(&words, 2)?;
     let mut stream = TcpStream::connect(address(&words[0], "4")?)?;
     let begun = Instant::now();
     let (mut total, mut buffer) = (0_u64, vec![0; 1 << 16]);
-    while begun.elapsed() < time {
+    while begun.elapsed() < time && total < most {
         total += stream.read(&mut buffer)? as u64;
     }
     say(&format!("bits_per_s {}", u128::from(total) * 8_000_000 / begun.elapsed().as_micros()));

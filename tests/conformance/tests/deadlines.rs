@@ -41,17 +41,18 @@ async fn waits_for_ever(bed: Testbed) -> netsplit::Result {
 
 #[test]
 fn a_test_that_takes_too_long_has_timed_out() {
-    for test in ["blocks_its_thread", "sleeps", "waits_for_ever"] {
+    let tests = ["blocks_its_thread", "sleeps", "waits_for_ever"];
+    for test in tests.map(|test| ["simulated", "namespace"].map(|mode| format!("{test}::{mode}"))).concat() {
         let folder = scratch();
         let output = Command::new(std::env::current_exe().expect("this binary"))
-            .args([&format!("{test}::namespace"), "--exact"])
+            .args([&test, "--exact"])
             .envs([("NETSPLIT_DIR", folder.path().as_os_str()), (DEADLINE, "500ms".as_ref())])
             .output()
             .expect("a child");
         let said = String::from_utf8_lossy(&output.stdout);
         let verdict = fs::read_to_string(folder.path().join("last/verdict.json")).expect("a verdict");
         let verdict: VerdictFile = serde_json::from_str(&verdict).expect("a verdict");
-        assert_eq!(verdict.reason.map(|reason| reason.name), Some(Reason::TestTimedOut), "{said}");
+        assert_eq!(verdict.reason.map(|reason| reason.name), Some(Reason::TestTimedOut), "{test}: {said}");
         assert!(!output.status.success() && verdict.seconds < 30.0, "{said}");
     }
 }

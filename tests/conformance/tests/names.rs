@@ -53,7 +53,7 @@ async fn hosts_reach_each_other_by_name(bed: Testbed) -> netsplit::Result {
 }
 
 /// Foreign programs find them as well, and themselves.
-#[netsplit::test(hosts = 3)]
+#[netsplit::test(hosts = 3, needs = ["programs"])]
 async fn names_are_known_to_any_program(bed: Testbed) -> netsplit::Result {
     for host in bed.hosts() {
         for other in bed.hosts() {
@@ -63,8 +63,30 @@ async fn names_are_known_to_any_program(bed: Testbed) -> netsplit::Result {
             }
         }
         host.run("getent hosts localhost").await?;
-        host.run("cat /etc/hostname").await?.expect_stdout(host.name().as_str())?;
         host.run("getent hosts no-such-host").exits(2).await?;
+    }
+    Ok(())
+}
+
+/// `resolve NAME`: prints each address of a name once, IPv4 first; fails where there is none.
+#[netsplit::program]
+async fn resolve(words: Vec<String>) -> std::io::Result<()> {
+    let found = tokio::net::lookup_host((words[0].as_str(), 0)).await?;
+    let all: std::collections::BTreeSet<_> = found.map(|address| address.ip()).collect();
+    all.iter().for_each(|address| conformance::programs::say(&address.to_string()));
+    Ok(())
+}
+
+#[netsplit::test(hosts = 3)]
+async fn names_have_both_addresses(bed: Testbed) -> netsplit::Result {
+    for host in bed.hosts() {
+        for other in bed.hosts() {
+            let wanted = format!("{}\n{}", other.address(), other.address6());
+            host.run(resolve).arg(other.name().as_str()).await?.expect_stdout(&wanted)?;
+        }
+        host.run(resolve).arg("localhost").await?;
+        host.run(resolve).arg("no-such-host").exits(1).await?;
+        host.run("cat /etc/hostname").await?.expect_stdout(host.name().as_str())?;
     }
     assert_eq!(bed.addresses(7000), "a:7000,b:7000,c:7000");
     Ok(())

@@ -9,8 +9,9 @@ use netsplit::prelude::*;
 #[netsplit::test(hosts = 1)]
 async fn the_nearest_scope_wins(bed: Testbed) -> netsplit::Result {
     let a = bed.host("a")?;
-    let say = async || a.run(sh("echo ${COLOR-none}")).read().await;
-    assert_eq!(say().await?, "none");
+    let say =
+        async || a.run("printenv COLOR").exits(Exit::Any).await.map(|said| said.stdout().trim().to_owned());
+    assert_eq!(say().await?, "");
     a.set_env("COLOR", "host");
     assert_eq!(say().await?, "host");
     bed.set_env("COLOR", "run");
@@ -23,16 +24,16 @@ async fn the_nearest_scope_wins(bed: Testbed) -> netsplit::Result {
             let _inner = bed.nested("inner");
             bed.set_env("COLOR", "inner");
             assert_eq!(say().await?, "inner");
-            a.run(sh("echo $COLOR")).env("COLOR", "command").await?.expect_stdout("command")?;
-            a.run(sh("echo ${COLOR-none}")).env_remove("COLOR").await?.expect_stdout("none")?;
+            a.run("printenv COLOR").env("COLOR", "command").await?.expect_stdout("command")?;
+            a.run("printenv COLOR").env_remove("COLOR").exits(1).await?;
             bed.remove_env("COLOR");
-            assert_eq!(say().await?, "none", "unset hides what is outside");
+            assert_eq!(say().await?, "", "unset hides what is outside");
         }
         assert_eq!(say().await?, "outer");
     }
     assert_eq!(say().await?, "run");
     bed.remove_env("COLOR");
-    assert_eq!(say().await?, "none");
+    assert_eq!(say().await?, "");
     Ok(())
 }
 
@@ -63,15 +64,20 @@ async fn the_effective_view_says_where_each_value_comes_from(bed: Testbed) -> ne
 #[netsplit::test(hosts(server = 1, client = 2))]
 async fn a_process_knows_where_it_runs(bed: Testbed) -> netsplit::Result {
     for host in bed.hosts() {
-        let script = "echo $NETSPLIT_HOST $NETSPLIT_ROLE $NETSPLIT_INDEX $NETSPLIT_ADDRESS $NETSPLIT_ADDRESS6 \
-                      $NETSPLIT_RUN $NETSPLIT_SEED";
-        let said = host.run(sh(script)).read().await?;
         let (name, role, index) = (host.name(), host.role(), host.index());
         let (run, seed) = (bed.run_id(), bed.seed());
-        assert_eq!(
-            said,
-            format!("{name} {role} {index} {} {} {run} {seed}", host.address(), host.address6())
-        );
+        let variables = [
+            ("HOST", name.to_string()),
+            ("ROLE", role.to_string()),
+            ("INDEX", index.to_string()),
+            ("ADDRESS", host.address()),
+            ("ADDRESS6", host.address6()),
+            ("RUN", run.to_string()),
+            ("SEED", seed.to_string()),
+        ];
+        for (name, value) in variables {
+            host.run(["printenv", &format!("NETSPLIT_{name}")]).await?.expect_stdout(&value)?;
+        }
         host.run("hostname").await?.expect_stdout(name.as_str())?;
         let words = ["echo", "%{host} %{role} %{index} %{count} %{address} %{address6} %{run} %{seed}"];
         let count = if role.as_str() == "client" { 2 } else { 1 };
@@ -96,11 +102,11 @@ async fn nothing_of_the_runners_environment_leaks(bed: Testbed) -> netsplit::Res
     }
     assert!(seen.contains("PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"), "{seen}");
     a.run("env").env("PATH", "/usr/bin").read().await?;
-    a.run(sh("echo $PATH $HOME"))
-        .env("PATH", "/bin:/usr/bin")
-        .env("HOME", "/srv")
-        .await?
-        .expect_stdout("/bin:/usr/bin /srv")
+    let seen = a.run("env").env("PATH", "/bin:/usr/bin").env("HOME", "/srv").read().await?;
+    for line in ["PATH=/bin:/usr/bin", "HOME=/srv"] {
+        assert!(seen.lines().any(|seen| seen == line), "{seen}");
+    }
+    Ok(())
 }
 
 #[netsplit::test(hosts = 1)]
@@ -131,7 +137,7 @@ async fn templates_are_filled_in(bed: Testbed) -> netsplit::Result {
         .await?
         .expect_stdout("two words; $HOME|-two words; $HOME-|")?;
     a.run("printf %s. %{words}").await?.expect_stdout("two words; $HOME.")?;
-    a.run(sh("date +%Y | wc -c; echo %{port}")).await?.expect_stdout("5\n7000")
+    a.run(["echo", "date +%Y | wc -c; %{port}"]).await?.expect_stdout("date +%Y | wc -c; 7000")
 }
 
 #[netsplit::test(hosts = 1)]
@@ -155,12 +161,13 @@ async fn a_template_that_cannot_be_filled_in_starts_nothing(bed: Testbed) -> net
 #[netsplit::test(hosts = 1)]
 async fn the_role_of_our_own_processes_is_not_inherited(bed: Testbed) -> netsplit::Result {
     let a = bed.host("a")?;
-    a.run(sh("env | grep BECOME || echo none")).await?.expect_stdout("none")?;
-    a.run(sh("env | grep BECOME || echo none")).pty().await?.expect_stdout("none\r\n")?;
-    a.run(sh("env | grep BECOME || echo none"))
-        .env("NETSPLIT_BECOME", "keeper:1")
-        .await?
-        .expect_stdout("none")
+    a.run("printenv NETSPLIT_BECOME").exits(1).await?;
+    a.run("printenv NETSPLIT_BECOME").env("NETSPLIT_BECOME", "keeper:1").exits(1).await.map(drop)
+}
+
+#[netsplit::test(hosts = 1, needs = ["pty"])]
+async fn nor_by_what_has_a_terminal(bed: Testbed) -> netsplit::Result {
+    bed.host("a")?.run("printenv NETSPLIT_BECOME").pty().exits(1).await.map(drop)
 }
 
 #[netsplit::test(hosts = 1)]

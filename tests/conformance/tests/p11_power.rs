@@ -2,9 +2,10 @@
 //! do not; names and addresses stay. A paused host loses nothing.
 
 use std::fs;
+use std::io::Write as _;
 use std::time::Instant;
 
-use conformance::programs::{PORT, echo_client, echo_server, ticker};
+use conformance::programs::{PORT, beat, echo_client, echo_server, ticker};
 use conformance::{MIB, error_of, fails, run, scratch};
 use netsplit::Reason;
 use netsplit::model::Verdict;
@@ -15,28 +16,48 @@ use tokio::time::timeout;
 #[netsplit::test(hosts = 2, needs = ["kill"])]
 async fn a_disk_survives_and_memory_does_not(bed: Testbed) -> netsplit::Result {
     let (a, b) = (bed.host("a")?, bed.host("b")?);
-    let script =
-        "echo data > /srv/data; echo log > /var/log/x; echo home > ~/x; echo opt > /opt/x; echo etc > /etc/x
-        echo tmp > /tmp/x; echo run > /run/x; echo shm > /dev/shm/x; setsid --fork sleep 1000; echo all";
+    const KEPT: [&str; 5] = ["/srv/x", "/var/log/x", "/root/x", "/opt/x", "/etc/x"];
+    const GONE: [&str; 3] = ["/tmp/x", "/run/x", "/dev/shm/x"];
     let addresses = (a.address(), a.address6());
-    a.start(sh(format!("{script}; sleep 1000"))).ready("all").await?;
+    a.run(keep).args(KEPT).args(GONE).await?;
+    let process = a.start(beat).arg("up").ready("up").await?;
     assert_eq!(a.generation(), 1);
     a.kill().await?;
     a.restart().await?;
     assert_eq!((a.generation(), a.address(), a.address6()), (2, addresses.0, addresses.1));
-    a.run("cat /srv/data /var/log/x /root/x /opt/x /etc/x")
-        .await?
-        .expect_stdout("data\nlog\nhome\nopt\netc")?;
-    for gone in ["/tmp/x", "/run/x", "/dev/shm/x"] {
-        a.run(["test", "!", "-e", gone]).await?;
+    a.run("cat").args(KEPT).await?.expect_stdout(&KEPT.concat())?;
+    for gone in GONE {
+        fails(a.get(gone).await, Reason::NoSuchFile);
     }
-    a.run(sh("! pgrep -x sleep")).await?;
+    let said = process.stdout()?.len();
     // A host that runs is killed first; its programs find it as it was.
     a.restart().await?;
     assert_eq!((a.generation(), b.generation()), (3, 1));
     a.run("hostname").await?.expect_stdout("a")?;
-    a.run("cat /srv/data").await?.expect_stdout("data")?;
-    a.run(sh("getent ahostsv4 b | cut -d' ' -f1 | head -1")).await?.expect_stdout(&b.address())
+    a.run("cat /srv/x").await?.expect_stdout("/srv/x")?;
+    assert_eq!(process.stdout()?.len(), said, "what ran on it says no more");
+    b.start(echo_server).ready("listening").await?;
+    a.run(echo_client).args(["b", "again"]).await.map(drop)
+}
+
+/// What a daemon left on the host ends with it as well.
+#[netsplit::test(hosts = 1, needs = ["kill", "programs"])]
+async fn no_process_survives(bed: Testbed) -> netsplit::Result {
+    let a = bed.host("a")?;
+    a.start(sh("setsid --fork sleep 1000; echo all; sleep 1000")).ready("all").await?;
+    a.restart().await?;
+    a.run(sh("! pgrep -x sleep")).await.map(drop)
+}
+
+/// `keep PATHS…`: writes its own name to each file, for good.
+#[netsplit::program]
+async fn keep(paths: Vec<String>) -> std::io::Result<()> {
+    for path in paths {
+        let mut file = fs::File::create(&path)?;
+        file.write_all(path.as_bytes())?;
+        file.sync_all()?;
+    }
+    Ok(())
 }
 
 #[netsplit::test(hosts = 2, needs = ["kill"])]
@@ -74,7 +95,7 @@ async fn a_killed_host_is_down_until_it_is_restarted(bed: Testbed) -> netsplit::
 async fn a_command_under_way_ends_with_its_host(bed: Testbed) -> netsplit::Result {
     let a = bed.host("a")?;
     let begun = bed.now();
-    let (ran, killed) = tokio::join!(a.run(sh("echo up; sleep 1000")), async {
+    let (ran, killed) = tokio::join!(a.run(beat).arg("up"), async {
         a.wait_for("up").await?;
         a.kill().await
     });
@@ -130,7 +151,7 @@ async fn a_paused_host_goes_on_where_it_was(bed: Testbed) -> netsplit::Result {
 #[netsplit::test(hosts = 1, needs = ["pause"])]
 async fn a_command_meets_a_paused_host_at_its_deadline(bed: Testbed) -> netsplit::Result {
     let a = bed.host("a")?;
-    let clock = a.start(sh("while :; do echo tick; sleep 0.01; done")).ready("tick").await?;
+    let clock = a.start(beat).arg("tick").ready("tick").await?;
     a.pause().await?;
     let (waited, resumed) = tokio::join!(a.run("true").within(secs(30)), async {
         tokio::time::sleep(millis(200)).await;
@@ -226,16 +247,16 @@ fn a_slow_reader_is_no_deaf_one() {
 #[netsplit::test(hosts = 1, needs = ["pause"])]
 async fn a_resume_wakes_only_what_the_pause_stopped(bed: Testbed) -> netsplit::Result {
     let a = bed.host("a")?;
-    let stopped = a.start(sh("while :; do echo stopped; sleep 0.01; done")).ready("stopped").await?;
-    let running = a.start(sh("while :; do echo running; sleep 0.01; done")).ready("running").await?;
+    let stopped = a.start(beat).arg("stopped").ready("stopped").await?;
+    let running = a.start(beat).arg("running").ready("running").await?;
     stopped.signal("STOP").await?;
     a.pause().await?;
     a.resume().await?;
-    bed.wait_for("^running$").await?;
+    running.wait_for("^running$").await?;
     tokio::time::sleep(millis(100)).await;
-    a.never("^stopped$").await?;
+    stopped.never("^stopped$").await?;
     stopped.signal("CONT").await?;
-    bed.wait_for("^stopped$").await?;
+    stopped.wait_for("^stopped$").await?;
     assert_eq!((stopped.outcome(), running.outcome()), (None, None));
     Ok(())
 }

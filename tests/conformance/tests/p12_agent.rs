@@ -30,7 +30,7 @@ async fn kill_agent(bed: &Testbed, process: &Process) -> netsplit::Result {
     Ok(())
 }
 
-#[netsplit::test(hosts = 2)]
+#[netsplit::test(hosts = 2, needs = ["programs"])]
 async fn a_killed_agent_loses_its_commands_and_nothing_else(bed: Testbed) -> netsplit::Result {
     let (a, b) = (bed.host("a")?, bed.host("b")?);
     let other = b.start("sleep 1000").await?;
@@ -76,7 +76,7 @@ async fn a_killed_agent_loses_its_commands_and_nothing_else(bed: Testbed) -> net
 }
 
 /// A command that is under way as `run` is told the same, and does not hang.
-#[netsplit::test(hosts = 1)]
+#[netsplit::test(hosts = 1, needs = ["programs"])]
 async fn a_run_under_way_is_told(bed: Testbed) -> netsplit::Result {
     let a = bed.host("a")?;
     let marker = a.start("sleep 1000").await?;
@@ -91,7 +91,7 @@ async fn a_run_under_way_is_told(bed: Testbed) -> netsplit::Result {
 }
 
 /// Also while what is left of it is still on its way out.
-#[netsplit::test(hosts = 1)]
+#[netsplit::test(hosts = 1, needs = ["programs"])]
 async fn a_lost_host_can_be_restarted_at_once(bed: Testbed) -> netsplit::Result {
     let a = bed.host("a")?;
     for generation in 2..=9 {

@@ -2,6 +2,7 @@
 //! is still kept. The log has no gaps, and agrees with the streams beside it. (A08: testbus's syslog case)
 
 use std::collections::BTreeMap;
+use std::io::{self, Write as _};
 use std::process::Command;
 use std::{env, fs};
 
@@ -9,6 +10,40 @@ use conformance::{MIB, load, log};
 use netsplit::Stream;
 use netsplit::model::{Event, ProcessName, Verdict};
 use netsplit::prelude::*;
+
+/// `much TEXT BYTES`: writes so many bytes of the text, again and again, and a last line.
+#[netsplit::program]
+async fn much(words: Vec<String>) -> io::Result<()> {
+    let count = words[1].parse().map_err(io::Error::other)?;
+    let piece = words[0].repeat(65_536 / words[0].len());
+    let mut left = count;
+    let mut to = io::stdout();
+    while left > 0 {
+        let length = piece.len().min(left);
+        to.write_all(&piece.as_bytes()[..length])?;
+        left -= length;
+    }
+    to.write_all(b"\nlast\n")
+}
+
+/// `chatter`: says much on both streams, and ends with what is no line.
+#[netsplit::program]
+async fn chatter() -> io::Result<()> {
+    for number in 1..=200 {
+        writeln!(io::stdout(), "out {number}")?;
+        writeln!(io::stderr(), "err {number}")?;
+    }
+    io::stdout().write_all(&[0; 300_000])
+}
+
+/// `dies_at_once`: says a word on both streams and kills itself.
+#[netsplit::program]
+async fn dies_at_once() -> io::Result<()> {
+    writeln!(io::stdout(), "out")?;
+    writeln!(io::stderr(), "err")?;
+    rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::KILL)?;
+    Ok(())
+}
 
 #[netsplit::test(hosts = 1)]
 async fn what_was_written_before_an_exit_is_there_with_it(bed: Testbed) -> netsplit::Result {
@@ -21,15 +56,15 @@ async fn what_was_written_before_an_exit_is_there_with_it(bed: Testbed) -> netsp
     }
     // A last write that is a whole pipe, of several processes at once: the reader is far behind at the exit.
     for _ in 0..5 {
-        let zeros = || a.start("dd if=/dev/zero bs=1M count=4 status=none");
+        let zeros = || a.start(much).args(["x", "4194304"]);
         let all = [zeros().await?, zeros().await?, zeros().await?, zeros().await?];
         for process in &all {
             process.wait().await?;
-            assert_eq!(process.stdout()?.len(), 4 * MIB);
+            assert_eq!(process.stdout()?.len(), 4 * MIB + "\nlast\n".len());
         }
     }
     for _ in 0..50 {
-        let process = a.start(sh("echo out; echo err >&2; kill -9 $$")).await?;
+        let process = a.start(dies_at_once).await?;
         process.wait().await?;
         assert_eq!((process.stdout()?, process.stderr()?), (b"out\n".to_vec(), b"err\n".to_vec()));
     }
@@ -37,7 +72,7 @@ async fn what_was_written_before_an_exit_is_there_with_it(bed: Testbed) -> netsp
 }
 
 /// A daemon that holds the pipe neither delays the exit nor is it cut off by it.
-#[netsplit::test(hosts = 1)]
+#[netsplit::test(hosts = 1, needs = ["programs"])]
 async fn what_a_child_writes_after_the_exit_is_kept(bed: Testbed) -> netsplit::Result {
     let a = bed.host("a")?;
     let script = "setsid --fork sh -c 'read go < /srv/go; echo late; echo late >&2; read go < /srv/more; echo later'; echo early";
@@ -58,7 +93,7 @@ async fn what_a_child_writes_after_the_exit_is_kept(bed: Testbed) -> netsplit::R
 }
 
 /// And it can still be ended.
-#[netsplit::test(hosts = 1)]
+#[netsplit::test(hosts = 1, needs = ["programs"])]
 async fn what_a_process_left_can_be_ended_by_it(bed: Testbed) -> netsplit::Result {
     let a = bed.host("a")?;
     let script = "setsid --fork sh -c 'while :; do echo tick; sleep 0.01; done'; echo gone";
@@ -75,9 +110,7 @@ async fn the_log_is_whole_and_agrees_with_the_streams(bed: Testbed) -> netsplit:
     let mut all = Vec::new();
     for host in [&a, &b, &c] {
         for _ in 0..5 {
-            let script =
-                "for n in $(seq 200); do echo out $n; echo err $n >&2; done; head -c 300000 /dev/zero";
-            all.push(host.start(sh(script)).await?);
+            all.push(host.start(chatter).await?);
         }
     }
     wait_all(&all).await?;
@@ -122,8 +155,8 @@ async fn the_log_is_whole_and_agrees_with_the_streams(bed: Testbed) -> netsplit:
 /// More than the disk below holds.
 #[netsplit::test(hosts = 1)]
 async fn much_is_written(bed: Testbed) -> netsplit::Result {
-    let script = format!("yes {} | head -c 16M; echo; echo last", "x".repeat(1000));
-    let process = bed.host("a")?.start(sh(script)).await?;
+    let line = format!("{}\n", "x".repeat(1000));
+    let process = bed.host("a")?.start(much).args([&line, "16777216"]).await?;
     process.wait().await?;
     process.wait_for("last").await?;
     process.never("x").await

@@ -37,10 +37,10 @@ async fn asserts_what_is_not(bed: Testbed) -> netsplit::Result {
     Ok(())
 }
 
-fn child(test: &str) -> (Output, VerdictFile, String) {
+fn child(test: &str, mode: &str) -> (Output, VerdictFile, String) {
     let folder = scratch();
     let output = Command::new(std::env::current_exe().expect("this binary"))
-        .args([&format!("{test}::namespace"), "--exact"])
+        .args([&format!("{test}::{mode}"), "--exact"])
         .envs([("NETSPLIT_DIR", folder.path().as_os_str()), (CHILD, "1".as_ref())])
         .output()
         .expect("a child");
@@ -50,7 +50,11 @@ fn child(test: &str) -> (Output, VerdictFile, String) {
 
 #[test]
 fn a_panic_has_its_place_and_keeps_its_lines() {
-    let (output, verdict, junit) = child("asserts_what_is_not");
+    ["simulated", "namespace"].into_iter().for_each(a_panic_has_its_place_in);
+}
+
+fn a_panic_has_its_place_in(mode: &str) {
+    let (output, verdict, junit) = child("asserts_what_is_not", mode);
     let said = String::from_utf8_lossy(&output.stdout);
     let reason = verdict.reason.expect("a reason");
     assert_eq!(reason.name, Reason::TestError, "{said}");

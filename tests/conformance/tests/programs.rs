@@ -1,5 +1,6 @@
 //! `#[netsplit::program]`: an async function of the test is a command like any other.
 
+use std::io::BufRead as _;
 use std::time::Duration as StdDuration;
 
 use conformance::error_of;
@@ -70,7 +71,7 @@ async fn leaves_a_thread() {
 /// Reads its standard input as any program does.
 #[netsplit::program]
 async fn shouts() -> std::io::Result<()> {
-    for line in std::io::stdin().lines() {
+    for line in std::io::BufReader::new(conformance::programs::input()?).lines() {
         conformance::programs::say(&line?.to_uppercase());
     }
     Ok(())
@@ -93,24 +94,36 @@ async fn its_exit_code_is_what_it_returns(bed: Testbed) -> netsplit::Result {
 mod one {
     #[netsplit::program]
     pub(crate) async fn server() {
-        conformance::programs::say(&format!("{:?} of one", std::env::args().next()));
+        conformance::programs::say("one");
     }
 }
 
 mod other {
     #[netsplit::program]
     pub(crate) async fn server() {
-        conformance::programs::say(&format!("{:?} of other", std::env::args().next()));
+        conformance::programs::say("other");
     }
 }
 
 #[netsplit::test(hosts = 1)]
 async fn each_module_has_its_own(bed: Testbed) -> netsplit::Result {
     let a = bed.host("a")?;
-    a.run(one::server).await?.expect_stdout("Some(\"server\") of one")?;
-    a.run(other::server).await?.expect_stdout("Some(\"server\") of other")?;
+    a.run(one::server).await?.expect_stdout("one")?;
+    a.run(other::server).await?.expect_stdout("other")?;
     assert_eq!(a.start(one::server).await?.name().to_string(), "a/server.3");
     Ok(())
+}
+
+/// `first_word`: prints what the arguments of its process begin with.
+#[netsplit::program]
+async fn first_word() {
+    conformance::programs::say(&std::env::args().next().unwrap_or_default());
+}
+
+/// A process of its own is called what its program is; all simulated ones are one process.
+#[netsplit::test(hosts = 1, needs = ["programs"])]
+async fn its_process_has_its_name(bed: Testbed) -> netsplit::Result {
+    bed.host("a")?.run(first_word).await?.expect_stdout("first_word")
 }
 
 /// Functions within functions have the module of these, so that nothing tells the two apart.
@@ -182,16 +195,21 @@ async fn it_knows_its_peers_its_time_and_its_chance(bed: Testbed) -> netsplit::R
 }
 
 #[netsplit::test(hosts = 1)]
-async fn it_may_have_threads_input_and_a_terminal(bed: Testbed) -> netsplit::Result {
+async fn it_may_have_threads_and_input(bed: Testbed) -> netsplit::Result {
     let a = bed.host("a")?;
     a.run(threads).await?.expect_stdout("met")?;
-    a.run(shouts).stdin("one\ntwo\n").await?.expect_stdout("ONE\nTWO")?;
+    a.run(shouts).stdin("one\ntwo\n").await?.expect_stdout("ONE\nTWO")
+}
+
+#[netsplit::test(hosts = 1, needs = ["pty"])]
+async fn it_may_have_a_terminal(bed: Testbed) -> netsplit::Result {
+    let a = bed.host("a")?;
     let process = a.start(shouts).pty().stdin_open().await?;
     process.write("hello\n").await?;
     process.wait_for("HELLO").await?;
     process.close_stdin().await?;
     assert!(process.wait().await?.is_success());
-    assert_eq!(process.name().to_string(), "a/shouts.2");
+    assert_eq!(process.name().to_string(), "a/shouts");
     Ok(())
 }
 

@@ -15,6 +15,7 @@ use rustix::process::{Pid, Signal};
 use tokio::net::unix::pipe;
 use tokio::sync::{oneshot, watch};
 
+use crate::hook;
 use crate::program::{self, PROGRAMS, Program};
 
 /// What a program that panicked exits with, as one with a `main` does.
@@ -49,6 +50,8 @@ impl Programs {
             name: short(program.name).to_owned(),
             environment: environment(start, "root", "/root")
                 .into_iter()
+                // It would be read as if it were ours.
+                .filter(|(name, _)| name != hook::BECOME)
                 .map(|(name, value)| (name.into(), value.into()))
                 .collect(),
             cwd: directory(start).to_owned(),

@@ -24,7 +24,7 @@ fn resolve(kernel: &Kernel, caller: Caller, name: &str, is_passive: bool) -> Opt
             vec![Ipv6Addr::LOCALHOST.into(), Ipv4Addr::LOCALHOST.into()]
         });
     }
-    if let Ok(address) = name.parse() {
+    if let Some((address, _)) = numeric(name) {
         return Some(vec![address]);
     }
     let name = name.strip_suffix('.').unwrap_or(name).to_ascii_lowercase();
@@ -36,6 +36,17 @@ fn resolve(kernel: &Kernel, caller: Caller, name: &str, is_passive: bool) -> Opt
         return None;
     }
     kernel.named(&name).map(|addresses| addresses.to_vec())
+}
+
+/// An address in figures, with the number of the interface that it names: `ff02::1%eth0`.
+fn numeric(name: &str) -> Option<(IpAddr, u32)> {
+    let Some((address, interface)) = name.split_once('%') else { return Some((name.parse().ok()?, 0)) };
+    let number = match interface {
+        "lo" => 1,
+        "eth0" => 2,
+        number => number.parse().ok()?,
+    };
+    Some((address.parse::<Ipv6Addr>().ok()?.into(), number))
 }
 
 /// The port of a service: a number, or one of the names that programs use without a list of them.
@@ -53,7 +64,12 @@ unsafe fn text<'t>(text: *const c_char) -> &'t str {
     if text.is_null() { "" } else { CStr::from_ptr(text).to_str().unwrap_or("\u{fffd}") }
 }
 
-unsafe fn answer(address: IpAddr, port: u16, kind: i32, protocol: i32) -> *mut libc::addrinfo {
+unsafe fn answer(
+    (address, interface): (IpAddr, u32),
+    port: u16,
+    kind: i32,
+    protocol: i32,
+) -> *mut libc::addrinfo {
     let mut answer: Answer = std::mem::zeroed();
     let storage = &raw mut answer.address;
     let length = match address {
@@ -67,6 +83,7 @@ unsafe fn answer(address: IpAddr, port: u16, kind: i32, protocol: i32) -> *mut l
             let into = &mut *storage.cast::<libc::sockaddr_in6>();
             into.sin6_family = libc::AF_INET6 as u16;
             (into.sin6_port, into.sin6_addr.s6_addr) = (port.to_be(), ip.octets());
+            into.sin6_scope_id = interface;
             size_of::<libc::sockaddr_in6>()
         }
     };
@@ -91,13 +108,14 @@ unsafe fn look_up(
     };
     let name = text(node);
     let Some(port) = port(text(service)) else { return libc::EAI_SERVICE };
-    if flags & libc::AI_NUMERICHOST != 0 && !name.is_empty() && name.parse::<IpAddr>().is_err() {
+    if flags & libc::AI_NUMERICHOST != 0 && !name.is_empty() && numeric(name).is_none() {
         return libc::EAI_NONAME;
     }
     let is_passive = flags & libc::AI_PASSIVE != 0;
     let Some(addresses) = tell(me, |kernel, caller| resolve(kernel, caller, name, is_passive)) else {
         return libc::EAI_NONAME;
     };
+    let interface = numeric(name).map_or(0, |(_, interface)| interface);
     let is_wanted = |address: &IpAddr| match family {
         libc::AF_INET => address.is_ipv4(),
         libc::AF_INET6 => address.is_ipv6(),
@@ -112,7 +130,7 @@ unsafe fn look_up(
     let mut first = std::ptr::null_mut();
     for address in addresses.into_iter().filter(is_wanted).rev() {
         for (kind, protocol) in kinds.iter().rev() {
-            let new = answer(address, port, *kind, *protocol);
+            let new = answer((address, interface), port, *kind, *protocol);
             (*new).ai_next = first;
             first = new;
         }

@@ -265,6 +265,7 @@ impl Kernel {
         process.exit = Some(exit);
         let (host, cwd) = (process.host, process.cwd);
         let threads = std::mem::take(&mut process.threads);
+        process.stopped = None;
         let files: Vec<_> =
             process.stdio.iter_mut().chain(&mut process.fds).filter_map(Option::take).collect();
         let watchers = std::mem::take(&mut process.watchers);

@@ -40,12 +40,19 @@ impl Handle {
     }
 }
 
+/// Folders that a host finds empty when it comes up.
+const IN_MEMORY: [&str; 3] = ["/dev/shm", "/run", "/tmp"];
+
 impl Kernel {
     /// Lays what every host finds on its disk as it comes up.
     pub(super) fn make_tree(&mut self, id: HostId) {
         let now = self.wall(id);
         let host = &mut self.hosts[id.index()];
         let name = format!("{}\n", host.name);
+        for folder in IN_MEMORY {
+            // One that was removed has nothing in it.
+            let _none = host.disk.empty(now, folder.as_bytes());
+        }
         // A disk that is full has no name on it, and says so to whoever asks.
         let _full = host.disk.install(now, b"/etc/hostname", name.as_bytes(), 0o644);
     }

@@ -61,6 +61,13 @@ impl Ip {
         self.0 >> 28 == 0x000f_fffe || self.0 >> 120 == 0xff
     }
 
+    /// A group that every host is in: `224.0.0.1`, `ff02::1`.
+    pub(super) fn is_all_hosts(self) -> bool {
+        const ALL_V4: u128 = 0xffff_e000_0001;
+        const ALL_V6: u128 = 0xff02 << 112 | 1;
+        matches!(self.0, ALL_V4 | ALL_V6)
+    }
+
     /// The broadcast to all, or to the network of a host at `own`.
     #[inline]
     pub(super) fn is_broadcast(self, own: Self) -> bool {

@@ -225,7 +225,7 @@ impl Net {
         let from = packet.from;
         for to in (0..).map(HostIndex).take(self.hosts.len()) {
             let host = &self.hosts[to.at()];
-            let is_member = !group.is_multicast() || host.groups.contains_key(&group);
+            let is_member = !group.is_multicast() || group.is_all_hosts() || host.groups.contains_key(&group);
             let is_own = to == from && (is_looped || !group.is_multicast());
             if !is_member || host.addresses.is_none() || to == from && !is_own {
                 continue;
