@@ -245,8 +245,7 @@ async fn reads_twice(arguments: Vec<String>) -> std::io::Result<()> {
     std::io::stdin().read_line(&mut String::new())?;
     let mut text = String::new();
     file.read_to_string(&mut text)?;
-    print!("{text}{}", fs::read_to_string(&arguments[0])?);
-    Ok(())
+    write!(std::io::stdout(), "{text}{}", fs::read_to_string(&arguments[0])?)
 }
 
 #[netsplit::test(hosts = 1)]

@@ -70,7 +70,7 @@ impl StreamLog {
     /// When the byte at `offset` came, to the millisecond.
     pub(super) fn moment_of(&self, offset: u64) -> Moment {
         let at = self.marks.partition_point(|(_, mark)| *mark <= offset);
-        at.checked_sub(1).map_or(Moment::default(), |at| self.marks[at].0)
+        at.checked_sub(1).map_or_else(Moment::default, |at| self.marks[at].0)
     }
 }
 
