@@ -1,8 +1,8 @@
 //! Helpers of the conformance suite; the promises themselves are in `tests/`, one file a promise.
 //!
-//! [`load`] makes bytes and compares them, [`log`] reads a run's evidence back, [`run`] begins runs without the attribute,
-//! [`programs`], [`tools`] and [`traffic`] are what hosts run, [`measure`] counts what their network did, [`matrix`] strikes a replicated
-//! service, [`census`] counts what is left of a tree of processes of this machine.
+//! [`load`] makes bytes and compares them, [`log`] reads a run's evidence back, [`run`] begins runs without the attribute.
+//! [`programs`], [`tools`] and [`traffic`] are what hosts run, [`measure`] counts what their network did, [`matrix`] strikes a
+//! replicated service, [`census`] counts what is left of a tree of processes of this machine.
 
 pub mod census;
 pub mod load;
