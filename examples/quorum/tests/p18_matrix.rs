@@ -11,7 +11,10 @@ const KVD: &str = env!("CARGO_BIN_EXE_kvd");
 /// Where the client has it.
 const KVCTL: &str = "/opt/kvctl";
 
-#[netsplit::test(hosts(member = ["a", "b", "c"], client = ["client"]), needs = ["network", "pause", "kill"])]
+#[netsplit::test(
+    hosts(member = ["a", "b", "c"], client = ["client"]),
+    needs = ["network", "pause", "kill", "programs"]
+)]
 async fn the_service_keeps_what_it_acknowledged(bed: Testbed) -> Result {
     bed.host("client")?.put(env!("CARGO_BIN_EXE_kvctl"), KVCTL).await?;
     let cluster = Cluster::start(&bed, &Quorum { flags: &[] }).await?;
@@ -19,7 +22,10 @@ async fn the_service_keeps_what_it_acknowledged(bed: Testbed) -> Result {
 }
 
 /// A matrix in which this passes would say nothing.
-#[netsplit::test(hosts(member = ["a", "b", "c"], client = ["client"]), needs = ["network", "pause", "kill"])]
+#[netsplit::test(
+    hosts(member = ["a", "b", "c"], client = ["client"]),
+    needs = ["network", "pause", "kill", "programs"]
+)]
 async fn a_service_that_acknowledges_too_early_is_caught(bed: Testbed) -> Result {
     bed.host("client")?.put(env!("CARGO_BIN_EXE_kvctl"), KVCTL).await?;
     let cluster = Cluster::start(&bed, &Quorum { flags: &["--ack-early"] }).await?;

@@ -5,7 +5,7 @@ use netsplit::prelude::*;
 const KVD: &str = env!("CARGO_BIN_EXE_kvd");
 const KVCTL: &str = env!("CARGO_BIN_EXE_kvctl");
 
-#[netsplit::test(hosts = 3)]
+#[netsplit::test(hosts = 3, needs = ["programs"])]
 async fn survives_losing_the_leader(bed: Testbed) -> netsplit::Result {
     bed.set_env("KVCTL_SERVERS", bed.addresses(7000));
     for host in bed.hosts() {

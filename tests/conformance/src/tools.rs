@@ -26,6 +26,9 @@ pub async fn echo(words: Vec<String>) {
 }
 
 /// `printf FORMAT WORDS…`: prints the format once for each word, which stands for `%s`.
+///
+/// # Errors
+/// Without a format, and when nobody reads it.
 #[netsplit::program]
 pub async fn printf(words: Vec<String>) -> io::Result<()> {
     let (format, words) = words.split_first().ok_or_else(|| io::Error::other("printf FORMAT"))?;
@@ -68,6 +71,9 @@ pub async fn hostname(machine: Machine) {
 }
 
 /// `env [-0]`: prints the environment, a variable a line or with a NUL behind each.
+///
+/// # Errors
+/// When nobody reads it.
 #[netsplit::program]
 pub async fn env(words: Vec<String>) -> io::Result<()> {
     let end = if words.first().is_some_and(|word| word == "-0") { '\0' } else { '\n' };

@@ -8,7 +8,7 @@ const ETCD: &str = "etcd --name %{host} --data-dir /var/lib/etcd
     --listen-peer-urls http://%{address}:2380 --initial-advertise-peer-urls http://%{host}:2380
     --listen-client-urls http://0.0.0.0:2379 --advertise-client-urls http://%{host}:2379";
 
-#[netsplit::test(hosts(member = ["a", "b", "c"], client = ["client"]), needs = ["network"])]
+#[netsplit::test(hosts(member = ["a", "b", "c"], client = ["client"]), needs = ["network", "programs"])]
 async fn a_leader_that_is_cut_off_loses_nothing(bed: Testbed) -> netsplit::Result {
     let (members, client) = (bed.role("member")?, bed.host("client")?);
     if client.run("which etcd etcdctl").exits(Exit::Any).await?.code() != Some(0) {

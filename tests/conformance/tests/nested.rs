@@ -24,7 +24,7 @@ async fn tests_on_its_own(machine: Machine) -> Result {
     Ok(())
 }
 
-#[netsplit::test(hosts = 2)]
+#[netsplit::test(hosts = 2, needs = ["programs"])]
 async fn a_testbed_on_a_host_of_a_testbed(bed: Testbed) -> Result {
     let (a, b) = (bed.host("a")?, bed.host("b")?);
     // Both at once: their hosts have the same names and addresses, and do not meet.
@@ -41,7 +41,7 @@ async fn a_testbed_on_a_host_of_a_testbed(bed: Testbed) -> Result {
 }
 
 /// And one that is killed with it leaves nothing either.
-#[netsplit::test(hosts = 1)]
+#[netsplit::test(hosts = 1, needs = ["programs"])]
 async fn a_testbed_ends_with_the_command_that_made_it(bed: Testbed) -> Result {
     let a = bed.host("a")?;
     let inner = a.start(holds).cwd("/srv").env("NETSPLIT_DIR", "/srv/evidence").ready("up").await?;

@@ -59,7 +59,7 @@ async fn pattern(bed: &Testbed, others: &[(&str, &str)]) -> netsplit::Result<Str
         bed.host(to)?.start(notes).arg("a").ready("hears").await?;
     }
     for (from, to) in others {
-        talk.push(bed.host(*from)?.start(numbered).arg(*to).await?);
+        talk.push(bed.host(from)?.start(numbered).arg(*to).await?);
     }
     a.run(numbered).arg("b").await?;
     let came = hears.wait_for("^came ").await?.text().to_owned();

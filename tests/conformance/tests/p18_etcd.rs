@@ -16,7 +16,10 @@ use serde_json::{Value, json};
 const CLIENTS: u16 = 2379;
 const TIMEOUT: Duration = secs(1);
 
-#[netsplit::test(hosts(member = ["a", "b", "c"], client = ["client"]), needs = ["network", "pause", "kill"])]
+#[netsplit::test(
+    hosts(member = ["a", "b", "c"], client = ["client"]),
+    needs = ["network", "pause", "kill", "programs"]
+)]
 async fn etcd_keeps_what_it_acknowledged(bed: Testbed) -> Result {
     let client = bed.host("client")?;
     for program in ["etcd", "etcdctl"] {
