@@ -22,7 +22,7 @@ use std::time::Duration;
 
 use netsplit_model::{Reason, Trouble, Verdict, units::Measured};
 use netsplit_provider::simulated::Simulated;
-use netsplit_sim::{Config, End, Stuck};
+use netsplit_sim::{Config, End, Exit, Stuck};
 
 use self::attempt::Outside;
 use self::order::{Ended, Order, Report};
@@ -35,6 +35,8 @@ use crate::testbed::Testbed;
 
 /// Virtual time that a test may take: tests that hang end by their own deadlines long before.
 const TIME_MAX: Duration = Duration::from_secs(365 * 24 * 3600);
+/// What `abort` ends a process by.
+const SIGABRT: i32 = 6;
 /// Threads that are named when nothing can happen any more.
 const STUCK_SHOWN: usize = 12;
 
@@ -63,6 +65,8 @@ pub(crate) fn inside(seed: SeedSpec, body: impl FnOnce() + Send + 'static) -> In
     let config = Config { seed: seed.seed, limit: TIME_MAX, ..Config::default() };
     let report = netsplit_sim::run(config, body);
     let end = match &report.end {
+        // So ends the process that simulates it, and so it is told.
+        End::Ended(Exit::Signal(SIGABRT)) => std::process::abort(),
         End::Ended(_) => Ok(()),
         End::Deadlock(stuck) => {
             Err(stopped(Reason::Deadlock, "nothing can ever happen again", &report, stuck))

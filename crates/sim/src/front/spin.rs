@@ -79,7 +79,10 @@ extern "C" fn on_spin(_signal: i32, _info: *mut libc::siginfo_t, _context: *mut 
     let who = switch::me().map(switch::describe);
     switch::outside(|| {
         let trace = std::backtrace::Backtrace::force_capture().to_string();
-        let frames: Vec<_> = trace.lines().skip(6).take(40).collect();
+        // Above the handler's frames stand those of the program that it interrupted.
+        let lines: Vec<_> = trace.lines().collect();
+        let handler = lines.iter().position(|line| line.contains("on_spin")).map_or(0, |place| place + 1);
+        let frames: Vec<_> = lines.into_iter().skip(handler).take(40).collect();
         let who = who.as_deref().unwrap_or("the simulator itself");
         eprintln!("error: {who} spins without ever giving up its turn\n{}", frames.join("\n"));
         // SAFETY: ends this process; nothing of the simulation goes on.

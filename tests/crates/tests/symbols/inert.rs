@@ -78,7 +78,9 @@ pub(crate) const INERT: &[(&str, &[&str])] = &[
         "threads as data: a simulated one has a thread of the C library, and its stack and keys",
         &[
             "pthread_attr_destroy",
+            "pthread_attr_getdetachstate",
             "pthread_attr_getguardsize",
+            "pthread_attr_getstacksize",
             "pthread_attr_getstack",
             "pthread_attr_init",
             "pthread_attr_setstacksize",
@@ -108,4 +110,8 @@ pub(crate) const INERT: &[(&str, &[&str])] = &[
         ],
     ),
     ("names: `getaddrinfo` is simulated, and has no configuration to read again", &["__res_init"]),
+    (
+        "numbers of signals: which there are is the machine's, and handlers are not simulated",
+        &["__libc_current_sigrtmax", "__libc_current_sigrtmin"],
+    ),
 ];
