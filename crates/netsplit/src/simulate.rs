@@ -56,6 +56,8 @@ pub(crate) struct Inside {
     pub(crate) now: Duration,
     /// How many events there were.
     pub(crate) events: u64,
+    /// What its process exited with.
+    pub(crate) code: i32,
     /// Why it ended before its body returned, if it did.
     pub(crate) end: Result<(), Trouble>,
 }
@@ -73,7 +75,13 @@ pub(crate) fn inside(seed: SeedSpec, body: impl FnOnce() + Send + 'static) -> In
         }
         End::Limit(stuck) => Err(stopped(Reason::TestTimedOut, "the test did not end", &report, stuck)),
     };
-    Inside { trace: report.trace, now: report.now, events: report.events, end }
+    let code = match report.end {
+        End::Ended(Exit::Code(code)) => code,
+        // As shells tell of a signal; for a simulation that did not end nobody asks.
+        End::Ended(Exit::Signal(signal)) => 128 + signal,
+        End::Deadlock(_) | End::Limit(_) => 1,
+    };
+    Inside { trace: report.trace, now: report.now, events: report.events, code, end }
 }
 
 fn stopped(reason: Reason, what: &str, report: &netsplit_sim::Report, stuck: &[Stuck]) -> Trouble {
@@ -107,8 +115,8 @@ where
     let ended = match (inside.end, told) {
         (Ok(()), Some(ended)) => ended,
         (Err(trouble), _) => Ended::Stopped(vec![trouble]),
-        // It panicked beyond its test: what it printed says where.
-        (Ok(()), None) => return 101,
+        // It exited, or panicked beyond its test: what it printed says where.
+        (Ok(()), None) => return inside.code,
     };
     let code = ended.exit_code();
     let report = Report { ended, trace: inside.trace, now: inside.now, events: inside.events };

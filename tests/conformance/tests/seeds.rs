@@ -29,7 +29,10 @@ async fn does_as_asked(bed: Testbed) -> netsplit::Result {
         "abort" => std::process::abort(),
         "exit" => leave(),
         "diverge" => bed.note(std::env::current_dir()?.display().to_string()),
-        "wait" => std::future::pending().await,
+        // In real time: what waits in virtual time has waited at once.
+        "wait" => loop {
+            std::hint::spin_loop();
+        },
         "warn" => bed.warn(netsplit::model::Trouble::new(Reason::Expect, "it rains")),
         _ => {}
     }
