@@ -20,6 +20,7 @@ mod nanos;
 pub mod nat;
 mod presets;
 pub mod regions;
+mod remark;
 mod scope;
 mod shown;
 mod topology;
@@ -34,6 +35,7 @@ pub use crate::{
     flapping::{Flapping, FlappingError, Turn},
     link::{Delivery, Fate, Link},
     presets::{PRESETS, Preset, preset},
+    remark::Remark,
     scope::Scope,
     topology::{Ends, Group, LinkId, Links, Topology, TopologyError},
     words::{ConditionWords, WordError},

@@ -3,7 +3,7 @@
 
 mod bytes;
 
-use netsplit_netmodel::{Cause, Delivery, Fate};
+pub use netsplit_netmodel::Remark;
 
 pub(super) use bytes::udp_checksum;
 
@@ -38,33 +38,6 @@ pub enum Point {
     Missed,
 }
 
-/// What is to be said of a packet.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Remark {
-    /// Nothing.
-    Plain,
-    /// A link dropped it.
-    Dropped(Cause),
-    /// A link keeps it.
-    Held,
-    /// What its link is about to do to it.
-    Altered {
-        /// It will arrive twice.
-        is_duplicated: bool,
-        /// A bit of it will be flipped, at least in one of two.
-        is_corrupted: bool,
-    },
-    /// What its link has done to it.
-    Arrived {
-        /// It is a second one.
-        is_duplicate: bool,
-        /// The bit that was flipped, counted from the highest of the first byte.
-        flipped_bit: Option<u64>,
-    },
-    /// No host sent it: it tells that another was rejected.
-    Answer,
-}
-
 /// What was seen and not yet taken.
 #[derive(Default)]
 pub(super) struct Capture {
@@ -85,33 +58,5 @@ impl Capture {
 
     pub(super) fn take(&mut self) -> Vec<Sight> {
         std::mem::take(&mut self.sights)
-    }
-}
-
-impl Remark {
-    /// What is to be said when a link tells the fate of a packet that it was offered.
-    pub(super) fn of_fate(fate: &Fate, is_held: bool) -> Self {
-        match fate {
-            Fate::Queued if is_held => Self::Held,
-            Fate::Queued => Self::Plain,
-            Fate::Dropped(cause) => Self::Dropped(*cause),
-            Fate::Sent { first, duplicate } => {
-                let is_corrupt = |delivery: &Delivery| delivery.flipped_bit.is_some();
-                let is_corrupted = is_corrupt(first) || duplicate.as_ref().is_some_and(is_corrupt);
-                match (duplicate, is_corrupted) {
-                    (None, false) => Self::Plain,
-                    _ => Self::Altered { is_duplicated: duplicate.is_some(), is_corrupted },
-                }
-            }
-        }
-    }
-
-    pub(super) fn of_delivery(delivery: &Delivery) -> Self {
-        let Delivery { is_duplicate, flipped_bit, .. } = *delivery;
-        if is_duplicate || flipped_bit.is_some() {
-            Self::Arrived { is_duplicate, flipped_bit }
-        } else {
-            Self::Plain
-        }
     }
 }
