@@ -421,12 +421,13 @@ pub(crate) fn say(text: &str) {
 }
 
 pub(crate) fn screen(spec: &TestSpec, finished: &Finished) -> String {
-    let look = if finished.kept {
-        format!("netsplit enter {} HOST", finished.verdict.run)
-    } else {
-        "NETSPLIT_KEEP=failed, then: netsplit enter last HOST".to_owned()
+    let look = match finished.kept {
+        // A simulation ends with its process: nobody can enter it.
+        _ if finished.verdict.provider == Simulated.name() => None,
+        true => Some(format!("netsplit enter {} HOST", finished.verdict.run)),
+        false => Some("NETSPLIT_KEEP=failed, then: netsplit enter last HOST".to_owned()),
     };
-    let next = Next { repeat: finished.verdict.repeat.clone(), stop_before: None, look: Some(look) };
+    let next = Next { repeat: finished.verdict.repeat.clone(), stop_before: None, look };
     screen::failure(&finished.dir, &finished.verdict, &next, &roots(spec), Paint::Plain)
 }
 

@@ -153,6 +153,7 @@ fn many_seeds_leave_only_their_failures() {
     let repeat = format!("repeat   NETSPLIT_SEED={shown} cargo test");
     assert!(first.said.contains(again) && first.said.contains(&repeat), "{}", first.said);
     assert!(first.said.contains(&format!("{shown} is odd")), "its whole screen: {}", first.said);
+    assert!(!first.said.contains("netsplit enter"), "nobody enters a simulation: {}", first.said);
 }
 
 #[test]
