@@ -28,13 +28,15 @@ mod polling;
 mod process;
 mod sockets;
 pub(crate) mod spin;
+pub(crate) mod statics;
 mod threads;
 mod time;
 pub(crate) mod trap;
 mod users;
 
-use std::ffi::CStr;
+use std::ffi::{CStr, CString};
 use std::os::fd::{FromRawFd, OwnedFd};
+use std::os::raw::c_char;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 pub(crate) use self::threads::run_key_destructors;
@@ -55,7 +57,9 @@ macro_rules! define {
             #[allow(unused, reason = "not every function has a use for it")]
             let $real = || -> $result {
                 type Function = unsafe extern "C" fn($($type),*) -> $result;
-                static FOUND: std::sync::atomic::AtomicUsize = std::sync::atomic::AtomicUsize::new(0);
+                crate::front::statics::shared! {
+                    static FOUND: std::sync::atomic::AtomicUsize = std::sync::atomic::AtomicUsize::new(0);
+                }
                 const NAME: &std::ffi::CStr = match std::ffi::CStr::from_bytes_with_nul(
                     concat!(stringify!($name), "\0").as_bytes(),
                 ) {
@@ -174,6 +178,13 @@ fn size(result: Result<usize>) -> isize {
 /// A descriptor of the calling process for a new file.
 fn new_fd(kernel: &mut Kernel, caller: Caller, file: FileId) -> Result<i32> {
     kernel.add_fd(caller.process, file)
+}
+
+/// Strings as C has them, and a null. They live for ever: a process may keep pointers to them.
+pub(crate) fn c_strings(texts: impl Iterator<Item = Vec<u8>>) -> &'static mut [*mut c_char] {
+    // A zero byte cannot stand in one.
+    let pointers = texts.filter_map(|text| CString::new(text).ok()).map(CString::into_raw);
+    Box::leak(pointers.chain([std::ptr::null_mut()]).collect())
 }
 
 /// A descriptor that was just made for the calling process.

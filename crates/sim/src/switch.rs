@@ -14,6 +14,7 @@ use std::os::raw::{c_char, c_void};
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU32, AtomicUsize, Ordering};
 use std::time::Duration;
 
+use crate::front::statics::{Statics, shared};
 use crate::kernel::{Caller, Exit, Kernel, Pid, ThreadId, Wait};
 
 /// How the turn is handed over.
@@ -103,16 +104,19 @@ pub(crate) struct World {
     threads: BTreeMap<libc::pthread_t, ThreadId>,
     /// The environment of each process, by its number; 0 where it has none of its own.
     environments: Vec<usize>,
-    /// Whose environment `environ` is.
-    environment_of: Pid,
+    statics: Statics,
+    /// Whose environment and statics are in their places.
+    laid_out: Pid,
 }
 
 struct Only(UnsafeCell<Option<World>>);
 // SAFETY: only `with` reaches it, which checks that nobody else is within.
 unsafe impl Sync for Only {}
 
-static WORLD: Only = Only(UnsafeCell::new(None));
-static IS_BORROWED: AtomicBool = AtomicBool::new(false);
+shared! {
+    static WORLD: Only = Only(UnsafeCell::new(None));
+    static IS_BORROWED: AtomicBool = AtomicBool::new(false);
+}
 
 thread_local! {
     static ME: Cell<Option<&'static Context>> = const { Cell::new(None) };
@@ -249,8 +253,10 @@ struct Desk {
 // acquire; one asks at a time, as one has the turn.
 unsafe impl Sync for Desk {}
 
-static DESK: Desk =
-    Desk { state: AtomicU32::new(IDLE), request: UnsafeCell::new(None), answer: AtomicU32::new(0) };
+shared! {
+    static DESK: Desk =
+        Desk { state: AtomicU32::new(IDLE), request: UnsafeCell::new(None), answer: AtomicU32::new(0) };
+}
 
 /// Makes and buries the OS threads of all simulated ones, outside of the filter, while whoever asks waits. So one OS thread
 /// of a simulation runs at any moment, also within the C library, and none but the carrier inherits the filter: an OS thread
@@ -333,7 +339,7 @@ type PthreadCreate = unsafe extern "C" fn(
 ) -> i32;
 
 fn real_pthread_create() -> PthreadCreate {
-    static FOUND: AtomicUsize = AtomicUsize::new(0);
+    shared! { static FOUND: AtomicUsize = AtomicUsize::new(0); }
     let address = crate::front::next_symbol(&FOUND, c"pthread_create");
     // SAFETY: the C library's function of this name has this type.
     unsafe { std::mem::transmute::<usize, PthreadCreate>(address) }
@@ -394,7 +400,7 @@ fn give_turn(context: &Context) {
     futex_wake(&context.turn);
 }
 
-static SWITCH: AtomicU32 = AtomicU32::new(0);
+shared! { static SWITCH: AtomicU32 = AtomicU32::new(0); }
 
 fn world_switch() -> Switch {
     if SWITCH.load(Ordering::Relaxed) == 0 { Switch::Carrier } else { Switch::Futex }
@@ -512,7 +518,7 @@ extern "C" fn entry() {
 }
 
 /// Destructors of thread-locals, then of keys, until none is left; still simulated, in turn and in virtual time.
-fn run_destructors(context: &Context) {
+fn run_destructors(context: &'static Context) {
     loop {
         loop {
             let last = context.destructors.borrow_mut().pop();
@@ -520,7 +526,7 @@ fn run_destructors(context: &Context) {
             // SAFETY: registered for this thread by code that waits for exactly this call.
             unsafe { destructor(argument) };
         }
-        if !crate::front::run_key_destructors() && context.destructors.borrow().is_empty() {
+        if !crate::front::run_key_destructors(context) && context.destructors.borrow().is_empty() {
             return;
         }
     }
@@ -542,22 +548,26 @@ impl World {
         let next = self.kernel.pick();
         crate::front::spin::turned(self.kernel.counts.turns);
         let process = next.map_or(crate::kernel::CONTROL, |id| self.kernel.process_of(id));
-        if process != self.environment_of {
-            self.change_environment(process);
+        if process != self.laid_out {
+            self.lay_out(process);
         }
         next.map_or(self.controller, |id| self.contexts[id.0 as usize])
     }
 
-    /// `environ` is each process's own.
-    fn change_environment(&mut self, process: Pid) {
+    /// `environ`, and what is static, are each process's own.
+    fn lay_out(&mut self, process: Pid) {
+        let from = std::mem::replace(&mut self.laid_out, process);
         // SAFETY: nobody else of the simulation runs, and who is outside of it waits for its end.
         unsafe {
             let left = (*environ()).expose_provenance();
-            *self.environment(self.environment_of) = left;
+            *self.environment(from) = left;
             let own = *self.environment(process);
             *environ() = std::ptr::with_exposed_provenance_mut(own);
         }
-        self.environment_of = process;
+        self.statics.change(from, process);
+        if self.kernel.exit_of(from).is_some() {
+            self.statics.forget(from);
+        }
     }
 
     /// Gives a process variables of its own: pointers to `NAME=value`, the last one null, that live for ever.
@@ -573,7 +583,8 @@ impl World {
     }
 }
 
-fn environ() -> *mut *mut *mut c_char {
+/// Where the C library has the environment.
+pub(crate) fn environ() -> *mut *mut *mut c_char {
     unsafe extern "C" {
         static mut environ: *mut *mut c_char;
     }
@@ -673,7 +684,8 @@ pub(crate) fn run(
         dead: Vec::new(),
         threads: BTreeMap::new(),
         environments: Vec::new(),
-        environment_of: crate::kernel::CONTROL,
+        statics: Statics::new(),
+        laid_out: crate::kernel::CONTROL,
     };
     // SAFETY: nobody looks at the world before there is one.
     let before = unsafe { (*WORLD.0.get()).replace(world) };

@@ -149,6 +149,7 @@ fn start(host: Host, name: &str, main: Main, printed: &Arc<Mutex<String>>) -> St
     let writer = OwnedFd::from(writer);
     let spawn = Spawn {
         name: name.to_owned(),
+        arguments: Vec::new(),
         environment: vec![("HOME".into(), "/root".into())],
         cwd: "/".into(),
         stdin: stdin.into(),

@@ -45,6 +45,7 @@ fn seen_on(name: &str, number: u16, build: Build) -> String {
     };
     let spawn = Spawn {
         name: "cases".into(),
+        arguments: Vec::new(),
         environment: Vec::new(),
         cwd: "/".into(),
         stdin: stdin.into(),
