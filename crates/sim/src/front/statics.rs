@@ -35,17 +35,18 @@ const LARGE: usize = 64 << 20;
 
 type Block = [u8; BLOCK];
 
-/// Statics as they were at some moment.
-#[derive(Clone, Debug)]
+/// Statics as they were at some moment: stretch after stretch.
+#[derive(Clone, Debug, Default)]
 struct Image {
-    blocks: Vec<Spot>,
-    bytes: Vec<Block>,
+    stretches: Vec<Range<usize>>,
+    bytes: Vec<u8>,
 }
 
-/// Where a block is; the last one of a stretch is shorter than the others.
+/// Where a block is, and its place in an image; the last one of a stretch is shorter than the others.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Spot {
     address: usize,
+    place: usize,
     length: usize,
 }
 
@@ -75,13 +76,13 @@ pub(crate) fn are_at(address: usize) -> bool {
 /// The statics of all processes.
 #[derive(Debug, Default)]
 pub(crate) struct Statics {
-    spots: Vec<Spot>,
     /// What a process begins with.
-    begin: Vec<Block>,
+    begin: Image,
     /// What lay there when the running process got its turn.
-    given: Vec<Block>,
+    given: Image,
+    spots: Vec<Spot>,
     /// The blocks that are not the same in all processes, in the order in which that was seen.
-    own: Vec<usize>,
+    own: Vec<Spot>,
     is_own: Vec<bool>,
     /// Theirs, by process. One that has fewer has not been there since others were seen: those are as in `begin`.
     images: Vec<Vec<Block>>,
@@ -95,11 +96,11 @@ impl Statics {
             return Self::default();
         }
         let kept = BEGIN.lock().unwrap_or_else(PoisonError::into_inner).take();
-        let Image { blocks: spots, bytes } = kept.unwrap_or_else(Image::take);
+        let begin = kept.unwrap_or_else(Image::take);
+        let spots = begin.spots();
         FIRST.store(spots.first().map_or(usize::MAX, |spot| spot.address), Ordering::Relaxed);
         LAST.store(spots.last().map_or(0, |spot| spot.address + spot.length), Ordering::Relaxed);
-        let is_own = vec![false; spots.len()];
-        Self { spots, given: bytes.clone(), begin: bytes, own: Vec::new(), is_own, images: Vec::new() }
+        Self { given: begin.clone(), begin, is_own: vec![false; spots.len()], spots, ..Self::default() }
     }
 
     /// Puts away what is `from`'s, and lays out `to`'s in its place.
@@ -108,7 +109,9 @@ impl Statics {
         if self.images.len() < count {
             self.images.resize_with(count, Vec::new);
         }
-        self.put_away(from);
+        if !self.given.is_there() {
+            self.put_away(from);
+        }
         self.lay_out(to);
     }
 
@@ -120,69 +123,107 @@ impl Statics {
     }
 
     fn put_away(&mut self, pid: Pid) {
-        let mut is_changed = false;
-        for (index, spot) in self.spots.iter().enumerate() {
+        for (spot, is_own) in self.spots.iter().zip(&mut self.is_own) {
             let now = spot.read();
-            if now == self.given[index] {
-                continue;
+            let given = self.given.block(*spot);
+            if now[..spot.length] != *given {
+                given.copy_from_slice(&now[..spot.length]);
+                if !std::mem::replace(is_own, true) {
+                    self.own.push(*spot);
+                }
             }
-            if !self.is_own[index] {
-                self.is_own[index] = true;
-                self.own.push(index);
-            }
-            self.given[index] = now;
-            is_changed = true;
         }
-        if is_changed {
-            let image = &mut self.images[pid.index()];
-            image.clear();
-            image.extend(self.own.iter().map(|index| self.given[*index]));
-        }
+        let image = &mut self.images[pid.index()];
+        image.clear();
+        image.extend(self.own.iter().map(|spot| spot.read()));
     }
 
     fn lay_out(&mut self, pid: Pid) {
         let image = &self.images[pid.index()];
-        for (order, index) in self.own.iter().enumerate() {
-            let block = image.get(order).unwrap_or(&self.begin[*index]);
-            self.spots[*index].write(block);
-            self.given[*index] = *block;
+        for (spot, block) in self.own.iter().zip(image) {
+            spot.write(block, &mut self.given);
+        }
+        for spot in self.own.iter().skip(image.len()) {
+            let mut block = [0; BLOCK];
+            block[..spot.length].copy_from_slice(self.begin.block(*spot));
+            spot.write(&block, &mut self.given);
         }
     }
 }
 
 impl Image {
     fn take() -> Self {
-        let blocks = spots();
-        let bytes = blocks.iter().map(|spot| spot.read()).collect();
-        Self { blocks, bytes }
+        let stretches = stretches();
+        let length = stretches.iter().map(ExactSizeIterator::len).sum();
+        let mut image = Self { stretches, bytes: vec![0; length] };
+        for spot in image.spots() {
+            image.block(spot).copy_from_slice(&spot.read()[..spot.length]);
+        }
+        image
+    }
+
+    /// Whether it is what lies there now.
+    fn is_there(&self) -> bool {
+        let mut bytes = &self.bytes[..];
+        self.stretches.iter().all(|stretch| {
+            let (these, rest) = bytes.split_at(stretch.len());
+            bytes = rest;
+            let there = std::ptr::with_exposed_provenance::<c_void>(stretch.start);
+            // SAFETY: both have this many bytes, and nobody else of the simulation runs.
+            unsafe { libc::memcmp(there, these.as_ptr().cast(), these.len()) == 0 }
+        })
+    }
+
+    fn spots(&self) -> Vec<Spot> {
+        let mut spots = Vec::new();
+        let mut place = 0;
+        for stretch in &self.stretches {
+            for address in stretch.clone().step_by(BLOCK) {
+                let length = BLOCK.min(stretch.end - address);
+                spots.push(Spot { address, place, length });
+                place += length;
+            }
+        }
+        spots
+    }
+
+    fn block(&mut self, spot: Spot) -> &mut [u8] {
+        &mut self.bytes[spot.place..spot.place + spot.length]
     }
 }
 
 impl Spot {
-    #[inline]
     fn read(self) -> Block {
-        let from = std::ptr::with_exposed_provenance::<u8>(self.address);
         let mut block = [0; BLOCK];
+        let from = std::ptr::with_exposed_provenance::<u8>(self.address);
         // SAFETY: the executable's data is there for ever, has this length, and nobody else of the simulation runs.
-        unsafe {
-            match self.length {
-                BLOCK => block = from.cast::<Block>().read(),
-                length => std::ptr::copy_nonoverlapping(from, block.as_mut_ptr(), length),
-            }
-        }
+        unsafe { std::ptr::copy_nonoverlapping(from, block.as_mut_ptr(), self.length) };
         block
     }
 
+    /// Lays a block there, and notes that it was given.
     #[inline]
-    fn write(self, block: &Block) {
-        let into = std::ptr::with_exposed_provenance_mut::<u8>(self.address);
+    fn write(self, block: &Block, given: &mut Image) {
+        let into = std::ptr::with_exposed_provenance_mut::<Block>(self.address);
+        let noted = &mut given.bytes[self.place..self.place + self.length];
         // SAFETY: as above, and it is writable. What lay there belongs to a process that will find it there again.
-        unsafe { std::ptr::copy_nonoverlapping(block.as_ptr(), into, self.length) };
+        unsafe {
+            match <&mut Block>::try_from(&mut *noted) {
+                Ok(noted) => {
+                    *noted = *block;
+                    into.write_unaligned(*block);
+                }
+                Err(_) => {
+                    noted.copy_from_slice(&block[..self.length]);
+                    std::ptr::copy_nonoverlapping(block.as_ptr(), into.cast(), self.length);
+                }
+            }
+        }
     }
 }
 
 /// The executable's writable data, without what the loader has protected since, and without what is [`shared`].
-fn spots() -> Vec<Spot> {
+fn stretches() -> Vec<Range<usize>> {
     unsafe extern "C" {
         static __start_netsplit_shared: u8;
         static __stop_netsplit_shared: u8;
@@ -194,19 +235,15 @@ fn spots() -> Vec<Spot> {
     for hole in holes {
         stretches = stretches.into_iter().flat_map(|stretch| without(stretch, &hole)).collect();
     }
+    stretches.retain(|stretch| !stretch.is_empty());
     stretches.sort_by_key(|stretch| stretch.start);
-    stretches.into_iter().flat_map(blocks).collect()
+    stretches
 }
 
 fn without(stretch: Range<usize>, hole: &Range<usize>) -> [Range<usize>; 2] {
     let before = stretch.start..stretch.end.min(hole.start).max(stretch.start);
     let after = stretch.start.max(hole.end).min(stretch.end)..stretch.end;
     if stretch.end <= hole.start || stretch.start >= hole.end { [stretch, 0..0] } else { [before, after] }
-}
-
-fn blocks(stretch: Range<usize>) -> impl Iterator<Item = Spot> {
-    let end = stretch.end;
-    stretch.step_by(BLOCK).map(move |address| Spot { address, length: BLOCK.min(end - address) })
 }
 
 /// Where the executable's writable data is.
