@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use crate::disk;
 use crate::front::c_strings;
+use crate::front::statics::Statics;
 use crate::kernel::{
     CONTROL, Descriptor, Exit, HostId, HostPlan, Kernel, Nanos, Over, Pid, Plan, Rules, Waiting,
 };
@@ -116,7 +117,9 @@ pub fn run_later_constructors(hook: extern "C" fn()) {
 /// When this OS process has simulated before.
 pub fn run(config: Config, test: impl FnOnce() + Send + 'static) -> Report {
     let limit = Nanos::try_from(config.limit.as_nanos()).unwrap_or(Nanos::MAX);
-    let mut kernel = Kernel::new(Rules { seed: config.seed, limit, cpus: config.cpus });
+    let statics = Statics::new();
+    let has_own_statics = statics.are_own();
+    let mut kernel = Kernel::new(Rules { seed: config.seed, limit, cpus: config.cpus, has_own_statics });
     let host = kernel.add_host(&HostPlan {
         name: String::new(),
         address: Ipv4Addr::LOCALHOST,
@@ -138,7 +141,7 @@ pub fn run(config: Config, test: impl FnOnce() + Send + 'static) -> Report {
     };
     let filter = if config.filter { crate::front::trap::install } else { || () };
     crate::front::spin::over(false);
-    switch::run(kernel, config.switch, config.spin, begin, filter);
+    switch::run((kernel, statics), config.switch, config.spin, begin, filter);
     crate::front::spin::over(true);
     switch::with(|world| report(&world.kernel))
 }

@@ -26,6 +26,7 @@ mod maps;
 mod names;
 mod polling;
 mod process;
+pub(crate) mod signals;
 mod sockets;
 pub(crate) mod spin;
 pub(crate) mod statics;
@@ -39,6 +40,7 @@ use std::os::fd::{FromRawFd, OwnedFd};
 use std::os::raw::c_char;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use self::signals::Interrupted;
 pub(crate) use self::threads::run_key_destructors;
 use crate::errno::{Errno, Result};
 use crate::kernel::{Call, Caller, Descriptor, FileId, Kernel, Stop};
@@ -104,8 +106,22 @@ fn look_up(found: &AtomicUsize, name: &CStr) -> usize {
     address
 }
 
-/// Does what a call asks for; waits as often as it must.
-fn ask<T>(me: &'static Context, mut f: impl FnMut(&mut Kernel, Caller) -> Call<T>) -> Result<T> {
+/// Does what a call asks for; waits as often as it must, or until a signal has a handler that calls do not go on after.
+fn ask<T>(me: &'static Context, f: impl FnMut(&mut Kernel, Caller) -> Call<T>) -> Result<T> {
+    ask_until(me, f, |interrupted| interrupted == Interrupted::Fails)
+}
+
+/// As [`ask`], of a call that goes on after no handler.
+fn ask_once<T>(me: &'static Context, f: impl FnMut(&mut Kernel, Caller) -> Call<T>) -> Result<T> {
+    ask_until(me, f, |interrupted| interrupted != Interrupted::No)
+}
+
+fn ask_until<T>(
+    me: &'static Context,
+    mut f: impl FnMut(&mut Kernel, Caller) -> Call<T>,
+    fails: impl Fn(Interrupted) -> bool,
+) -> Result<T> {
+    let mut is_interrupted = false;
     loop {
         let done = switch::with_turn(me, |world| {
             let caller = world.kernel.caller(me.id());
@@ -114,7 +130,8 @@ fn ask<T>(me: &'static Context, mut f: impl FnMut(&mut Kernel, Caller) -> Call<T
         match done {
             Ok(value) => return Ok(value),
             Err(Stop::Fail(errno)) => return Err(errno),
-            Err(Stop::Wait(wait)) => switch::wait(me, wait),
+            Err(Stop::Wait(_)) if is_interrupted => return Err(Errno::EINTR),
+            Err(Stop::Wait(wait)) => is_interrupted = fails(switch::wait(me, wait)),
         }
     }
 }

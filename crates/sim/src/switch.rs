@@ -14,6 +14,7 @@ use std::os::raw::{c_char, c_void};
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU32, AtomicUsize, Ordering};
 use std::time::Duration;
 
+use crate::front::signals::Interrupted;
 use crate::front::statics::{Statics, shared};
 use crate::kernel::{Caller, Exit, Kernel, Pid, ThreadId, Wait};
 
@@ -122,10 +123,11 @@ thread_local! {
     static ME: Cell<Option<&'static Context>> = const { Cell::new(None) };
 }
 
-/// The simulated thread that runs here; `None`: this thread is of the real world.
+/// The simulated thread that runs here; `None`: this thread is of the real world, or within the simulated one, where a panic
+/// is told to whoever looks at the real one.
 #[inline]
 pub(crate) fn me() -> Option<&'static Context> {
-    ME.get()
+    ME.get().filter(|_| !IS_BORROWED.load(Ordering::Relaxed))
 }
 
 /// Runs `f` in the real world: whatever it calls is real, and takes no time of the simulation.
@@ -145,17 +147,20 @@ pub fn outside<T>(f: impl FnOnce() -> T) -> T {
 pub(crate) fn with_turn<T>(_me: &'static Context, f: impl FnOnce(&mut World) -> T) -> T {
     assert!(!IS_BORROWED.load(Ordering::Relaxed), "the world is looked at already");
     IS_BORROWED.store(true, Ordering::Relaxed);
-    let _free = Free;
+    let broken = Broken;
     // SAFETY: a context is found only by its own thread, so that the caller has the turn; the flag was free and is ours.
-    f(unsafe { (*WORLD.0.get()).as_mut() }.expect("there is a simulation"))
+    let done = f(unsafe { (*WORLD.0.get()).as_mut() }.expect("there is a simulation"));
+    std::mem::forget(broken);
+    IS_BORROWED.store(false, Ordering::Release);
+    done
 }
 
-/// Gives the world back, also when a panic passes.
-struct Free;
+/// Ends this OS process when a panic leaves the world half changed: it is no program's.
+struct Broken;
 
-impl Drop for Free {
+impl Drop for Broken {
     fn drop(&mut self) {
-        IS_BORROWED.store(false, Ordering::Release);
+        std::process::abort();
     }
 }
 
@@ -166,9 +171,12 @@ impl Drop for Free {
 #[inline]
 pub(crate) fn with<T>(f: impl FnOnce(&mut World) -> T) -> T {
     assert!(!IS_BORROWED.swap(true, Ordering::Acquire), "the world is looked at already");
-    let _free = Free;
+    let broken = Broken;
     // SAFETY: the flag was free and is ours now, so that no other reference exists until it is given back.
-    f(unsafe { (*WORLD.0.get()).as_mut() }.expect("there is a simulation"))
+    let done = f(unsafe { (*WORLD.0.get()).as_mut() }.expect("there is a simulation"));
+    std::mem::forget(broken);
+    IS_BORROWED.store(false, Ordering::Release);
+    done
 }
 
 core::arch::global_asm!(
@@ -372,7 +380,9 @@ fn park(context: &Context) {
     let all = [u64::MAX; 16];
     // A handler would run on this stack, below this frame, where the context stands.
     // SAFETY: a full set of signals, of the size that sigset_t has.
-    unsafe { libc::pthread_sigmask(libc::SIG_SETMASK, all.as_ptr().cast(), std::ptr::null_mut()) };
+    outside(|| unsafe {
+        libc::pthread_sigmask(libc::SIG_SETMASK, all.as_ptr().cast(), std::ptr::null_mut())
+    });
     let here = std::ptr::from_ref(&all) as usize;
     // The context begins a page below this frame: six registers, where to go, and an end for unwinders.
     let top = (here - 4096) & !63;
@@ -421,8 +431,12 @@ pub(crate) fn start_thread(
     let context = ready_context(attributes)?;
     context.is_main.set(is_main);
     context.start.set(Some(start));
+    let maker = me().map(Context::id);
     with(|world| {
-        let id = world.kernel.add_thread(process);
+        // A thread begins with what its maker holds back; a process with nothing.
+        let maker = maker.filter(|maker| world.kernel.process_of(*maker) == process);
+        let mask = maker.map_or(0, |maker| world.kernel.change_signal_mask(maker, |mask| mask));
+        let id = world.kernel.add_thread(process, mask);
         context.id.set(id);
         debug_assert_eq!(world.contexts.len(), id.0 as usize);
         world.contexts.push(context);
@@ -489,7 +503,7 @@ fn kind_of(attributes: *const libc::pthread_attr_t) -> Result<Kind, Unlike> {
 /// The first thing that a simulated thread does, on its own stack with its own thread-locals.
 extern "C" fn entry() {
     let context = me().expect("a simulated thread");
-    after_switch();
+    after_switch(context);
     if let Some(start) = context.start.take() {
         context.result.set(start());
     }
@@ -606,13 +620,13 @@ pub(crate) fn describe(context: &'static Context) -> String {
     })
 }
 
-/// Waits; returns when the thread has the turn again.
-pub(crate) fn wait(context: &'static Context, wait: Wait) {
+/// Waits; returns when the thread has the turn again, and has done the signals that it was given.
+pub(crate) fn wait(context: &'static Context, wait: Wait) -> Interrupted {
     let next = with_turn(context, |world| {
         world.kernel.wait(context.id(), wait);
         world.next()
     });
-    give(context, next);
+    give(context, next)
 }
 
 /// Lets the others go first.
@@ -631,9 +645,9 @@ pub(crate) fn leave_for_ever(context: &'static Context) -> ! {
     unreachable!("an ended thread has no turn")
 }
 
-fn give(from: &'static Context, to: &'static Context) {
+fn give(from: &'static Context, to: &'static Context) -> Interrupted {
     if std::ptr::eq(from, to) {
-        return;
+        return Interrupted::No;
     }
     match world_switch() {
         Switch::Carrier => {
@@ -645,12 +659,17 @@ fn give(from: &'static Context, to: &'static Context) {
             take_turn(from);
         }
     }
-    after_switch();
+    after_switch(from)
 }
 
-/// Only now is nobody on the stack of a thread that ended, so that its OS thread may go and free it.
-fn after_switch() {
-    with(|world| world.dead.extend(world.leaving.take()));
+/// What a thread does first when it has been given the turn.
+fn after_switch(context: &'static Context) -> Interrupted {
+    let has_signals = with(|world| {
+        // Only now is nobody on the stack of a thread that ended, so that its OS thread may go and free it.
+        world.dead.extend(world.leaving.take());
+        !std::ptr::eq(context, world.controller) && world.kernel.has_signals(context.id())
+    });
+    if has_signals { crate::front::signals::handle(context) } else { Interrupted::No }
 }
 
 /// Lets the OS threads of ended threads end too: before more are made, and before one is joined.
@@ -666,7 +685,7 @@ pub(crate) fn bury_dead() {
 /// # Panics
 /// When this OS process has a simulation already, or the OS gives no thread.
 pub(crate) fn run(
-    kernel: Kernel,
+    (kernel, statics): (Kernel, Statics),
     switch: Switch,
     spin: Option<Duration>,
     begin: impl FnOnce() + Send + 'static,
@@ -684,7 +703,7 @@ pub(crate) fn run(
         dead: Vec::new(),
         threads: BTreeMap::new(),
         environments: Vec::new(),
-        statics: Statics::new(),
+        statics,
         laid_out: crate::kernel::CONTROL,
     };
     // SAFETY: nobody looks at the world before there is one.

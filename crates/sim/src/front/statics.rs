@@ -103,6 +103,11 @@ impl Statics {
         Self { given: begin.clone(), begin, is_own: vec![false; spots.len()], spots, ..Self::default() }
     }
 
+    /// Whether each process has its own.
+    pub(crate) fn are_own(&self) -> bool {
+        !self.spots.is_empty()
+    }
+
     /// Puts away what is `from`'s, and lays out `to`'s in its place.
     pub(crate) fn change(&mut self, from: Pid, to: Pid) {
         let count = from.index().max(to.index()) + 1;

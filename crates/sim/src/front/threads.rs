@@ -1,5 +1,5 @@
 //! Threads and what is theirs: start, join, destructors of thread-locals, turns, identity. Cancellation, scheduling classes
-//! and signals to threads are not simulated.
+//! and affinity are not simulated.
 #![expect(unsafe_code, reason = "C functions take pointers from their callers")]
 
 use std::collections::BTreeMap;
@@ -199,11 +199,11 @@ pub(super) unsafe fn by_number(me: &'static Context, number: i64, a: [i64; 6]) -
             }
         }
         libc::SYS_nanosleep | libc::SYS_clock_nanosleep => {
-            let (clock, flags, time) = match number {
-                libc::SYS_nanosleep => (libc::CLOCK_MONOTONIC, 0, a[0]),
-                _ => (int(a[0]), int(a[1]), a[2]),
+            let (clock, flags, [time, left]) = match number {
+                libc::SYS_nanosleep => (libc::CLOCK_MONOTONIC, 0, [a[0], a[1]].map(pointer)),
+                _ => (int(a[0]), int(a[1]), [a[2], a[3]].map(pointer)),
             };
-            match unsafe { super::time::clock_sleep(me, clock, flags, pointer(time).cast()) } {
+            match unsafe { super::time::clock_sleep(me, clock, flags, time.cast(), left.cast()) } {
                 Ok(()) => 0,
                 Err(errno) => -i64::from(errno.0),
             }
@@ -247,7 +247,7 @@ define! {
 
     /// Waits in virtual time; then the C library frees what was the thread's.
     fn pthread_join(thread: libc::pthread_t, result: *mut *mut c_void) -> i32 |me, real| {
-        if let Some(id) = switch::with(|world| switch::thread_of(world, thread)) {
+        while let Some(id) = switch::with(|world| switch::thread_of(world, thread)) {
             switch::wait(me, Wait { on: On::Thread(id), until: None, what: "pthread_join" });
         }
         switch::bury_dead();
@@ -310,33 +310,6 @@ define! {
             _ => real(),
         }
     }
-
-    /// Says that there is a stack for signals already: all threads are carried by one, whose it would be.
-    fn sigaltstack(_new: *const c_void, old: *mut libc::stack_t) -> i32 |me, real| {
-        if !old.is_null() {
-            *old = std::mem::zeroed();
-        }
-        0
-    }
-
-    /// Has no effect: signals are not simulated.
-    fn pthread_sigmask(_how: i32, _new: *const c_void, old: *mut libc::sigset_t) -> i32 |me, real| {
-        if !old.is_null() {
-            *old = std::mem::zeroed();
-        }
-        0
-    }
-
-    /// Has no effect: signals are not simulated.
-    fn sigprocmask(_how: i32, _new: *const c_void, old: *mut libc::sigset_t) -> i32 |me, real| {
-        if !old.is_null() {
-            *old = std::mem::zeroed();
-        }
-        0
-    }
-
-    /// Signals between threads are not simulated.
-    fn pthread_kill(_thread: libc::pthread_t, _signal: i32) -> i32 |me, real| { libc::ENOSYS }
 
     /// Names of threads would be the carrier's.
     fn pthread_setname_np(_thread: libc::pthread_t, _name: *const c_char) -> i32 |me, real| { 0 }
