@@ -667,7 +667,7 @@ fn after_switch(context: &'static Context) -> Interrupted {
     let has_signals = with(|world| {
         // Only now is nobody on the stack of a thread that ended, so that its OS thread may go and free it.
         world.dead.extend(world.leaving.take());
-        !std::ptr::eq(context, world.controller) && world.kernel.has_signals(context.id())
+        !std::ptr::eq(context, world.controller) && world.kernel.pending_signals(context.id()) != 0
     });
     if has_signals { crate::front::signals::handle(context) } else { Interrupted::No }
 }

@@ -36,6 +36,9 @@ pub(crate) fn handle(me: &'static Context) -> Interrupted {
         let restarts = action.flags & libc::SA_RESTART != 0 && interrupted != Interrupted::Fails;
         interrupted = if restarts { Interrupted::Restarts } else { Interrupted::Fails };
     }
+    if tell(me, |kernel, caller| kernel.exit_of(caller.process).is_some()) {
+        switch::leave_for_ever(me);
+    }
     interrupted
 }
 
@@ -77,14 +80,8 @@ fn send(me: &'static Context, signal: i32, to: impl FnOnce(&mut Kernel, Pid) -> 
     if signal != 0 && bit(signal) == 0 {
         return Err(Errno::EINVAL);
     }
-    let (reached, is_over) = tell(me, |kernel, caller| {
-        let reached = to(kernel, caller.process);
-        (reached, kernel.exit_of(caller.process).is_some())
-    });
-    if is_over {
-        switch::leave_for_ever(me);
-    }
-    // Its own handler has run when the call returns.
+    let reached = tell(me, |kernel, caller| to(kernel, caller.process));
+    // What it sent to itself is done when the call returns.
     handle(me);
     if reached == 0 { Err(Errno::ESRCH) } else { Ok(()) }
 }
@@ -205,7 +202,10 @@ define! {
 
     /// What is held back and waits.
     fn sigpending(into: *mut libc::sigset_t) -> i32 |me, real| {
-        write_set(into, tell(me, |kernel, caller| kernel.pending_signals(caller.process)));
+        write_set(into, tell(me, |kernel, caller| {
+            let held_back = kernel.change_signal_mask(caller.thread, |mask| mask);
+            kernel.pending_signals(caller.thread) & held_back
+        }));
         0
     }
 

@@ -1,7 +1,7 @@
 //! Threads: who can run, who waits for what and until when, and whose turn is next.
 
 use super::file::{Caller, FileId};
-use super::signals::Mask;
+use super::signals::{Mask, ThreadSignals};
 use super::{Event, HostId, Kernel, Nanos, process::Pid};
 
 /// A simulated thread.
@@ -51,7 +51,7 @@ enum State {
 
 #[derive(Debug)]
 pub(super) struct Thread {
-    process: Pid,
+    pub(super) process: Pid,
     host: HostId,
     state: State,
     /// Counts waits, so that what is stale wakes nobody.
@@ -63,8 +63,7 @@ pub(super) struct Thread {
     alarm: Option<Nanos>,
     alarms: u64,
     was_woken: bool,
-    /// The signals that it holds back.
-    pub(super) signal_mask: Mask,
+    pub(super) signals: ThreadSignals,
     /// How often it has read the clock since it last waited.
     pub(super) clock_reads: u32,
     joiners: Vec<Waiter>,
@@ -77,7 +76,7 @@ pub(crate) const SPIN: Nanos = 1000;
 
 impl Kernel {
     /// A new thread of a process, which holds back these signals; it can run at once.
-    pub(crate) fn add_thread(&mut self, process: Pid, signal_mask: Mask) -> ThreadId {
+    pub(crate) fn add_thread(&mut self, process: Pid, held_back: Mask) -> ThreadId {
         let id = ThreadId(u32::try_from(self.threads.len()).expect("fewer than 2^32 threads"));
         let host = self.process(process).host;
         self.threads.push(Thread {
@@ -91,7 +90,7 @@ impl Kernel {
             alarm: None,
             alarms: 0,
             was_woken: false,
-            signal_mask,
+            signals: ThreadSignals::new(held_back),
             clock_reads: 0,
             joiners: Vec::new(),
         });

@@ -1,11 +1,11 @@
-//! Signals: what a process does about each, which ones wait to be done, and which thread does them. That handlers run, and
-//! where, is the front end's.
+//! Signals: what a process does about each, which ones wait to be done, and which thread does them. How handlers
+//! run is the front end's.
 
 use std::collections::BTreeMap;
 
 use super::file::Caller;
 use super::process::{Exit, Pid, Process};
-use super::sched::{On, ThreadId, Wait};
+use super::sched::{On, Thread, ThreadId, Wait};
 use super::{Call, Kernel, Nanos};
 use crate::errno::Errno;
 
@@ -36,8 +36,24 @@ pub(crate) struct Action {
 #[derive(Debug, Default)]
 pub(super) struct Signals {
     actions: BTreeMap<i32, Action>,
-    /// Those that nobody has done or taken yet.
+    /// Those that no thread has done or taken yet.
     pending: Mask,
+}
+
+/// The signals of a thread.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct ThreadSignals {
+    /// What it holds back.
+    mask: Mask,
+    /// Those that were sent to it and not yet done or taken.
+    pending: Mask,
+}
+
+impl ThreadSignals {
+    /// Of a new thread, which holds these back.
+    pub(super) fn new(mask: Mask) -> Self {
+        Self { mask, pending: 0 }
+    }
 }
 
 /// What becomes of a signal.
@@ -46,18 +62,17 @@ enum Fate {
     Stops,
     GoesOn,
     Ends,
-    Handled,
+    Handled(Action),
 }
 
 impl Signals {
     fn fate(&self, signal: i32) -> Fate {
-        let handler = self.actions.get(&signal).map_or(libc::SIG_DFL, |action| action.handler);
+        let action = self.actions.get(&signal).copied().unwrap_or_default();
         match signal {
-            0 => Fate::Nothing,
             libc::SIGKILL => Fate::Ends,
             libc::SIGSTOP => Fate::Stops,
-            _ if handler == libc::SIG_IGN => Fate::Nothing,
-            _ if handler != libc::SIG_DFL => Fate::Handled,
+            _ if action.handler == libc::SIG_IGN => Fate::Nothing,
+            _ if action.handler != libc::SIG_DFL => Fate::Handled(action),
             libc::SIGTSTP | libc::SIGTTIN | libc::SIGTTOU => Fate::Stops,
             libc::SIGCONT => Fate::GoesOn,
             // SIGPIPE is what Rust programs ignore.
@@ -86,24 +101,22 @@ impl Kernel {
         let before = signals.actions.get(&signal).copied().unwrap_or_default();
         if let Some(new) = new {
             signals.actions.insert(signal, new);
-            if new.handler == libc::SIG_IGN {
-                signals.pending &= !bit(signal);
-            }
         }
         Ok(before)
     }
 
     /// What a thread holds back; `change` gives what it is to hold back from now on.
     pub(crate) fn change_signal_mask(&mut self, thread: ThreadId, change: impl FnOnce(Mask) -> Mask) -> Mask {
-        let mask = &mut self.thread_mut(thread).signal_mask;
+        let mask = &mut self.thread_mut(thread).signals.mask;
         let before = *mask;
         *mask = change(before) & !(bit(libc::SIGKILL) | bit(libc::SIGSTOP));
         before
     }
 
-    /// Those of a process that are held back and wait.
-    pub(crate) fn pending_signals(&self, pid: Pid) -> Mask {
-        self.process(pid).signals.pending
+    /// Those that a thread could do or take, if it held nothing back.
+    pub(crate) fn pending_signals(&self, thread: ThreadId) -> Mask {
+        let Thread { process, signals, .. } = self.thread(thread);
+        signals.pending | self.process(*process).signals.pending
     }
 
     /// Sends a signal to a process, or to a group; how many took it. 0 only asks.
@@ -117,60 +130,71 @@ impl Kernel {
         meant.len()
     }
 
-    /// Sends a signal to a process, for this thread of it to do if it may.
+    /// Sends a signal to a process, or to one thread of it.
     pub(crate) fn signal_process(&mut self, pid: Pid, thread: Option<ThreadId>, signal: i32) {
-        match self.process(pid).signals.fate(signal) {
-            Fate::Nothing => {}
-            Fate::Stops => self.stop(pid),
-            Fate::GoesOn => self.go_on(pid),
-            Fate::Ends if self.is_awaited(pid, signal) => self.post(pid, thread, signal),
-            Fate::Ends => self.end_process(pid, Exit::Signal(signal)),
-            Fate::Handled => {
-                if signal == libc::SIGCONT {
-                    self.go_on(pid);
-                }
-                self.post(pid, thread, signal);
-            }
+        if signal == 0 {
+            return;
         }
-    }
-
-    /// Whether every thread holds it back, to take it with `sigwait`.
-    fn is_awaited(&self, pid: Pid, signal: i32) -> bool {
-        let mut threads = self.process(pid).threads.iter();
-        signal != libc::SIGKILL && threads.all(|thread| self.thread(*thread).signal_mask & bit(signal) != 0)
-    }
-
-    fn post(&mut self, pid: Pid, thread: Option<ThreadId>, signal: i32) {
+        if signal == libc::SIGCONT {
+            self.go_on(pid);
+        }
         let process = self.process_mut(pid);
-        process.signals.pending |= bit(signal);
-        // As Linux does: the first thread, if it may.
-        let candidates: Vec<_> = thread.into_iter().chain(process.threads.iter().copied()).collect();
-        let may = |thread: &ThreadId| self.thread(*thread).signal_mask & bit(signal) == 0;
-        if let Some(thread) = candidates.into_iter().find(may) {
-            self.interrupt(thread);
+        let is_handled = matches!(process.signals.fate(signal), Fate::Handled(_));
+        // As Linux has it: the first thread, if it may.
+        let candidates: Vec<_> = thread.map_or_else(|| process.threads.clone(), |thread| vec![thread]);
+        let may = |thread: &ThreadId| self.thread(*thread).signals.mask & bit(signal) == 0;
+        let ready = candidates.into_iter().find(may);
+        let is_fixed = [libc::SIGKILL, libc::SIGSTOP].contains(&signal);
+        if is_fixed || (ready.is_some() && !is_handled) {
+            return self.suffer(pid, signal);
+        }
+        match thread {
+            Some(thread) => self.thread_mut(thread).signals.pending |= bit(signal),
+            None => self.process_mut(pid).signals.pending |= bit(signal),
+        }
+        if let Some(ready) = ready {
+            self.interrupt(ready);
         }
         self.wake_address(WAITS | pid.index(), usize::MAX);
     }
 
-    /// The next signal that a thread is to do: it is no longer pending.
-    pub(crate) fn take_handled(&mut self, thread: ThreadId) -> Option<(i32, Action)> {
-        let caller = self.caller(thread);
-        let mask = self.thread(thread).signal_mask;
-        let signals = &mut self.process_mut(caller.process).signals;
-        let signal = first(signals.pending & !mask)?;
-        signals.pending &= !bit(signal);
-        let action = signals.actions.get_mut(&signal)?;
-        let taken = *action;
-        if taken.flags & libc::SA_RESETHAND != 0 {
-            action.handler = libc::SIG_DFL;
+    /// Does to a process what a signal does without a handler.
+    fn suffer(&mut self, pid: Pid, signal: i32) {
+        match self.process(pid).signals.fate(signal) {
+            Fate::Nothing | Fate::GoesOn | Fate::Handled(_) => {}
+            Fate::Stops => self.stop(pid),
+            Fate::Ends => self.end_process(pid, Exit::Signal(signal)),
         }
-        (taken.handler > libc::SIG_IGN).then_some((signal, taken))
     }
 
-    /// Whether a process has signals that wait.
-    #[inline]
-    pub(crate) fn has_signals(&self, thread: ThreadId) -> bool {
-        self.process(self.process_of(thread)).signals.pending != 0
+    /// The next handler that a thread is to run. What has none is done to the process, which may end by it.
+    pub(crate) fn take_handled(&mut self, thread: ThreadId) -> Option<(i32, Action)> {
+        let pid = self.process_of(thread);
+        loop {
+            let signal = first(self.pending_signals(thread) & !self.thread(thread).signals.mask)?;
+            self.take(thread, signal);
+            let signals = &mut self.process_mut(pid).signals;
+            match signals.fate(signal) {
+                Fate::Handled(action) => {
+                    if action.flags & libc::SA_RESETHAND != 0 {
+                        signals.actions.remove(&signal);
+                    }
+                    return Some((signal, action));
+                }
+                _ => self.suffer(pid, signal),
+            }
+        }
+    }
+
+    /// It is pending no more.
+    fn take(&mut self, thread: ThreadId, signal: i32) {
+        let Thread { process, signals, .. } = self.thread_mut(thread);
+        let pid = *process;
+        let was_its = signals.pending & bit(signal) != 0;
+        signals.pending &= !bit(signal);
+        if !was_its {
+            self.process_mut(pid).signals.pending &= !bit(signal);
+        }
     }
 
     /// Takes one of these signals; waits for it.
@@ -178,9 +202,8 @@ impl Kernel {
     /// # Errors
     /// `EAGAIN` once the time is over.
     pub(crate) fn await_signal(&mut self, caller: Caller, wanted: Mask, until: Option<Nanos>) -> Call<i32> {
-        let signals = &mut self.process_mut(caller.process).signals;
-        if let Some(signal) = first(signals.pending & wanted) {
-            signals.pending &= !bit(signal);
+        if let Some(signal) = first(self.pending_signals(caller.thread) & wanted) {
+            self.take(caller.thread, signal);
             return Ok(signal);
         }
         if until.is_some_and(|until| until <= self.now) {
