@@ -21,7 +21,6 @@ mod packets;
 #[cfg(test)]
 #[path = "../tests/fabric/parse.rs"]
 mod parse;
-mod pcapng;
 mod port;
 mod reject;
 mod schedule;
