@@ -277,7 +277,7 @@ impl Pool {
     pub(super) fn refusal(&mut self, packet: &Packet, what: Unreachable) -> Option<Box<Packet>> {
         let ends = [packet.to, packet.from];
         let Packet { source, destination, .. } = *packet;
-        if destination.ip.is_multicast() {
+        if packet.is_shared {
             return None;
         }
         let body = match &packet.body {
