@@ -221,7 +221,7 @@ fn a_program_has_words_variables_streams_and_an_exit() {
         assert!(err.contains("the disk is on fire"), "{err}");
         let (_, ended) = run(&made.links[0], &["cat", "x"]).await;
         assert_eq!(ended.how(), How::NoSuchProgram);
-        assert!(ended.text.contains("asks capitals echoes panics sleeps words"), "{}", ended.text);
+        assert!(ended.text.contains("asks capitals datagrams echoes gives panics"), "{}", ended.text);
         assert!(made.bed.end().await.ok);
     });
 }
