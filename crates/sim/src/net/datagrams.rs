@@ -220,9 +220,10 @@ impl Net {
     }
 
     /// To all members, each over its own link.
-    fn send_to_group(&mut self, now: Nanos, out: &mut Outbox, packet: Box<Packet>, is_looped: bool) {
+    fn send_to_group(&mut self, now: Nanos, out: &mut Outbox, mut packet: Box<Packet>, is_looped: bool) {
         let group = packet.destination.ip;
         let from = packet.from;
+        packet.is_shared = true;
         for to in (0..).map(HostIndex).take(self.hosts.len()) {
             let host = &self.hosts[to.at()];
             let is_member = !group.is_multicast() || group.is_all_hosts() || host.groups.contains_key(&group);
@@ -234,6 +235,7 @@ impl Net {
             copy.to = to;
             self.wires.send(now, out, copy);
         }
+        self.wires.see_all(now, &packet);
         self.wires.pool.give_back(packet);
     }
 

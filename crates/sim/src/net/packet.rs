@@ -18,6 +18,10 @@ pub(super) struct Packet {
     pub(super) payload: Vec<u8>,
     pub(super) tos: u8,
     pub(super) hops: u8,
+    /// IPv4's identification: its copies have the same.
+    pub(super) number: u16,
+    /// Whether it is one of those that were sent to several.
+    pub(super) is_shared: bool,
     /// The link that it is on, while it is under way.
     pub(super) way: Option<(u32, Delivery)>,
 }
@@ -178,6 +182,8 @@ pub(super) struct Pool {
     free: Vec<Box<Packet>>,
     /// Buffers of long packets, apart, so that short ones do not keep them.
     long: Vec<Vec<u8>>,
+    /// Of the last packet.
+    number: u16,
 }
 
 /// Packets that are kept: what a hundred hosts have under way in a busy moment.
@@ -197,6 +203,8 @@ impl Pool {
         body: Body,
     ) -> Box<Packet> {
         let [from, to] = ends;
+        self.number = self.number.wrapping_add(1);
+        let number = self.number;
         if let Some(mut packet) = self.free.pop() {
             packet.from = from;
             packet.to = to;
@@ -205,11 +213,25 @@ impl Pool {
             packet.body = body;
             packet.tos = 0;
             packet.hops = HOPS;
+            packet.number = number;
+            packet.is_shared = false;
             packet.way = None;
             return packet;
         }
         let payload = Vec::new();
-        Box::new(Packet { from, to, source, destination, body, payload, tos: 0, hops: HOPS, way: None })
+        Box::new(Packet {
+            from,
+            to,
+            source,
+            destination,
+            body,
+            payload,
+            tos: 0,
+            hops: HOPS,
+            number,
+            is_shared: false,
+            way: None,
+        })
     }
 
     /// Has an empty payload take so many bytes.
@@ -246,6 +268,8 @@ impl Pool {
         copy.payload.extend_from_slice(&packet.payload);
         copy.tos = packet.tos;
         copy.hops = packet.hops;
+        copy.number = packet.number;
+        copy.is_shared = packet.is_shared;
         copy
     }
 
@@ -253,7 +277,7 @@ impl Pool {
     pub(super) fn refusal(&mut self, packet: &Packet, what: Unreachable) -> Option<Box<Packet>> {
         let ends = [packet.to, packet.from];
         let Packet { source, destination, .. } = *packet;
-        if destination.ip.is_multicast() {
+        if packet.is_shared {
             return None;
         }
         let body = match &packet.body {
