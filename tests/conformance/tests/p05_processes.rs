@@ -238,7 +238,7 @@ async fn signals_by_name_and_number(bed: Testbed) -> netsplit::Result {
 #[netsplit::program]
 async fn ticks() {
     loop {
-        conformance::programs::say("tick");
+        programs::say("tick");
         tokio::time::sleep(millis(20)).await;
     }
 }
