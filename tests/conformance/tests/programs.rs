@@ -1,8 +1,8 @@
 //! `#[netsplit::program]`: an async function of the test is a command like any other.
 
 use std::io::BufRead as _;
-use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Mutex, OnceLock};
 use std::time::Duration as StdDuration;
 
 use conformance::error_of;
@@ -166,6 +166,38 @@ async fn its_statics_are_its_own(bed: Testbed) -> netsplit::Result {
     after.wait_for("^it is fourth, 1$").await?;
     assert_eq!(COUNT.load(Ordering::SeqCst), 100);
     assert!(NAME.set("the test's".to_owned()).is_ok());
+    Ok(())
+}
+
+/// What a constructor made before `main`, in memory: so do those of C++ libraries.
+static MADE: Mutex<Vec<String>> = Mutex::new(Vec::new());
+
+extern "C" fn make() {
+    MADE.lock().expect("nobody panicked").push("made".to_owned());
+}
+
+#[used]
+#[expect(unsafe_code, reason = "a constructor is placed by link section")]
+// SAFETY: the section holds pointers to functions that the loader calls before `main`; this is one.
+#[unsafe(link_section = ".init_array")]
+static MAKE: extern "C" fn() = make;
+
+/// Adds words to what was made before it, and prints all.
+#[netsplit::program]
+async fn adds(words: Vec<String>) {
+    let mut made = MADE.lock().expect("nobody panicked");
+    made.extend(words);
+    conformance::programs::say(&made.join(" "));
+}
+
+#[netsplit::test(hosts = 2)]
+async fn its_constructors_run_before_it(bed: Testbed) -> netsplit::Result {
+    for host in bed.hosts() {
+        for word in ["one", "two"] {
+            host.run(adds).arg(word).await?.expect_stdout(&format!("made {word}"))?;
+        }
+    }
+    assert_eq!(*MADE.lock().expect("nobody panicked"), ["made"]);
     Ok(())
 }
 
