@@ -23,8 +23,8 @@ static HOOK_RAN: AtomicBool = AtomicBool::new(false);
 // rustc keeps `#[used]` statics of every crate that is linked, so nothing has to refer to this one.
 #[used]
 // SAFETY: the section holds pointers to functions that the loader calls before `main`; this is one.
-// As early as may be: behind the standard library's, which notes arguments, and before all of libraries.
-#[unsafe(link_section = ".init_array.00100")]
+// Behind the simulator's own, which must be the first.
+#[unsafe(link_section = ".init_array.00101")]
 static HOOK: extern "C" fn() = before_main;
 
 extern "C" fn before_main() {
@@ -47,7 +47,6 @@ fn become_role(role: &str) -> i32 {
         },
         Some(("simulate", rest)) => match rest.split_once(':').map(|(pid, name)| (process(pid), name)) {
             Some((Some(test), name)) => {
-                netsplit_sim::keep_statics(before_main);
                 netsplit_sim::run_later_constructors(before_main);
                 simulate(test, name)
             }

@@ -98,13 +98,6 @@ impl From<Waiting> for Stuck {
     }
 }
 
-/// Notes that simulated processes are to begin with the executable's statics as they are now, and to run its constructors as
-/// if the loader had begun them; all but `hook`, the constructor that calls this. Without it they begin with what is there
-/// when the simulation begins, and memory which that owns is then everybody's.
-pub fn keep_statics(hook: extern "C" fn()) {
-    crate::front::statics::keep(hook);
-}
-
 /// Runs those of the executable's constructors that the loader would run after `hook`, which does not return to it.
 pub fn run_later_constructors(hook: extern "C" fn()) {
     crate::front::statics::construct_rest(hook);

@@ -24,6 +24,7 @@ mod folders;
 mod locks;
 mod maps;
 mod names;
+mod numbers;
 mod polling;
 mod process;
 pub(crate) mod signals;
@@ -69,7 +70,10 @@ macro_rules! define {
                     Err(_) => panic!("a name without zeros"),
                 };
                 let address = crate::front::next_symbol(&FOUND, NAME);
-                unsafe { std::mem::transmute::<usize, Function>(address)($($argument),*) }
+                // What it does within is the real world's, whoever calls.
+                crate::switch::outside(|| unsafe {
+                    std::mem::transmute::<usize, Function>(address)($($argument),*)
+                })
             };
             #[allow(unused, reason = "not every function has a use for it")]
             let Some($me) = crate::switch::me() else { return $real() };

@@ -28,7 +28,7 @@ pub(crate) use self::{
     file::{Caller, Device, FileId, Kind, Timing},
     host::{HostId, HostPlan},
     poll::PollEntry,
-    process::{CONTROL, Descriptor, Pid, Plan},
+    process::{CONTROL, Descriptor, FD_BASE, Pid, Plan},
     sched::{On, SPIN, ThreadId, Wait, Waiter, Waiting},
     signals::{Action, Mask, bit},
     storage::{Opening, Range, Whence},

@@ -51,20 +51,25 @@ struct Spot {
 }
 
 shared! {
-    /// What processes begin with, if it was taken before the simulation began.
+    /// What processes begin with: the executable's statics before anything of it has run.
     static BEGIN: Mutex<Option<Image>> = Mutex::new(None);
-    /// The constructor that asked for it, which runs in no simulated process; 0: none did.
-    static HOOK: AtomicUsize = AtomicUsize::new(0);
     /// The addresses between which processes have their own; none while statics are everybody's.
     static FIRST: AtomicUsize = AtomicUsize::new(usize::MAX);
     static LAST: AtomicUsize = AtomicUsize::new(0);
 }
 
-/// Notes that simulated processes are to begin with statics as they are now, and to run the executable's constructors but
-/// for `hook`, the one that calls this.
-pub(crate) fn keep(hook: extern "C" fn()) {
-    *BEGIN.lock().unwrap_or_else(PoisonError::into_inner) = Some(Image::take());
-    HOOK.store(hook as usize, Ordering::Relaxed);
+// As early as may be: behind the standard library's, which notes arguments, and before all of libraries. What they build is
+// memory, which each process must have for itself.
+#[used]
+// SAFETY: the section holds pointers to functions that the loader calls before `main`; this is one.
+#[unsafe(link_section = ".init_array.00100")]
+static KEEP: extern "C" fn() = keep;
+
+/// Notes what processes begin with.
+extern "C" fn keep() {
+    if switch::me().is_none() {
+        *BEGIN.lock().unwrap_or_else(PoisonError::into_inner) = Some(Image::take());
+    }
 }
 
 /// Whether each process has one of its own at this address.
@@ -89,14 +94,14 @@ pub(crate) struct Statics {
 }
 
 impl Statics {
-    /// Those of the process that runs, and what others will begin with: what was [kept](keep), or what is there now.
-    /// None at all if memory comes from an allocator of the executable's own, whose statics are everybody's.
+    /// Those of the process that runs, and what others will begin with. None at all if memory comes from an allocator of the
+    /// executable's own: its statics are everybody's.
     pub(crate) fn new() -> Self {
         if !is_memory_of_c() {
             return Self::default();
         }
         let kept = BEGIN.lock().unwrap_or_else(PoisonError::into_inner).take();
-        let begin = kept.unwrap_or_else(Image::take);
+        let Some(begin) = kept else { return Self::default() };
         let spots = begin.spots();
         FIRST.store(spots.first().map_or(usize::MAX, |spot| spot.address), Ordering::Relaxed);
         LAST.store(spots.last().map_or(0, |spot| spot.address + spot.length), Ordering::Relaxed);
@@ -330,9 +335,11 @@ pub(crate) fn construct_rest(hook: extern "C" fn()) {
 /// Begins the calling process as the loader would: runs its constructors with its arguments, which the standard library's
 /// own notes.
 pub(crate) fn construct(arguments: Vec<OsString>) {
+    if FIRST.load(Ordering::Relaxed) == usize::MAX {
+        return;
+    }
     let arguments = super::c_strings(arguments.into_iter().map(OsString::into_vec));
-    let hook = HOOK.load(Ordering::Relaxed);
-    if hook != 0 && are_at(FIRST.load(Ordering::Relaxed)) {
-        constructors().into_iter().filter(|found| *found != hook).for_each(|found| call(found, arguments));
+    for constructor in constructors() {
+        call(constructor, arguments);
     }
 }

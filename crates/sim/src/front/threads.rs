@@ -107,7 +107,13 @@ pub(super) fn thread_number(me: &'static Context) -> i32 {
 }
 
 /// FUTEX_WAIT and what is like it.
-unsafe fn futex(me: &'static Context, address: usize, operation: i32, value: u32, rest: [i64; 3]) -> i64 {
+pub(super) unsafe fn futex(
+    me: &'static Context,
+    address: usize,
+    operation: i32,
+    value: u32,
+    rest: [i64; 3],
+) -> i64 {
     let word = unsafe { &*std::ptr::with_exposed_provenance::<AtomicU32>(address) };
     let is_wall = operation & libc::FUTEX_CLOCK_REALTIME != 0;
     let [time, second, third] = rest;
@@ -174,52 +180,6 @@ pub(super) fn wait_address(
     let place = tell(me, |_, caller| place_of(caller, address));
     switch::wait(me, Wait { on: On::Address(place), until, what });
     tell(me, |kernel, caller| kernel.was_woken(caller.thread))
-}
-
-/// System calls by number that are simulated; `None`: not this one. A negative errno tells of failure.
-pub(super) unsafe fn by_number(me: &'static Context, number: i64, a: [i64; 6]) -> Option<i64> {
-    let pointer =
-        |value: i64| std::ptr::with_exposed_provenance_mut::<c_void>(value.cast_unsigned() as usize);
-    let result =
-        |value: i64| if value < 0 { -i64::from(unsafe { *libc::__errno_location() }) } else { value };
-    let int = |value: i64| value as i32;
-    Some(match number {
-        libc::SYS_futex => unsafe {
-            futex(me, a[0].cast_unsigned() as usize, int(a[1]), a[2] as u32, [a[3], a[4], a[5]])
-        },
-        libc::SYS_getrandom => {
-            let bytes = unsafe { std::slice::from_raw_parts_mut(pointer(a[0]).cast(), a[1] as usize) };
-            tell(me, |kernel, caller| kernel.random(caller.process).fill(bytes));
-            a[1]
-        }
-        libc::SYS_clock_gettime => {
-            match unsafe { super::time::clock_gettime_here(me, int(a[0]), pointer(a[1]).cast()) } {
-                Ok(()) => 0,
-                Err(errno) => -i64::from(errno.0),
-            }
-        }
-        libc::SYS_nanosleep | libc::SYS_clock_nanosleep => {
-            let (clock, flags, [time, left]) = match number {
-                libc::SYS_nanosleep => (libc::CLOCK_MONOTONIC, 0, [a[0], a[1]].map(pointer)),
-                _ => (int(a[0]), int(a[1]), [a[2], a[3]].map(pointer)),
-            };
-            match unsafe { super::time::clock_sleep(me, clock, flags, time.cast(), left.cast()) } {
-                Ok(()) => 0,
-                Err(errno) => -i64::from(errno.0),
-            }
-        }
-        libc::SYS_gettid => thread_number(me).into(),
-        libc::SYS_getpid => i64::from(tell(me, |_, caller| caller.process.number())),
-        libc::SYS_sched_yield => {
-            switch::yield_now(me);
-            0
-        }
-        libc::SYS_io_uring_setup | libc::SYS_clone3 | libc::SYS_pidfd_open | libc::SYS_membarrier => {
-            -i64::from(libc::ENOSYS)
-        }
-        libc::SYS_fork | libc::SYS_vfork | libc::SYS_execve => -i64::from(libc::ENOSYS),
-        _ => return unsafe { super::trap::by_function(number, a, &pointer, &result) },
-    })
 }
 
 define! {
@@ -316,7 +276,7 @@ define! {
 
     /// What has a function is that function; what is simulated by number; all else is real.
     fn syscall(number: i64, a: i64, b: i64, c: i64, d: i64, e: i64, f: i64) -> i64 |me, real| {
-        match by_number(me, number, [a, b, c, d, e, f]) {
+        match super::numbers::by_number(me, number, [a, b, c, d, e, f]) {
             Some(value @ -4095..0) => fail(Errno(i32::try_from(-value).unwrap_or(libc::EINVAL))).into(),
             Some(value) => value,
             None => real(),

@@ -3,18 +3,18 @@
 //! told, with a backtrace once for each place, and fails with `ENOSYS`.
 #![expect(unsafe_code, reason = "C functions take pointers from their callers")]
 
-use std::os::raw::c_void;
+use std::os::raw::{c_char, c_void};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use super::statics::shared;
-use super::{tell, threads};
-use crate::kernel::{EPOCH, SPIN};
+use super::{numbers, tell};
+use crate::kernel::{EPOCH, FD_BASE, SPIN};
 use crate::switch::{self, call, me, netsplit_sim_call_end};
 
 /// System calls that a simulated thread may make in no other way than through us: those of network, time, chance, waiting
 /// and processes.
-const CAUGHT: [i64; 43] = [
+const CAUGHT: &[i64] = &[
     libc::SYS_socket,
     libc::SYS_socketpair,
     libc::SYS_connect,
@@ -58,6 +58,76 @@ const CAUGHT: [i64; 43] = [
     libc::SYS_pause,
     libc::SYS_inotify_init1,
     libc::SYS_signalfd4,
+    libc::SYS_getpid,
+    libc::SYS_gettid,
+    libc::SYS_kill,
+    libc::SYS_tkill,
+    libc::SYS_tgkill,
+];
+
+/// Those on files by name: caught, and done for real for the control process.
+pub(super) const OF_FILES: &[i64] = &[
+    libc::SYS_open,
+    libc::SYS_openat,
+    libc::SYS_openat2,
+    libc::SYS_creat,
+    libc::SYS_stat,
+    libc::SYS_lstat,
+    libc::SYS_newfstatat,
+    libc::SYS_statx,
+    libc::SYS_access,
+    libc::SYS_faccessat,
+    libc::SYS_faccessat2,
+    libc::SYS_mkdir,
+    libc::SYS_mkdirat,
+    libc::SYS_mknod,
+    libc::SYS_mknodat,
+    libc::SYS_rmdir,
+    libc::SYS_unlink,
+    libc::SYS_unlinkat,
+    libc::SYS_rename,
+    libc::SYS_renameat,
+    libc::SYS_renameat2,
+    libc::SYS_link,
+    libc::SYS_linkat,
+    libc::SYS_symlink,
+    libc::SYS_symlinkat,
+    libc::SYS_readlink,
+    libc::SYS_readlinkat,
+    libc::SYS_truncate,
+    libc::SYS_chdir,
+    libc::SYS_fchdir,
+    libc::SYS_getcwd,
+    libc::SYS_chmod,
+    libc::SYS_fchmodat,
+    libc::SYS_chown,
+    libc::SYS_lchown,
+    libc::SYS_fchownat,
+    libc::SYS_utime,
+    libc::SYS_utimes,
+    libc::SYS_utimensat,
+    libc::SYS_statfs,
+];
+
+/// Those on descriptors: caught where the number is a simulated file's, or a standard stream's.
+const OF_DESCRIPTORS: &[i64] = &[
+    libc::SYS_close,
+    libc::SYS_dup,
+    libc::SYS_read,
+    libc::SYS_write,
+    libc::SYS_readv,
+    libc::SYS_writev,
+    libc::SYS_pread64,
+    libc::SYS_pwrite64,
+    libc::SYS_lseek,
+    libc::SYS_ftruncate,
+    libc::SYS_fsync,
+    libc::SYS_fdatasync,
+    libc::SYS_flock,
+    libc::SYS_fcntl,
+    libc::SYS_ioctl,
+    libc::SYS_fstat,
+    libc::SYS_getdents64,
 ];
 
 shared! {
@@ -111,20 +181,36 @@ pub(crate) fn install() {
 fn filter() -> Vec<libc::sock_filter> {
     const LOAD: u16 = 0x20;
     const IS: u16 = 0x15;
+    const IS_AT_LEAST: u16 = 0x35;
     const RETURN: u16 = 0x06;
+    // Where the number, the address of the instruction and the first argument stand.
+    const NUMBER: u32 = 0;
+    const ADDRESS: u32 = 8;
+    const FIRST: u32 = 16;
+    const STREAMS: u32 = 3;
     let ours = (&raw const netsplit_sim_call_end).addr() as u64;
-    let step = |code, jt, jf, k| libc::sock_filter { code, jt, jf, k };
-    let mut filter = vec![step(LOAD, 0, 0, 0)];
-    for (index, number) in CAUGHT.iter().enumerate() {
-        let to_check = u8::try_from(CAUGHT.len() - index).expect("a short list");
-        filter.push(step(IS, to_check, 0, u32::try_from(*number).expect("a number of a call")));
-    }
     let [low, high] = [ours & 0xffff_ffff, ours >> 32].map(|half| u32::try_from(half).unwrap_or_default());
+    let step = |code, jt, jf, k| libc::sock_filter { code, jt, jf, k };
+    let always: Vec<_> = CAUGHT.iter().chain(OF_FILES).collect();
+    let number = |number: &i64| u32::try_from(*number).expect("a number of a call");
+    let after = |index: usize, of: usize| u8::try_from(of - index).expect("a short list");
+    let mut filter = vec![step(LOAD, 0, 0, NUMBER)];
+    // Behind the numbers: one step lets pass, three look at a descriptor, then comes the address.
+    for (index, caught) in always.iter().enumerate() {
+        let whose = after(index, always.len() + OF_DESCRIPTORS.len() + 3);
+        filter.push(step(IS, whose, 0, number(caught)));
+    }
+    for (index, caught) in OF_DESCRIPTORS.iter().enumerate() {
+        filter.push(step(IS, after(index, OF_DESCRIPTORS.len()), 0, number(caught)));
+    }
     filter.extend([
         step(RETURN, 0, 0, libc::SECCOMP_RET_ALLOW),
-        step(LOAD, 0, 0, 8),
+        step(LOAD, 0, 0, FIRST),
+        step(IS_AT_LEAST, 1, 0, FD_BASE.cast_unsigned()),
+        step(IS_AT_LEAST, 4, 0, STREAMS),
+        step(LOAD, 0, 0, ADDRESS),
         step(IS, 0, 3, low),
-        step(LOAD, 0, 0, 12),
+        step(LOAD, 0, 0, ADDRESS + 4),
         step(IS, 0, 1, high),
         step(RETURN, 0, 0, libc::SECCOMP_RET_ALLOW),
         step(RETURN, 0, 0, libc::SECCOMP_RET_TRAP),
@@ -140,9 +226,11 @@ unsafe extern "C" fn on_call(_signal: i32, info: *mut libc::siginfo_t, context: 
         [libc::REG_RDI, libc::REG_RSI, libc::REG_RDX, libc::REG_R10, libc::REG_R8, libc::REG_R9].map(read);
     let result = match me() {
         None => call(number, arguments),
+        // Nothing may be allocated here: the C library's allocator itself asks how many processors there are.
+        Some(_) if number == libc::SYS_openat && is_of_machine(arguments[1]) => call(number, arguments),
         Some(me) => {
             let saved = *libc::__errno_location();
-            let result = threads::by_number(me, number, arguments);
+            let result = numbers::by_number(me, number, arguments);
             if result.is_none() {
                 report(&format!("system call {number}"), read(libc::REG_RIP) as usize);
             }
@@ -152,6 +240,13 @@ unsafe extern "C" fn on_call(_signal: i32, info: *mut libc::siginfo_t, context: 
         }
     };
     registers[libc::REG_RAX as usize] = result;
+}
+
+/// Whether a path is one by which the C library asks about the machine.
+unsafe fn is_of_machine(path: i64) -> bool {
+    let path = std::ptr::with_exposed_provenance::<c_char>(path.cast_unsigned() as usize);
+    !path.is_null()
+        && [c"/proc/", c"/sys/"].iter().any(|of| libc::strncmp(path, of.as_ptr(), of.count_bytes()) == 0)
 }
 
 unsafe extern "C" fn on_fault(signal: i32, info: *mut libc::siginfo_t, context: *mut c_void) {
@@ -216,66 +311,4 @@ fn report(what: &str, place: usize) {
             frames.join("\n")
         );
     });
-}
-
-/// Calls that have a function here are that function's.
-pub(super) unsafe fn by_function(
-    number: i64,
-    a: [i64; 6],
-    pointer: &dyn Fn(i64) -> *mut c_void,
-    result: &dyn Fn(i64) -> i64,
-) -> Option<i64> {
-    use super::{polling, sockets, time};
-    let int = |value: i64| value as i32;
-    let length = |value: i64| value as libc::socklen_t;
-    let done: i64 = match number {
-        libc::SYS_socket => sockets::socket(int(a[0]), int(a[1]), int(a[2])).into(),
-        libc::SYS_socketpair => {
-            sockets::socketpair(int(a[0]), int(a[1]), int(a[2]), pointer(a[3]).cast()).into()
-        }
-        libc::SYS_connect => sockets::connect(int(a[0]), pointer(a[1]).cast(), length(a[2])).into(),
-        libc::SYS_bind => sockets::bind(int(a[0]), pointer(a[1]).cast(), length(a[2])).into(),
-        libc::SYS_listen => sockets::listen(int(a[0]), int(a[1])).into(),
-        libc::SYS_accept => sockets::accept(int(a[0]), pointer(a[1]).cast(), pointer(a[2]).cast()).into(),
-        libc::SYS_accept4 => {
-            sockets::accept4(int(a[0]), pointer(a[1]).cast(), pointer(a[2]).cast(), int(a[3])).into()
-        }
-        libc::SYS_sendmsg => sockets::sendmsg(int(a[0]), pointer(a[1]).cast(), int(a[2])) as i64,
-        libc::SYS_recvmsg => sockets::recvmsg(int(a[0]), pointer(a[1]).cast(), int(a[2])) as i64,
-        libc::SYS_sendto => sockets::sendto(
-            int(a[0]),
-            pointer(a[1]).cast(),
-            a[2] as usize,
-            int(a[3]),
-            pointer(a[4]).cast(),
-            length(a[5]),
-        ) as i64,
-        libc::SYS_recvfrom => sockets::recvfrom(
-            int(a[0]),
-            pointer(a[1]).cast(),
-            a[2] as usize,
-            int(a[3]),
-            pointer(a[4]).cast(),
-            pointer(a[5]).cast(),
-        ) as i64,
-        libc::SYS_epoll_create1 => polling::epoll_create1(int(a[0])).into(),
-        libc::SYS_epoll_ctl => {
-            polling::epoll_ctl(int(a[0]), int(a[1]), int(a[2]), pointer(a[3]).cast()).into()
-        }
-        libc::SYS_epoll_wait | libc::SYS_epoll_pwait => {
-            polling::epoll_wait(int(a[0]), pointer(a[1]).cast(), int(a[2]), int(a[3])).into()
-        }
-        libc::SYS_poll => polling::poll(pointer(a[0]).cast(), a[1] as libc::nfds_t, int(a[2])).into(),
-        libc::SYS_ppoll => {
-            polling::ppoll(pointer(a[0]).cast(), a[1] as libc::nfds_t, pointer(a[2]).cast(), std::ptr::null())
-                .into()
-        }
-        libc::SYS_eventfd2 => polling::eventfd(a[0] as u32, int(a[1])).into(),
-        libc::SYS_pipe2 => polling::pipe2(pointer(a[0]).cast(), int(a[1])).into(),
-        libc::SYS_timerfd_create => time::timerfd_create(int(a[0]), int(a[1])).into(),
-        libc::SYS_gettimeofday => time::gettimeofday(pointer(a[0]).cast(), std::ptr::null_mut()).into(),
-        libc::SYS_time => time::time(pointer(a[0]).cast()),
-        _ => return None,
-    };
-    Some(result(done))
 }
