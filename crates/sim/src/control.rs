@@ -278,7 +278,7 @@ impl Host {
 
     /// Changes what is wrong with its disk.
     pub fn set_disk_faults(self, faults: disk::Faults) {
-        kernel(|kernel| kernel.disk(self.0).set_faults(faults));
+        kernel(|kernel| kernel.set_disk_faults(self.0, faults));
     }
 
     /// What is wrong with its disk.

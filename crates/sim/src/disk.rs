@@ -276,7 +276,7 @@ impl Disk {
 }
 
 /// The directories of a host.
-const DIRECTORIES: [(&str, u32); 15] = [
+const DIRECTORIES: [(&str, u32); 17] = [
     ("/bin", 0o755),
     ("/dev", 0o755),
     ("/dev/shm", 0o1777),
@@ -290,6 +290,8 @@ const DIRECTORIES: [(&str, u32); 15] = [
     ("/tmp", 0o1777),
     ("/usr", 0o755),
     ("/var", 0o755),
+    ("/var/cache", 0o755),
+    ("/var/lib", 0o755),
     ("/var/log", 0o755),
     ("/var/tmp", 0o1777),
 ];

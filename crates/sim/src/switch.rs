@@ -12,6 +12,7 @@ use std::cell::{Cell, RefCell, UnsafeCell};
 use std::collections::BTreeMap;
 use std::os::raw::{c_char, c_void};
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU32, AtomicUsize, Ordering};
+use std::sync::{Arc, Barrier};
 use std::time::Duration;
 
 use crate::front::signals::Interrupted;
@@ -680,6 +681,19 @@ pub(crate) fn bury_dead() {
     }
 }
 
+/// Begins a thread of the real world. It has begun: what the standard library keeps of threads is a process's of the
+/// simulation from now on.
+pub(crate) fn beside(name: &str, main: impl FnOnce() + Send + 'static) {
+    let met = Arc::new(Barrier::new(2));
+    let there = Arc::clone(&met);
+    let thread = std::thread::Builder::new().name(name.into()).spawn(move || {
+        there.wait();
+        main();
+    });
+    thread.expect("the OS gives a thread");
+    met.wait();
+}
+
 /// Runs the world until it is over, on an OS thread made for that; then gives it back, for a look.
 ///
 /// # Panics
@@ -709,8 +723,7 @@ pub(crate) fn run(
     // SAFETY: nobody looks at the world before there is one.
     let before = unsafe { (*WORLD.0.get()).replace(world) };
     assert!(before.is_none(), "one simulation in an OS process");
-    let spawner = std::thread::Builder::new().name("sim-spawner".into()).spawn(spawner);
-    spawner.expect("a thread that makes threads");
+    beside("sim-spawner", spawner);
     let carrier = move || {
         if switch == Switch::Carrier {
             controller.locals.set(locals());

@@ -39,7 +39,7 @@ pub enum Operation {
     Write(u64),
     /// To make this file durable.
     Sync(Inode),
-    /// Anything about names and attributes.
+    /// To change names or attributes; to look them up takes no disk.
     Names,
 }
 

@@ -16,15 +16,20 @@ use crate::switch::{self, Context};
 
 /// Pays for an operation on the disk, in virtual time; what the disk refuses fails.
 pub(super) fn pay(me: &'static Context, operation: Operation) -> Result<()> {
-    let (cost, now) = tell(me, |kernel, caller| (kernel.disk_cost(caller, operation), kernel.now));
-    let until = match cost {
-        Cost::Free => return Ok(()),
-        Cost::Fail(errno) => return Err(errno),
-        Cost::Wait(time) => Some(now + time),
-        Cost::Never => None,
-    };
-    switch::wait(me, Wait { on: On::Disk, until, what: "a disk" });
-    Ok(())
+    loop {
+        let (cost, now) = tell(me, |kernel, caller| (kernel.disk_cost(caller, operation), kernel.now));
+        let until = match cost {
+            Cost::Free => return Ok(()),
+            Cost::Fail(errno) => return Err(errno),
+            Cost::Wait(time) => Some(now + time),
+            Cost::Never => None,
+        };
+        switch::wait(me, Wait { on: On::Disk, until, what: "a disk" });
+        // One that did not answer is asked again once something about it has changed.
+        if until.is_some() {
+            return Ok(());
+        }
+    }
 }
 
 fn is_on_disk(kernel: &Kernel, file: FileId) -> bool {
@@ -180,7 +185,10 @@ unsafe fn open_at(
     if uses_real_files(me, name) {
         return None;
     }
-    Some(pay(me, Operation::Names).and_then(|()| {
+    // A name that is only looked up is in memory.
+    let changes = flags & (libc::O_CREAT | libc::O_TRUNC) != 0;
+    let paid = if changes { pay(me, Operation::Names) } else { Ok(()) };
+    Some(paid.and_then(|()| {
         tell(me, |kernel, caller| {
             let at = base(kernel, caller, at)?;
             let file = kernel.open(caller, at, Opening { path: name, flags, mode })?;

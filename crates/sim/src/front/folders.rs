@@ -53,7 +53,15 @@ pub(super) fn base(kernel: &Kernel, caller: Caller, at: i32) -> Result<Inode> {
     }
 }
 
-/// Does something with a name of the caller's host.
+/// Looks something up by a name of the caller's host. Names that there are, are in memory: it takes no disk.
+fn look_up<T>(me: &'static Context, at: i32, f: impl FnOnce(&disk::Disk, Inode) -> Result<T>) -> Result<T> {
+    tell(me, |kernel, caller| {
+        let at = base(kernel, caller, at)?;
+        f(kernel.own_disk(caller).0, at)
+    })
+}
+
+/// Changes something by a name of the caller's host.
 pub(super) fn with_names<T>(
     me: &'static Context,
     at: i32,
@@ -96,7 +104,7 @@ fn look(me: &'static Context, at: i32, name: &[u8], flags: i32) -> Result<Stat> 
             Descriptor::Real | Descriptor::Closed => Err(Errno::EBADF),
         };
     }
-    with_names(me, at, |disk, _, at| {
+    look_up(me, at, |disk, at| {
         let inode = disk.resolve(at, name, flags & libc::AT_SYMLINK_NOFOLLOW == 0)?;
         Ok(disk.stat(inode))
     })
@@ -331,7 +339,7 @@ define! {
     /// Whether root may.
     fn access(name: *const c_char, wanted: i32) -> i32 |me, real| {
         if uses_real_files(me, path(name)) { return real() }
-        zero(with_names(me, libc::AT_FDCWD, |disk, _, at| {
+        zero(look_up(me, libc::AT_FDCWD, |disk, at| {
             disk.resolve(at, path(name), true).and_then(|inode| disk.access(inode, wanted))
         }))
     }
@@ -339,7 +347,7 @@ define! {
     /// Whether root may, from a directory.
     fn faccessat(at: i32, name: *const c_char, wanted: i32, _flags: i32) -> i32 |me, real| {
         if uses_real_files(me, path(name)) { return real() }
-        zero(with_names(me, at, |disk, _, at| {
+        zero(look_up(me, at, |disk, at| {
             disk.resolve(at, path(name), true).and_then(|inode| disk.access(inode, wanted))
         }))
     }
@@ -457,7 +465,7 @@ define! {
     /// Where a symbolic link leads.
     fn readlink(name: *const c_char, into: *mut c_char, room: usize) -> isize |me, real| {
         if uses_real_files(me, path(name)) { return real() }
-        size(with_names(me, libc::AT_FDCWD, |disk, _, at| {
+        size(look_up(me, libc::AT_FDCWD, |disk, at| {
             let inode = disk.resolve(at, path(name), false)?;
             copy_out(disk.read_link(inode)?, into, room)
         }))
@@ -466,7 +474,7 @@ define! {
     /// Where a symbolic link leads, from a directory.
     fn readlinkat(at: i32, name: *const c_char, into: *mut c_char, room: usize) -> isize |me, real| {
         if uses_real_files(me, path(name)) { return real() }
-        size(with_names(me, at, |disk, _, at| {
+        size(look_up(me, at, |disk, at| {
             let inode = disk.resolve(at, path(name), false)?;
             copy_out(disk.read_link(inode)?, into, room)
         }))
@@ -475,7 +483,7 @@ define! {
     /// The path without links and dots.
     fn realpath(name: *const c_char, into: *mut c_char) -> *mut c_char |me, real| {
         if uses_real_files(me, path(name)) { return real() }
-        match with_names(me, libc::AT_FDCWD, |disk, _, at| disk.real_path(at, path(name))) {
+        match look_up(me, libc::AT_FDCWD, |disk, at| disk.real_path(at, path(name))) {
             Ok(mut found) => {
                 found.push(0);
                 let into = if into.is_null() { libc::malloc(found.len()).cast() } else { into };
@@ -539,7 +547,7 @@ define! {
     /// Space of the host's disk.
     fn statvfs(name: *const c_char, into: *mut libc::statvfs64) -> i32 |me, real| {
         if uses_real_files(me, path(name)) { return real() }
-        zero(with_names(me, libc::AT_FDCWD, |disk, _, at| disk.resolve(at, path(name), true)).map(|_| {
+        zero(look_up(me, libc::AT_FDCWD, |disk, at| disk.resolve(at, path(name), true)).map(|_| {
             statvfs_into(me, into);
         }))
     }
@@ -547,7 +555,7 @@ define! {
     /// Space of the host's disk.
     fn statvfs64(name: *const c_char, into: *mut libc::statvfs64) -> i32 |me, real| {
         if uses_real_files(me, path(name)) { return real() }
-        zero(with_names(me, libc::AT_FDCWD, |disk, _, at| disk.resolve(at, path(name), true)).map(|_| {
+        zero(look_up(me, libc::AT_FDCWD, |disk, at| disk.resolve(at, path(name), true)).map(|_| {
             statvfs_into(me, into);
         }))
     }

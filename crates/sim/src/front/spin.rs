@@ -42,8 +42,7 @@ pub(crate) fn watch(limit: Duration) {
     }
     // SAFETY: names the calling thread.
     let carrier = unsafe { libc::pthread_self() };
-    let watchdog = std::thread::Builder::new().name("sim-watchdog".into());
-    let watching = watchdog.spawn(move || {
+    switch::beside("sim-watchdog", move || {
         let (mut seen, mut since) = (u64::MAX, Duration::ZERO);
         while !IS_OVER.load(Ordering::Relaxed) {
             let turns = TURNS.load(Ordering::Relaxed);
@@ -58,7 +57,6 @@ pub(crate) fn watch(limit: Duration) {
             std::thread::sleep(LOOK);
         }
     });
-    watching.expect("the OS gives a thread");
 }
 
 /// What a thread has used of the processor. Waiting and other processes do not count.

@@ -5,7 +5,8 @@
 
 use std::os::raw::{c_char, c_void};
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
+use std::time::Duration;
 
 use super::statics::shared;
 use super::{numbers, tell};
@@ -228,6 +229,7 @@ unsafe extern "C" fn on_call(_signal: i32, info: *mut libc::siginfo_t, context: 
         None => call(number, arguments),
         // Nothing may be allocated here: the C library's allocator itself asks how many processors there are.
         Some(_) if number == libc::SYS_openat && is_of_machine(arguments[1]) => call(number, arguments),
+        Some(_) if number == libc::SYS_futex && is_between_worlds(arguments) => -i64::from(libc::EAGAIN),
         Some(me) => {
             let saved = *libc::__errno_location();
             let result = numbers::by_number(me, number, arguments);
@@ -240,6 +242,38 @@ unsafe extern "C" fn on_call(_signal: i32, info: *mut libc::siginfo_t, context: 
         }
     };
     registers[libc::REG_RAX as usize] = result;
+}
+
+/// A futex of the C library's own, as of its allocator. Who waits for it may be of the real world, and is woken. Who holds it
+/// may be as well, and lets go soon; what a simulated thread holds, which has no turn now, stays held: whether it was let go.
+unsafe fn is_between_worlds([word, operation, value, ..]: [i64; 6]) -> bool {
+    const PATIENCE: Duration = Duration::from_secs(1);
+    match operation as i32 & libc::FUTEX_CMD_MASK {
+        libc::FUTEX_WAKE => {
+            call(libc::SYS_futex, [word, operation, value, 0, 0, 0]);
+            false
+        }
+        libc::FUTEX_WAIT | libc::FUTEX_WAIT_BITSET => {
+            let word = &*std::ptr::with_exposed_provenance::<AtomicU32>(word.cast_unsigned() as usize);
+            let begun = real_time();
+            while word.load(Ordering::SeqCst) == value as u32 {
+                if real_time() - begun > PATIENCE {
+                    return false;
+                }
+                call(libc::SYS_sched_yield, [0; 6]);
+            }
+            true
+        }
+        _ => false,
+    }
+}
+
+/// This machine's monotonic clock.
+unsafe fn real_time() -> Duration {
+    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    let into = (&raw mut time).expose_provenance() as i64;
+    call(libc::SYS_clock_gettime, [libc::CLOCK_MONOTONIC.into(), into, 0, 0, 0, 0]);
+    Duration::new(time.tv_sec.unsigned_abs(), u32::try_from(time.tv_nsec).unwrap_or_default())
 }
 
 /// Whether a path is one by which the C library asks about the machine.

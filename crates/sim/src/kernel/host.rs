@@ -2,9 +2,9 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use super::sched::ThreadId;
+use super::sched::{ThreadId, Waiter};
 use super::{Clock, Exit, Kernel, Pid};
-use crate::disk::{Crash, Disk};
+use crate::disk::{Crash, Disk, Faults};
 use crate::net::HostIndex;
 use crate::random::Random;
 
@@ -40,6 +40,8 @@ pub(crate) struct Host {
     /// While it is paused: the threads that could run.
     pub(super) frozen: Option<Vec<ThreadId>>,
     pub(super) is_up: bool,
+    /// Who waits for a disk that does not answer.
+    pub(super) disk_waiters: Vec<Waiter>,
     /// How often its power was cut.
     losses: u32,
     /// What chance decides about its disk.
@@ -64,6 +66,7 @@ impl Kernel {
             disk: Disk::new(plan.disk),
             frozen: None,
             is_up: true,
+            disk_waiters: Vec::new(),
             losses: 0,
             luck: Random::new(self.rules.seed, &format!("disk of {}", plan.name)),
         });
@@ -91,6 +94,15 @@ impl Kernel {
     /// Its disk.
     pub(crate) fn disk(&mut self, id: HostId) -> &mut Disk {
         &mut self.hosts[id.index()].disk
+    }
+
+    /// Changes what is wrong with its disk; who waits for it asks again.
+    pub(crate) fn set_disk_faults(&mut self, id: HostId, faults: Faults) {
+        let host = &mut self.hosts[id.index()];
+        host.disk.set_faults(faults);
+        for waiter in std::mem::take(&mut host.disk_waiters) {
+            self.wake(waiter);
+        }
     }
 
     /// The hosts of the network by name, with their addresses.

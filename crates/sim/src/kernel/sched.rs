@@ -28,7 +28,7 @@ pub(crate) enum On {
     Thread(ThreadId),
     /// Only time.
     Time,
-    /// As `Time`; no signal interrupts it.
+    /// The answer of the host's disk; no signal interrupts it.
     Disk,
 }
 
@@ -157,6 +157,10 @@ impl Kernel {
             }
             On::Address(address) => self.addresses.entry(*address).or_default().push_back(waiter),
             On::Thread(thread) => self.thread_mut(*thread).joiners.push(waiter),
+            On::Disk if wait.until.is_none() => {
+                let host = self.thread(id).host;
+                self.hosts[host.index()].disk_waiters.push(waiter);
+            }
             On::Time | On::Disk => {}
         }
         self.thread_mut(id).on = wait.on;
