@@ -21,6 +21,7 @@ pub mod nat;
 mod presets;
 pub mod regions;
 mod remark;
+pub mod router;
 mod scope;
 mod shown;
 mod topology;
@@ -36,6 +37,7 @@ pub use crate::{
     link::{Delivery, Fate, Link},
     presets::{PRESETS, Preset, preset},
     remark::Remark,
+    router::Route,
     scope::Scope,
     topology::{Ends, Group, LinkId, Links, Topology, TopologyError},
     words::{ConditionWords, WordError},

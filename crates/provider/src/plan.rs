@@ -1,10 +1,10 @@
 //! Addresses and routes: which host has which address on which network, and whom it asks for the others. No I/O.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use netsplit_model::{HostName, Reason, Trouble, nearest};
+use netsplit_netmodel::Route;
 use netsplit_netmodel::nat::NatKind;
 use serde::{Deserialize, Serialize};
 
@@ -73,21 +73,6 @@ pub(crate) struct NicPlan {
     pub(crate) network: String,
     pub(crate) v4: Ipv4Addr,
     pub(crate) v6: Ipv6Addr,
-}
-
-/// Where packets for a network go.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Route {
-    pub(crate) to: IpAddr,
-    pub(crate) prefix_bits: u8,
-    pub(crate) via: IpAddr,
-}
-
-impl fmt::Display for Route {
-    /// `10.1.0.0/16 10.0.0.2`.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}/{} {}", self.to, self.prefix_bits, self.via)
-    }
 }
 
 impl Plan {

@@ -15,7 +15,7 @@ use netsplit_fabric::{
     LinkReport as FabricLink, Mac, Port, PortError, PortKind, Report, Scheduling,
 };
 use netsplit_netmodel::nat::{NatKind, Side};
-use netsplit_netmodel::{Advance, Behaviour, FaultState, Faults, LinkId, Scope, Topology};
+use netsplit_netmodel::{Advance, Behaviour, FaultState, Faults, LinkId, Route, Scope, Topology};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::net::RecvFlags;
 use rustix::process::Pid;
@@ -30,8 +30,8 @@ use super::net::Netlink;
 use crate::network::{
     CaptureFilter, FaultReport, FaultSpec, LatenessReport, LinkReport, NetworkReport, PortReport,
 };
-use crate::plan::{PREFIX_BITS, Route, RouterPlan};
-use crate::register::{Register, TEST, nanos, shortened};
+use crate::plan::{PREFIX_BITS, RouterPlan};
+use crate::register::{self, Register, TEST, nanos, shortened};
 use crate::sys;
 
 /// Runs the network until the stage, which is pid 1 of our namespace, has gone.
@@ -302,21 +302,15 @@ impl Network {
         known.ok_or_else(|| io::Error::other(format!("no host `{name}` has come up")))
     }
 
-    /// Between hosts without a common network there is nothing to be changed: who names two such hosts means something
-    /// else. What is about many is about those that there are.
     fn check_links(&self, scope: &Scope) -> io::Result<()> {
         let links = scope.links(&Topology::new(self.stations.len())).map_err(whole)?;
-        let is_named = matches!(scope, Scope::OneWay { .. } | Scope::BothWays { .. });
-        let mut apart = links.iter().filter(|link| self.pairs(**link).is_empty());
-        match apart.next() {
-            Some(link) if is_named || apart.count() + 1 == links.len() => refuse(self.apart(*link)),
-            _ => Ok(()),
-        }
+        register::lost(scope, &links, |link| !self.pairs(link).is_empty())
+            .map_or(Ok(()), |link| refuse(self.apart(link)))
     }
 
     fn apart(&self, link: LinkId) -> String {
-        let [from, to] = [link.from, link.to].map(|index| &self.stations[index].name);
-        format!("{from} and {to} have no network in common; name the router between them")
+        let [from, to] = [link.from, link.to].map(|index| &*self.stations[index].name);
+        register::apart(from, to)
     }
 
     fn heal(&mut self, client: u64, id: u32) -> Result<(), StepError> {

@@ -5,13 +5,15 @@ use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
 use netsplit_model::{Reason, Trouble};
-use netsplit_netmodel::{Behaviour, Fault, FaultState, FaultTurn, LinkId, Links, Scope, Topology};
+use netsplit_netmodel::{
+    Behaviour, Fault, FaultState, FaultTurn, LinkId, Links, Scope, Topology, TopologyError,
+};
 use netsplit_sim::net::{HostIndex, Net};
 
 use crate::network::{
     FaultReport, FaultSpec, FaultTurned, LatenessReport, LinkReport, NetworkReport, PortReport,
 };
-use crate::register::{Register, TEST, shortened};
+use crate::register::{self, Register, TEST, shortened};
 
 /// Who asked for what on which hosts.
 #[derive(Debug, Default)]
@@ -35,6 +37,7 @@ impl Network {
         self.catch_up();
         let id = self.faults.next(&spec).map_err(refused)?;
         let scope = spec.fault.scope.clone().try_map(|name| self.index(&name)).map_err(refused)?;
+        netsplit_sim::network(|net, _, _| self.check_links(net, &scope)).map_err(refused)?;
         let Fault { condition, schedule, .. } = spec.fault;
         let fault = Fault { scope, condition, schedule };
         netsplit_sim::network(|net, now, out| net.begin_fault(now, out, id.into(), fault))
@@ -95,7 +98,7 @@ impl Network {
     pub(super) fn report(&mut self, is_up: impl Fn(&str) -> bool) -> NetworkReport {
         self.catch_up();
         netsplit_sim::network(|net, now, _| {
-            let (links, links_left_out) = shortened(self.links(net));
+            let (links, links_left_out) = shortened(Self::links(net));
             let now = Duration::from_nanos(now);
             let report = |fault: Seen| -> Option<FaultReport> {
                 let id = u32::try_from(fault.id).ok()?;
@@ -119,25 +122,36 @@ impl Network {
         })
     }
 
-    fn links(&self, net: &Net) -> Vec<LinkReport> {
-        let named = |host: HostIndex| self.hosts.get(&(host.0 as usize)).cloned();
+    fn links(net: &Net) -> Vec<LinkReport> {
         let report = |link: netsplit_sim::net::LinkReport<'_>| {
-            let (from, to) = (named(link.from)?, named(link.to)?);
-            let (condition, counters) = (link.behaviour.condition(), *link.counters);
-            Some(LinkReport { from, to, condition, counters })
+            let [from, to] = link.ports.map(str::to_owned);
+            LinkReport { from, to, condition: link.behaviour.condition(), counters: *link.counters }
         };
-        net.links().filter_map(report).collect()
+        net.links().map(report).collect()
+    }
+
+    fn topology(&self) -> Topology {
+        Topology::new(self.hosts.keys().next_back().map_or(0, |last| last + 1))
+    }
+
+    fn check_links(&self, net: &Net, scope: &Scope) -> Result<(), String> {
+        let mut links = scope.links(&self.topology()).map_err(|error| error.to_string())?;
+        // The simulation has a host more, of the test itself, which is on no network.
+        links.retain(|link| [link.from, link.to].iter().all(|host| self.hosts.contains_key(host)));
+        if links.is_empty() {
+            return Err(TopologyError::NoLink.to_string());
+        }
+        let lost = register::lost(scope, &links, |link| behaviours(net, link).next().is_some());
+        let name = |index: usize| self.hosts.get(&index).map_or("", String::as_str);
+        lost.map_or(Ok(()), |link| Err(register::apart(name(link.from), name(link.to))))
     }
 
     /// The faults that have not ended, and what links were seen to do.
     fn view(&self, net: &Net) -> Vec<Seen> {
-        let topology = Topology::new(self.hosts.keys().next_back().map_or(0, |last| last + 1));
-        let is_ours =
-            |link: &LinkId| self.hosts.contains_key(&link.from) && self.hosts.contains_key(&link.to);
         let links = |scope: &Scope| {
             // It was checked when it began.
-            let mut links = scope.links(&topology).unwrap_or_default();
-            links.retain(is_ours);
+            let mut links = scope.links(&self.topology()).unwrap_or_default();
+            links.retain(|link| behaviours(net, *link).next().is_some());
             links
         };
         let faults: Vec<_> =
@@ -150,8 +164,8 @@ impl Network {
             Behaviour::of(in_force.map(|(_, _, fault, _)| &fault.condition)).ok()
         };
         let does = |link: &&LinkId| {
-            let [from, to] = [link.from, link.to].map(|host| u32::try_from(host).map(HostIndex));
-            matches!((from, to), (Ok(from), Ok(to)) if Some(net.behaviour(from, to)) == wanted(link))
+            let wanted = wanted(link);
+            behaviours(net, **link).all(|done| Some(done) == wanted)
         };
         let seen = |(id, links, _, state): &(u64, Links, &Fault, FaultState)| Seen {
             id: *id,
@@ -161,6 +175,12 @@ impl Network {
         };
         faults.iter().map(seen).collect()
     }
+}
+
+/// What a link does on each network that both its ends are on.
+fn behaviours(net: &Net, link: LinkId) -> impl Iterator<Item = Behaviour> {
+    let [from, to] = [link.from, link.to].map(|host| HostIndex(u32::try_from(host).unwrap_or(u32::MAX)));
+    net.behaviours(from, to)
 }
 
 /// A fault as the network has it.

@@ -53,7 +53,7 @@ impl Capture {
             let byte = usize::try_from(bit / 8).ok().and_then(|byte| bytes.get_mut(byte));
             byte.into_iter().for_each(|byte| *byte ^= 0x80 >> (bit % 8));
         }
-        self.sights.push(Sight { at, from: packet.from, to: packet.to, point, remark, bytes });
+        self.sights.push(Sight { at, from: packet.hop.from, to: packet.hop.to, point, remark, bytes });
     }
 
     pub(super) fn take(&mut self) -> Vec<Sight> {

@@ -1,4 +1,4 @@
-//! Links between hosts: each ordered pair has a `netmodel::Link` of its own, made when it is first used. Packets go in;
+//! Links between hosts: each ordered pair on a network has a `netmodel::Link` of its own, made when it is first used. Packets go in;
 //! events that give them to their receivers come out. What a receiver does with one is not known here.
 
 use std::collections::VecDeque;
@@ -8,6 +8,7 @@ use std::time::Duration;
 use netsplit_netmodel::{Behaviour, Cause, Counters, Delivery, Fate, Link, Passage};
 
 use super::capture::{self, Capture, Point, Remark};
+use super::hosts::{Hop, NetworkIndex};
 use super::packet::{Body, Fragment, Packet, Pool, UDP_HEADER, Unreachable};
 use super::{Event, HostIndex, NEVER, NOBODY, Nanos, Outbox};
 
@@ -15,17 +16,33 @@ use super::{Event, HostIndex, NEVER, NOBODY, Nanos, Outbox};
 pub(super) struct Wires {
     seed: u64,
     pub(super) pool: Pool,
-    names: Vec<String>,
-    /// Hosts that `table` has room for, in each direction.
-    stride: usize,
-    /// By sender and receiver; 0 where there is no wire yet, else one more than its index.
-    table: Vec<u32>,
+    ends: Vec<Ends>,
+    /// By network.
+    tables: Vec<Table>,
     wires: Vec<Wire>,
     datagrams_ever: u64,
     pub(super) delays: Delays,
     pub(super) capture: Option<Box<Capture>>,
     /// Packets with a flipped bit, which their receivers' checksums found.
     pub(super) corrupted: u64,
+}
+
+/// A host as its links know it.
+struct Ends {
+    name: String,
+    /// What its links on a network are named by.
+    ports: Vec<(NetworkIndex, String)>,
+    /// Whether it sends on what is for others.
+    is_router: bool,
+}
+
+/// The wires of a network.
+#[derive(Default)]
+struct Table {
+    /// Hosts that there is room for, in each direction.
+    stride: usize,
+    /// By sender and receiver; 0 where there is no wire yet, else one more than its index.
+    numbers: Vec<u32>,
 }
 
 /// How long packets take where nothing was asked for: time must pass, or programs that answer each other at once would never
@@ -47,7 +64,9 @@ impl Default for Delays {
 
 /// A link and the packets in its queue.
 struct Wire {
-    ends: [HostIndex; 2],
+    hop: Hop,
+    /// Whether its receiver sends on what is for others.
+    is_to_router: bool,
     link: Link,
     queue: VecDeque<Box<Packet>>,
     /// When the kernel has it looked at next.
@@ -59,16 +78,15 @@ pub(super) const MTU: usize = 1500;
 pub(super) const MTU_LOOPBACK: usize = 65_536;
 
 /// Three questions, a second each (`mcast_solicit`, `retrans_time`).
-const NEIGHBOUR_TIMEOUT: Nanos = 3_000_000_000;
+pub(super) const NEIGHBOUR_TIMEOUT: Nanos = 3_000_000_000;
 
 impl Wires {
     pub(super) fn new(seed: u64, delays: Delays) -> Self {
         Self {
             seed,
             pool: Pool::default(),
-            names: Vec::new(),
-            stride: 0,
-            table: Vec::new(),
+            ends: Vec::new(),
+            tables: Vec::new(),
             wires: Vec::new(),
             datagrams_ever: 0,
             delays,
@@ -77,93 +95,93 @@ impl Wires {
         }
     }
 
-    pub(super) fn add_host(&mut self, name: &str) {
-        self.names.push(name.to_owned());
-        if self.names.len() <= self.stride {
-            return;
-        }
-        let stride = (self.stride * 2).max(16);
-        let mut table = vec![0; stride * stride];
-        for (row, old) in table.chunks_mut(stride).zip(self.table.chunks(self.stride.max(1))) {
-            row[..old.len()].copy_from_slice(old);
-        }
-        (self.stride, self.table) = (stride, table);
+    pub(super) fn add_network(&mut self) {
+        self.tables.push(Table::default());
+    }
+
+    /// Adds a host with its networks, and what its links on each are named by.
+    pub(super) fn add_host(&mut self, name: &str, ports: Vec<(NetworkIndex, String)>, is_router: bool) {
+        let hosts = self.ends.len() + 1;
+        ports.iter().for_each(|(network, _)| self.tables[network.at()].make_room(hosts));
+        self.ends.push(Ends { name: name.to_owned(), ports, is_router });
     }
 
     pub(super) fn name(&self, host: HostIndex) -> &str {
-        &self.names[host.at()]
+        &self.ends[host.at()].name
+    }
+
+    /// What a host's links on a network are named by.
+    pub(super) fn port_name(&self, host: HostIndex, network: NetworkIndex) -> &str {
+        let Ends { name, ports, .. } = &self.ends[host.at()];
+        ports.iter().find(|(on, _)| *on == network).map_or(name, |(_, port)| port)
     }
 
     /// The index of the wire of a pair.
     #[inline]
-    fn wire(&mut self, [from, to]: [HostIndex; 2]) -> u32 {
-        let at = from.at() * self.stride + to.at();
-        match self.table[at] {
-            0 => self.make(at, [from, to]),
+    fn wire(&mut self, hop: Hop) -> u32 {
+        match self.tables[hop.network.at()].number(hop) {
+            0 => self.make(hop),
             number => number - 1,
         }
     }
 
     #[cold]
-    fn make(&mut self, at: usize, ends: [HostIndex; 2]) -> u32 {
-        let [from, to] = ends.map(|host| self.names[host.at()].as_str());
+    fn make(&mut self, hop: Hop) -> u32 {
+        let [from, to] = [hop.from, hop.to].map(|host| self.port_name(host, hop.network));
         let link = Link::new(self.seed, &format!("{from}>{to}"));
-        self.wires.push(Wire { ends, link, queue: VecDeque::new(), armed: NEVER });
+        let is_to_router = self.ends[hop.to.at()].is_router;
+        self.wires.push(Wire { hop, is_to_router, link, queue: VecDeque::new(), armed: NEVER });
         let number = u32::try_from(self.wires.len()).expect("fewer links than packets");
-        self.table[at] = number;
+        self.tables[hop.network.at()].set(hop, number);
         number - 1
     }
 
     /// What a link does.
-    pub(super) fn behaviour(&self, [from, to]: [HostIndex; 2]) -> Behaviour {
-        let number = self.table[from.at() * self.stride + to.at()];
+    pub(super) fn behaviour(&self, hop: Hop) -> Behaviour {
+        let number = self.tables[hop.network.at()].number(hop);
         let wire = (number as usize).checked_sub(1).map(|index| &self.wires[index]);
         wire.map_or_else(Behaviour::default, |wire| *wire.link.behaviour())
     }
 
     /// Every link that was used or changed, in the order in which they were.
-    pub(super) fn links(&self) -> impl Iterator<Item = ([HostIndex; 2], &Behaviour, &Counters)> {
-        self.wires.iter().map(|wire| (wire.ends, wire.link.behaviour(), wire.link.counters()))
+    pub(super) fn links(&self) -> impl Iterator<Item = (Hop, &Behaviour, &Counters)> {
+        self.wires.iter().map(|wire| (wire.hop, wire.link.behaviour(), wire.link.counters()))
     }
 
-    pub(super) fn change(
-        &mut self,
-        now: Nanos,
-        out: &mut Outbox,
-        ends: [HostIndex; 2],
-        behaviour: Behaviour,
-    ) {
-        let index = self.wire(ends);
+    pub(super) fn change(&mut self, now: Nanos, out: &mut Outbox, hop: Hop, behaviour: Behaviour) {
+        let index = self.wire(hop);
         self.wires[index as usize].link.change(Duration::from_nanos(now), behaviour);
         self.release(now, out, index);
     }
 
-    /// Whether several segments may pass a pair's link as one.
+    /// Whether several segments may pass a pair's link as one. To routers each goes by itself: the next link may not take
+    /// them otherwise.
     #[inline]
-    pub(super) fn takes_super(&mut self, ends: [HostIndex; 2]) -> bool {
-        if ends[0] == ends[1] || ends[1] == NOBODY {
+    pub(super) fn takes_super(&mut self, hop: Hop) -> bool {
+        if hop.is_loopback() || hop.to == NOBODY {
             return true;
         }
-        let index = self.wire(ends);
+        let index = self.wire(hop);
         let wire = &self.wires[index as usize];
         let behaviour = wire.link.behaviour();
-        behaviour.is_plain() && behaviour.passage() != Passage::Hold && wire.queue.is_empty()
+        !wire.is_to_router
+            && behaviour.is_plain()
+            && behaviour.passage() != Passage::Hold
+            && wire.queue.is_empty()
     }
 
     /// Sends a packet. A datagram that is too long for the link's packets goes in parts.
     #[inline]
     pub(super) fn send(&mut self, now: Nanos, out: &mut Outbox, packet: Box<Packet>) {
-        let ends = [packet.from, packet.to];
-        if ends[0] == ends[1] {
+        let hop = packet.hop;
+        if hop.is_loopback() {
             if self.capture.is_some() {
                 self.see(now, &packet, Point::Sent, Remark::Plain);
             }
             out.timers.push((now + self.delays.loopback, Event::arrival(packet)));
-        } else if ends[1] == NOBODY {
+        } else if hop.to == NOBODY {
             self.find_nobody(now, out, packet);
-        } else if packet.length() as usize > MTU
-            && matches!(packet.body, Body::Udp)
-            && !self.takes_super(ends)
+        } else if packet.length() as usize > MTU && matches!(packet.body, Body::Udp) && !self.takes_super(hop)
         {
             self.send_parts(now, out, packet);
         } else {
@@ -174,7 +192,7 @@ impl Wires {
     /// Nobody answers who has the address, and the sender's own host says so.
     #[cold]
     fn find_nobody(&mut self, now: Nanos, out: &mut Outbox, mut packet: Box<Packet>) {
-        packet.to = packet.from;
+        packet.hop = Hop::loopback(packet.hop.from);
         if let Some(answer) = self.pool.refusal(&packet, Unreachable::Host) {
             out.timers.push((now + NEIGHBOUR_TIMEOUT, Event::arrival(answer)));
         }
@@ -209,7 +227,7 @@ impl Wires {
 
     #[inline]
     fn offer(&mut self, now: Nanos, out: &mut Outbox, packet: Box<Packet>) {
-        let index = self.wire([packet.from, packet.to]);
+        let index = self.wire(packet.hop);
         let wire = &mut self.wires[index as usize];
         let fate = wire.link.offer(Duration::from_nanos(now), packet.length());
         if self.capture.is_some() {
@@ -300,7 +318,7 @@ impl Wires {
     ) -> Option<Box<Packet>> {
         let Some((index, delivery)) = packet.way.take() else {
             if self.capture.is_some() {
-                let is_answer = packet.from != packet.to;
+                let is_answer = !packet.hop.is_loopback();
                 self.see(now, &packet, Point::Given, if is_answer { Remark::Answer } else { Remark::Plain });
             }
             return Some(packet);
@@ -326,7 +344,7 @@ impl Wires {
         Some(packet)
     }
 
-    /// Answers a packet that nobody takes.
+    /// Answers a packet that nobody takes, on the way that it came.
     pub(super) fn refuse(&mut self, now: Nanos, out: &mut Outbox, packet: Box<Packet>, what: Unreachable) {
         if let Some(answer) = self.pool.refusal(&packet, what) {
             self.send(now, out, answer);
@@ -339,6 +357,30 @@ impl Wires {
         if let Some(capture) = &mut self.capture {
             capture.see(now, packet, point, remark);
         }
+    }
+}
+
+impl Table {
+    fn make_room(&mut self, hosts: usize) {
+        if hosts <= self.stride {
+            return;
+        }
+        let stride = hosts.next_power_of_two().max(16);
+        let mut numbers = vec![0; stride * stride];
+        for (row, old) in numbers.chunks_mut(stride).zip(self.numbers.chunks(self.stride.max(1))) {
+            row[..old.len()].copy_from_slice(old);
+        }
+        (self.stride, self.numbers) = (stride, numbers);
+    }
+
+    /// Both ends of a hop are on the network, so that there is room.
+    #[inline]
+    fn number(&self, hop: Hop) -> u32 {
+        self.numbers[hop.from.at() * self.stride + hop.to.at()]
+    }
+
+    fn set(&mut self, hop: Hop, number: u32) {
+        self.numbers[hop.from.at() * self.stride + hop.to.at()] = number;
     }
 }
 

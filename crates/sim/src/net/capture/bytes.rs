@@ -126,8 +126,12 @@ fn unreachable(body: &mut Vec<u8>, icmp: &Icmp, ends: [Endpoint; 2]) {
     let (kind, code) = match (is_v4, icmp.what) {
         (true, Unreachable::Port) => (3, 3),
         (true, Unreachable::Host) => (3, 1),
+        (true, Unreachable::Network) => (3, 0),
+        (true, Unreachable::Expired) => (11, 0),
         (false, Unreachable::Port) => (1, 4),
         (false, Unreachable::Host) => (1, 3),
+        (false, Unreachable::Network) => (1, 0),
+        (false, Unreachable::Expired) => (3, 0),
     };
     body.extend([kind, code, 0, 0, 0, 0, 0, 0]);
     let protocol = if icmp.is_tcp { TCP } else { UDP };

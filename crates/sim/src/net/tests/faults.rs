@@ -22,13 +22,13 @@ fn faults_turn_by_themselves() {
     let scope = Scope::Isolate { hosts: vec![1] };
     let fault = Fault { scope, condition: Condition::new().cut(), schedule };
     world.call(|net, now, out| net.begin_fault(now, out, 7, fault)).unwrap();
-    let passage = |world: &World| world.net.behaviour(HostIndex(0), HostIndex(1)).to_string();
+    let passage = |world: &World| world.behaviour(0, 1);
     assert_eq!(passage(&world), "nothing");
     world.run(150 * MS);
     assert_eq!(passage(&world), "cut");
     assert_eq!(world.net.faults().count(), 1);
     world.add("c");
-    assert_eq!(world.net.behaviour(HostIndex(1), HostIndex(2)).to_string(), "cut", "of new ones, too");
+    assert_eq!(world.behaviour(1, 2), "cut", "of new ones, too");
     world.run(150 * MS);
     assert_eq!(passage(&world), "nothing");
     let turns: Vec<_> = world.net.take_turns().iter().map(|turn| (turn.id, turn.at)).collect();
