@@ -6,6 +6,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use netsplit_model::{HostName, Reason, Trouble, nearest};
 use netsplit_netmodel::Route;
 use netsplit_netmodel::nat::NatKind;
+use netsplit_netmodel::router::{self, RouterSide};
 use serde::{Deserialize, Serialize};
 
 use crate::bed::{HostSpec, RouterSpec};
@@ -53,6 +54,23 @@ pub(crate) struct RouterPlan {
     pub(crate) inside: (String, Ipv4Addr, Ipv6Addr),
     pub(crate) outside: (String, Ipv4Addr, Ipv6Addr),
     pub(crate) routes: Vec<Route>,
+}
+
+impl RouterPlan {
+    /// The router; `None`: there is no such kind.
+    pub(crate) fn spec(&self) -> Option<router::RouterSpec> {
+        let side = |(network, v4, v6): &(String, Ipv4Addr, Ipv6Addr)| {
+            let [bits4, bits6] = PREFIX_BITS;
+            RouterSide { network: network.clone(), v4: Some((*v4, bits4)), v6: Some((*v6, bits6)) }
+        };
+        Some(router::RouterSpec {
+            name: self.name.clone(),
+            inside: side(&self.inside),
+            outside: side(&self.outside),
+            routes: self.routes.clone(),
+            behaviour: NatKind::named(&self.kind)?.behaviour(),
+        })
+    }
 }
 
 /// A host to make, with its addresses.

@@ -6,16 +6,15 @@ mod captures;
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io;
-use std::net::{Ipv4Addr, Ipv6Addr};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::time::Instant;
 
 use netsplit_fabric::{
-    BoxRoute, BoxSide, BoxSpec, CaptureFilter as FabricFilter, CaptureSpec, Change, Fabric, Limits,
-    LinkReport as FabricLink, Mac, Port, PortError, PortKind, Report, Scheduling,
+    CaptureFilter as FabricFilter, CaptureSpec, Change, Fabric, Limits, LinkReport as FabricLink, Mac, Port,
+    PortError, PortKind, Report, Scheduling,
 };
-use netsplit_netmodel::nat::{NatKind, Side};
-use netsplit_netmodel::{Advance, Behaviour, FaultState, Faults, LinkId, Route, Scope, Topology};
+use netsplit_netmodel::nat::Side;
+use netsplit_netmodel::{Advance, Behaviour, FaultState, Faults, LinkId, Scope, Topology};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::net::RecvFlags;
 use rustix::process::Pid;
@@ -30,7 +29,7 @@ use super::net::Netlink;
 use crate::network::{
     CaptureFilter, FaultReport, FaultSpec, LatenessReport, LinkReport, NetworkReport, PortReport,
 };
-use crate::plan::{PREFIX_BITS, RouterPlan};
+use crate::plan::RouterPlan;
 use crate::register::{self, Register, TEST, nanos, shortened};
 use crate::sys;
 
@@ -218,22 +217,7 @@ impl Network {
     fn router(&mut self, plan: &str) -> Result<(), StepError> {
         const STEP: &str = "make a router";
         let plan: RouterPlan = serde_json::from_str(plan).map_err(whole).step(STEP)?;
-        let kind = NatKind::named(&plan.kind).ok_or(io::ErrorKind::InvalidInput).step(STEP)?;
-        let side = |(network, v4, v6): &(String, Ipv4Addr, Ipv6Addr)| {
-            let [bits4, bits6] = PREFIX_BITS;
-            BoxSide { network: network.clone(), v4: Some((*v4, bits4)), v6: Some((*v6, bits6)) }
-        };
-        let route = |route: &Route| {
-            let Route { to, prefix_bits, via } = *route;
-            BoxRoute { to, prefix_bits, via }
-        };
-        let spec = BoxSpec {
-            name: plan.name.clone(),
-            inside: side(&plan.inside),
-            outside: side(&plan.outside),
-            routes: plan.routes.iter().map(route).collect(),
-            behaviour: kind.behaviour(),
-        };
+        let spec = plan.spec().ok_or(io::ErrorKind::InvalidInput).step(STEP)?;
         let sides = [Side::Outside, Side::Inside].map(|side| spec.port_name(side));
         self.fabric.add_box(spec).map_err(whole).step(STEP)?;
         let networks = [plan.outside.0, plan.inside.0];
@@ -517,6 +501,7 @@ fn whole(error: impl std::error::Error) -> io::Error {
 
 #[cfg(test)]
 mod tests {
+    use std::net::Ipv4Addr;
     use std::time::Duration;
 
     use netsplit_netmodel::{Condition, Fault as Asked, Schedule};
