@@ -242,7 +242,7 @@ impl Router {
         if way_out.is_none() && !is_own {
             return Err(RouterDrop::NoRoute);
         }
-        if !packet.hop() {
+        if !packet.count_hop() {
             return Err(RouterDrop::Expired);
         }
         let is_turn = way_out == Some(from) && !is_own;

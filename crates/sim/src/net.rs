@@ -233,18 +233,19 @@ impl Net {
     ) -> HostIndex {
         let port =
             |at: usize, network: &str| if at == 0 { name.to_owned() } else { format!("{name}@{network}") };
-        let ports = nics.iter().enumerate().map(|(at, nic)| (nic, port(at, &nic.network))).collect();
+        let ports = nics.iter().enumerate().map(|(at, nic)| (nic.clone(), port(at, &nic.network))).collect();
         let host = self.push_host(name, ports, routes);
         self.advance_faults(now, out);
         host
     }
 
-    fn push_host(&mut self, name: &str, nics: Vec<(&NicSpec, String)>, routes: &[Route]) -> HostIndex {
+    /// Adds a host with its ways into networks, and what its links there are named by.
+    fn push_host(&mut self, name: &str, nics: Vec<(NicSpec, String)>, routes: &[Route]) -> HostIndex {
         let host = HostIndex(u32::try_from(self.hosts.len()).expect("fewer hosts than bytes of memory"));
-        let networks: Vec<_> = nics.iter().map(|(nic, _)| self.add_network(&nic.network)).collect();
         let (mut known, mut ports) = (Vec::new(), Vec::new());
-        for ((NicSpec { v4, v6, .. }, port), network) in nics.into_iter().zip(networks) {
-            let nic = Nic::new(network, *v4, *v6);
+        for (NicSpec { network, v4, v6 }, port) in nics {
+            let network = self.network(&network);
+            let nic = Nic::new(network, v4, v6);
             for ip in nic.addresses() {
                 let place = self.addresses.partition_point(|known| known.0 < ip);
                 self.addresses.insert(place, (ip, host));
@@ -258,8 +259,13 @@ impl Net {
         host
     }
 
+    /// Names a network that may have no host yet.
+    pub fn add_network(&mut self, name: &str) {
+        self.network(name);
+    }
+
     /// The number of a network, which is made if there is none of this name.
-    fn add_network(&mut self, name: &str) -> NetworkIndex {
+    fn network(&mut self, name: &str) -> NetworkIndex {
         let known = self.networks.iter().position(|known| known == name);
         let at = known.unwrap_or_else(|| {
             self.networks.push(name.to_owned());
@@ -289,6 +295,11 @@ impl Net {
     /// Who has an address on a network.
     pub fn host_at(&self, address: IpAddr) -> Option<HostIndex> {
         Some(self.owner(Ip::new(address))).filter(|host| *host != NOBODY)
+    }
+
+    /// The names of a host's ports, by which its links on each of its networks are named.
+    pub fn port_names(&self, host: HostIndex) -> impl Iterator<Item = &str> {
+        self.wires.port_names(host)
     }
 
     /// Whether a host is switched on.

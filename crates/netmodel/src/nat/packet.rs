@@ -92,7 +92,7 @@ impl View for Bytes<'_> {
         self.head?.content(self.packet)
     }
 
-    fn hop(&mut self) -> bool {
+    fn count_hop(&mut self) -> bool {
         hop(self.packet)
     }
 

@@ -27,7 +27,7 @@ pub trait View {
     fn content(&self) -> Result<Content, Refusal>;
 
     /// Counts one hop: takes one from the TTL (IPv4) or the hop limit (IPv6). `false`: it has no hop left, and is unchanged.
-    fn hop(&mut self) -> bool;
+    fn count_hop(&mut self) -> bool;
 
     /// Gives one end of an IPv4 packet another address and port, or identifier.
     fn rewrite(&mut self, end: End, to: Endpoint);

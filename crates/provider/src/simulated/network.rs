@@ -1,7 +1,7 @@
 //! The network between simulated hosts: who asked for what, names → numbers of hosts, what turned by itself. What links
 //! do with packets and when is the simulation's.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
 use netsplit_model::{Reason, Trouble};
@@ -13,13 +13,16 @@ use netsplit_sim::net::{HostIndex, Net};
 use crate::network::{
     FaultReport, FaultSpec, FaultTurned, LatenessReport, LinkReport, NetworkReport, PortReport,
 };
+use crate::plan::RouterPlan;
 use crate::register::{self, Register, TEST, shortened};
 
 /// Who asked for what on which hosts.
 #[derive(Debug, Default)]
 pub(super) struct Network {
-    /// Names of hosts, by their numbers in the simulation.
+    /// Names of hosts and routers, by their numbers in the simulation.
     hosts: BTreeMap<usize, String>,
+    /// Those that are no hosts.
+    routers: BTreeSet<String>,
     faults: Register,
     /// What faults did by themselves; not told yet.
     news: VecDeque<FaultTurned>,
@@ -28,6 +31,17 @@ pub(super) struct Network {
 impl Network {
     pub(super) fn add_host(&mut self, index: usize, name: &str) {
         self.hosts.insert(index, name.to_owned());
+    }
+
+    /// Makes a router that is no host.
+    pub(super) fn add_router(&mut self, plan: &RouterPlan) -> Result<(), Trouble> {
+        let failed =
+            |text: String| Trouble::new(Reason::BadValue, format!("make router {}: {text}", plan.name));
+        let spec = plan.spec().ok_or_else(|| failed(format!("there is no kind `{}`", plan.kind)))?;
+        let made = netsplit_sim::network(|net, now, out| net.add_router(now, out, &spec)).map_err(failed)?;
+        self.hosts.insert(made.0 as usize, plan.name.clone());
+        self.routers.insert(plan.name.clone());
+        Ok(())
     }
 
     /// Begins a fault, and reads back that its links obey.
@@ -104,16 +118,20 @@ impl Network {
                 let id = u32::try_from(fault.id).ok()?;
                 self.faults.report(id, fault.state, now, [fault.links.len(), fault.verified])
             };
-            let port = |name: &String| PortReport {
-                name: name.clone(),
-                kind: is_up(name).then(|| "simulated".to_owned()),
-                refused: 0,
+            let port = |(index, name): (&usize, &String)| {
+                let kind = if self.routers.contains(name) {
+                    Some("router".to_owned())
+                } else {
+                    is_up(name).then(|| "simulated".to_owned())
+                };
+                let ports = net.port_names(host(*index)).map(str::to_owned);
+                ports.map(move |name| PortReport { name, kind: kind.clone(), refused: 0 }).collect::<Vec<_>>()
             };
             NetworkReport {
                 faults: self.view(net).into_iter().filter_map(report).collect(),
                 links,
                 links_left_out,
-                ports: self.hosts.values().map(port).collect(),
+                ports: self.hosts.iter().flat_map(port).collect(),
                 // No packet is ever late: nothing else goes on meanwhile.
                 lateness: LatenessReport::default(),
                 scheduling: "simulated".to_owned(),
@@ -179,8 +197,12 @@ impl Network {
 
 /// What a link does on each network that both its ends are on.
 fn behaviours(net: &Net, link: LinkId) -> impl Iterator<Item = Behaviour> {
-    let [from, to] = [link.from, link.to].map(|host| HostIndex(u32::try_from(host).unwrap_or(u32::MAX)));
-    net.behaviours(from, to)
+    net.behaviours(host(link.from), host(link.to))
+}
+
+/// A host by its number, which came from the simulation.
+fn host(index: usize) -> HostIndex {
+    HostIndex(u32::try_from(index).unwrap_or(u32::MAX))
 }
 
 /// A fault as the network has it.

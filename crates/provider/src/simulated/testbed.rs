@@ -75,22 +75,18 @@ impl Testbed {
     /// A testbed without hosts. Must be called in a tokio runtime.
     pub(super) fn begin(network: NetworkSpec) -> Result<Self, Trouble> {
         let NetworkSpec { networks, routers, .. } = network;
-        if !routers.is_empty() {
-            let text = "needs routers that are no hosts, which simulated hosts do not have";
-            return Err(Trouble::new(Reason::MissingCapability, text));
-        }
         #[expect(
             clippy::disallowed_methods,
             reason = "one death for each time that a host came up, and turns of faults"
         )]
         let (tell, events) = mpsc::unbounded_channel();
-        let state = State {
-            plan: Plan::new(networks, routers)?,
-            hosts: Vec::new(),
-            network: Network::default(),
-            disk_faults: Vec::new(),
-            disk_faults_ever: 0,
-        };
+        netsplit_sim::network(|net, _, _| networks.iter().for_each(|name| net.add_network(name)));
+        let plan = Plan::new(networks, routers)?;
+        let mut network = Network::default();
+        for router in plan.routers() {
+            network.add_router(&router)?;
+        }
+        let state = State { plan, hosts: Vec::new(), network, disk_faults: Vec::new(), disk_faults_ever: 0 };
         let shared = Arc::new(Shared { state: Mutex::new(state), tell, faults_changed: Notify::new() });
         let watching = tokio::spawn(Arc::clone(&shared).watch_faults());
         Ok(Self { shared, events: tokio::sync::Mutex::new(events), watching })

@@ -5,7 +5,7 @@ mod bytes;
 
 pub use netsplit_netmodel::Remark;
 
-pub(super) use bytes::udp_checksum;
+pub(super) use bytes::{mended, udp_checksum};
 
 use super::packet::Packet;
 use super::{HostIndex, Nanos};

@@ -427,6 +427,10 @@ impl Parts {
             self.open.len() - 1
         });
         let open = &mut self.open[place];
+        // Ports stand in the first part alone.
+        if part.offset == 0 {
+            (open.whole.source, open.whole.destination) = (packet.source, packet.destination);
+        }
         if !open.offsets.contains(&part.offset) {
             let end = part.offset + packet.payload.len();
             open.offsets.push(part.offset);

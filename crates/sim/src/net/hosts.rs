@@ -8,6 +8,7 @@ use netsplit_netmodel as netmodel;
 
 use super::address::{Endpoint, Ip};
 use super::datagrams::{Drops, Parts};
+use super::forwarding::Gateway;
 use super::ports::Ports;
 use super::{HostIndex, NOBODY, Net, SocketId};
 use crate::errno::{Errno, Result};
@@ -19,6 +20,8 @@ pub(super) struct Host {
     pub(super) nics: Vec<Nic>,
     /// Where packets for other networks go, the longest prefix first.
     pub(super) routes: Vec<Onward>,
+    /// What it does as a router that is no host.
+    pub(super) gateway: Option<Box<Gateway>>,
     pub(super) is_on: bool,
     pub(super) udp: Ports,
     /// Sockets that were bound, those that listen among them.
@@ -132,6 +135,7 @@ impl Host {
         Self {
             nics,
             routes,
+            gateway: None,
             is_on: true,
             udp: Ports::new(),
             tcp: Ports::new(),
@@ -193,9 +197,9 @@ impl Host {
         self.nics.len() > 1
     }
 
-    /// Whether a packet to an address is for it.
+    /// Whether a packet to an address ends here. One that is no host has a use for none.
     pub(super) fn takes(&self, ip: Ip) -> bool {
-        self.owns(ip) || ip.is_multicast() || ip.is_broadcast(self.own(ip))
+        self.gateway.is_none() && (self.owns(ip) || ip.is_multicast() || ip.is_broadcast(self.own(ip)))
     }
 
     /// The connections that have a local port.

@@ -116,6 +116,10 @@ impl Wires {
         ports.iter().find(|(on, _)| *on == network).map_or(name, |(_, port)| port)
     }
 
+    pub(super) fn port_names(&self, host: HostIndex) -> impl Iterator<Item = &str> {
+        self.ends[host.at()].ports.iter().map(|(_, port)| port.as_str())
+    }
+
     /// The index of the wire of a pair.
     #[inline]
     fn wire(&mut self, hop: Hop) -> u32 {
