@@ -89,12 +89,8 @@ impl Net {
     /// What a host does with a packet for another.
     fn step_on(&self, packet: &mut Packet) -> Result<Hop, RouterDrop> {
         let route = self.route(packet.hop.to, packet.destination.ip);
-        let Route { hop, source } = route.map_err(|_| RouterDrop::NoRoute)?;
-        if !packet.count_hop() {
-            return Err(RouterDrop::Expired);
-        }
-        // Other networks' broadcasts stay outside (`bc_forwarding`).
-        if packet.destination.ip.is_broadcast(source) { Err(RouterDrop::Local) } else { Ok(hop) }
+        let Route { hop, .. } = route.map_err(|_| RouterDrop::NoRoute)?;
+        if packet.count_hop() { Ok(hop) } else { Err(RouterDrop::Expired) }
     }
 
     /// Nobody answers who has the address. A host tells the sender once that is clear, a router that is none does not.

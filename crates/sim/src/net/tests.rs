@@ -3,6 +3,7 @@
 mod connecting;
 mod datagrams;
 mod faults;
+mod networks;
 mod properties;
 mod streams;
 

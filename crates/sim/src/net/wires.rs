@@ -1,5 +1,5 @@
-//! Links between hosts: each ordered pair on a network has a `netmodel::Link` of its own, made when it is first used. Packets go in;
-//! events that give them to their receivers come out. What a receiver does with one is not known here.
+//! Links between hosts: each ordered pair on a network has a `netmodel::Link` of its own, made when it is first used.
+//! Packets go in; events that give them to their receivers come out. What a receiver does with one is not known here.
 
 use std::collections::VecDeque;
 use std::mem;

@@ -125,7 +125,7 @@ fn one_seed_is_one_run() {
 }
 
 /// The sum of a packet's 16-bit words with its pseudo header, which is all ones when it is right.
-fn is_sum_right(packet: &[u8]) -> bool {
+pub(super) fn is_sum_right(packet: &[u8]) -> bool {
     let sum = |bytes: &[u8]| -> u32 {
         bytes
             .chunks(2)
@@ -193,6 +193,35 @@ fn captures_have_real_packets() {
     assert_eq!(remarks, [(Point::Sent, altered), (Point::Sent, cut), (Point::Missed, cut)]);
 }
 
+/// The packet that was taken into these parts.
+pub(super) fn put_together(parts: &[Sight]) -> Vec<u8> {
+    let is_v4 = parts[0].bytes[0] >> 4 == 4;
+    let (header, extension) = if is_v4 { (20, 0) } else { (40, 8) };
+    let mut whole = parts[0].bytes[..header].to_vec();
+    for Sight { bytes, .. } in parts {
+        let place = if is_v4 {
+            usize::from(u16::from_be_bytes([bytes[6], bytes[7]]) & 0x1fff) * 8
+        } else {
+            usize::from(u16::from_be_bytes([bytes[42], bytes[43]]) & 0xfff8)
+        };
+        assert_eq!(place, whole.len() - header);
+        whole.extend(&bytes[header + extension..]);
+    }
+    let length = u16::try_from(whole.len() - if is_v4 { 0 } else { 40 }).unwrap().to_be_bytes();
+    if is_v4 {
+        // Its header's own checksum is of a part.
+        whole[2..4].copy_from_slice(&length);
+        whole[10..12].fill(0);
+        let sum: u32 = whole[..20].chunks(2).map(|word| u32::from(word[0]) << 8 | u32::from(word[1])).sum();
+        let sum = !u16::try_from((sum & 0xffff) + (sum >> 16)).unwrap();
+        whole[10..12].copy_from_slice(&sum.to_be_bytes());
+    } else {
+        whole[4..6].copy_from_slice(&length);
+        whole[6] = 17;
+    }
+    whole
+}
+
 #[test]
 fn parts_put_together_have_the_checksum_of_the_whole() {
     let mut world = World::new(1, 2);
@@ -204,31 +233,6 @@ fn parts_put_together_have_the_checksum_of_the_whole() {
         let sights = world.net.take_sights();
         assert_eq!(sights.len(), 3);
         assert!(sights.iter().all(|sight| sight.bytes.len() <= 1500));
-        let is_v4 = sights[0].bytes[0] >> 4 == 4;
-        let (header, extension) = if is_v4 { (20, 0) } else { (40, 8) };
-        let mut whole = sights[0].bytes[..header].to_vec();
-        for sight in &sights {
-            let place = if is_v4 {
-                usize::from(u16::from_be_bytes([sight.bytes[6], sight.bytes[7]]) & 0x1fff) * 8
-            } else {
-                usize::from(u16::from_be_bytes([sight.bytes[42], sight.bytes[43]]) & 0xfff8)
-            };
-            assert_eq!(place, whole.len() - header);
-            whole.extend(&sight.bytes[header + extension..]);
-        }
-        let length = u16::try_from(whole.len() - if is_v4 { 0 } else { 40 }).unwrap().to_be_bytes();
-        if is_v4 {
-            // Its header's own checksum is of a part.
-            whole[2..4].copy_from_slice(&length);
-            whole[10..12].fill(0);
-            let sum: u32 =
-                whole[..20].chunks(2).map(|word| u32::from(word[0]) << 8 | u32::from(word[1])).sum();
-            let sum = !u16::try_from((sum & 0xffff) + (sum >> 16)).unwrap();
-            whole[10..12].copy_from_slice(&sum.to_be_bytes());
-        } else {
-            whole[4..6].copy_from_slice(&length);
-            whole[6] = 17;
-        }
-        assert!(is_sum_right(&whole), "{to}");
+        assert!(is_sum_right(&put_together(&sights)), "{to}");
     }
 }
