@@ -1,14 +1,15 @@
 //! Hosts on more than one network: a host between two routes, a router that is none translates or filters, and links to
 //! all of them are cut as any.
 
+use std::collections::BTreeSet;
 use std::io;
-use std::net::Ipv6Addr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use conformance::programs::{PORT, say};
 use netsplit::prelude::*;
 use netsplit::{Process, Reason};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream, lookup_host};
+use tokio::net::{TcpListener, TcpStream, UdpSocket, lookup_host};
 use tokio::time::timeout;
 
 /// Whether a ping gets through and back.
@@ -157,6 +158,54 @@ async fn a_firewall_lets_out_and_not_in(bed: Testbed) -> netsplit::Result {
     Ok(())
 }
 
+/// Who may answer a datagram depends on the kind of router; as whom its sender is seen, too.
+#[netsplit::test(
+    hosts(k1 = 1, k2 = 1, k3 = 1, k4 = 1, k5 = 1, k6 = 1, k7 = 1, server = 1, other = 1),
+    networks(
+        net = "server, other",
+        n1 = "k1",
+        n2 = "k2",
+        n3 = "k3",
+        n4 = "k4",
+        n5 = "k5",
+        n6 = "k6",
+        n7 = "k7"
+    ),
+    routers(
+        r1(inside = "n1", outside = "net", kind = "router"),
+        r2(inside = "n2", outside = "net", kind = "full-cone"),
+        r3(inside = "n3", outside = "net", kind = "cgnat"),
+        r4(inside = "n4", outside = "net", kind = "restricted"),
+        r5(inside = "n5", outside = "net", kind = "home"),
+        r6(inside = "n6", outside = "net", kind = "symmetric"),
+        r7(inside = "n7", outside = "net", kind = "firewall")
+    )
+)]
+async fn who_gets_in_is_as_the_kind_says(bed: Testbed) -> netsplit::Result {
+    let [server, other] = [bed.host("server")?, bed.host("other")?];
+    let _other = other.start(passes_on).ready("listening").await?;
+    let _server = server.start(answers).ready("listening").await?;
+    let mut asked = Vec::new();
+    for number in 1..=7 {
+        asked.push(bed.host(&format!("k{number}"))?.start(calls).await?);
+    }
+    let wanted = [
+        "seen as 10.1.0.1 5000; other other-port same",
+        "seen as 10.0.255.2 5000; other other-port same",
+        "seen as 10.0.255.3 another; other other-port same",
+        "seen as 10.0.255.4 5000; other-port same",
+        "seen as 10.0.255.5 5000; same",
+        "seen as 10.0.255.6 another; same",
+        "seen as 10.7.0.7 5000; same",
+    ];
+    for (process, wanted) in asked.iter().zip(wanted) {
+        process.wait().await?;
+        let heard = String::from_utf8_lossy(&process.stdout()?).trim().to_owned();
+        assert_eq!(heard, wanted, "{}", process.host());
+    }
+    Ok(())
+}
+
 #[netsplit::test(
     hosts(office = 1, left = 1, right = 1, middle = 1),
     networks(lan = "office", one = "left, middle", two = "right, middle"),
@@ -168,6 +217,63 @@ async fn pings_pass_hosts_and_routers(bed: Testbed) -> netsplit::Result {
     assert!(pings(&left, "right").await? && pings(&right, "left").await?);
     assert!(pings(&office, "left").await? && !pings(&left, "office").await?);
     left.run("ping -4 -c1 -W2 right").await.map(drop)
+}
+
+/// Asks the server by a datagram, and says as whom it was seen and what came within a second.
+#[netsplit::program]
+async fn calls(_machine: Machine) -> io::Result<()> {
+    let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 5000)).await?;
+    socket.send_to(b"who am I?", (address_of("server").await?, PORT)).await?;
+    let (mut seen, mut words) = (String::new(), BTreeSet::new());
+    let mut buffer = [0; 100];
+    while let Ok(received) = timeout(secs(1), socket.recv_from(&mut buffer)).await {
+        let text = String::from_utf8_lossy(&buffer[..received?.0]).into_owned();
+        match text.strip_prefix("same ") {
+            Some(address) => {
+                let (ip, port) = address.split_once(':').unwrap_or_default();
+                seen = format!("{ip} {}", if port == "5000" { port } else { "another" });
+                words.insert("same".to_owned());
+            }
+            None => drop(words.insert(text)),
+        }
+    }
+    let words: Vec<_> = words.into_iter().collect();
+    say(&format!("seen as {seen}; {}", words.join(" ")));
+    Ok(())
+}
+
+/// Tells whoever asks who he is, and has him called from another port and from another host.
+#[netsplit::program]
+async fn answers(_machine: Machine) -> io::Result<()> {
+    let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, PORT)).await?;
+    let beside = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, PORT + 1)).await?;
+    let other = (address_of("other").await?, PORT);
+    say("listening");
+    loop {
+        let (_, from) = socket.recv_from(&mut [0; 100]).await?;
+        socket.send_to(format!("same {from}").as_bytes(), from).await?;
+        beside.send_to(b"other-port", from).await?;
+        beside.send_to(from.to_string().as_bytes(), other).await?;
+    }
+}
+
+/// Calls whom it is told to.
+#[netsplit::program]
+async fn passes_on(_machine: Machine) -> io::Result<()> {
+    let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, PORT)).await?;
+    say("listening");
+    let mut buffer = [0; 100];
+    loop {
+        let (length, _) = socket.recv_from(&mut buffer).await?;
+        let to = String::from_utf8_lossy(&buffer[..length]).into_owned();
+        socket.send_to(b"other", to).await?;
+    }
+}
+
+async fn address_of(host: &str) -> io::Result<IpAddr> {
+    let mut addresses = lookup_host((host, PORT)).await?;
+    let address = addresses.find(SocketAddr::is_ipv4).ok_or(io::ErrorKind::NotFound)?;
+    Ok(address.ip())
 }
 
 /// Tells whoever connects who he is.
