@@ -271,7 +271,6 @@ fn mac(port: &str) -> Mac {
 mod tests {
     use std::net::Ipv6Addr;
 
-    use netsplit_netmodel::Route;
     use netsplit_netmodel::nat::{NatKind, hop};
     use netsplit_netmodel::router::RouterSide;
 
@@ -446,41 +445,6 @@ mod tests {
             assert_eq!(router.give(Side::Inside, &lost).len(), 1);
             assert_eq!(router.report().sessions, 0);
         }
-    }
-
-    #[test]
-    fn routes_lead_by_their_longest_prefix() {
-        let mut spec = spec(NatKind::Router);
-        let route = |to: &str, prefix_bits, via: &str| Route {
-            to: to.parse().unwrap(),
-            prefix_bits,
-            via: via.parse().unwrap(),
-        };
-        spec.routes = vec![
-            route("0.0.0.0", 0, "203.0.113.1"),
-            route("10.1.0.0", 16, "10.0.0.9"),
-            route("::", 0, "2001:db8::1"),
-        ];
-        let router = Device::new(1, &spec).unwrap().router;
-        for (to, side, next) in [
-            ("192.0.2.1", Side::Outside, "203.0.113.1"),
-            ("10.1.2.3", Side::Inside, "10.0.0.9"),
-            ("10.0.0.7", Side::Inside, "10.0.0.7"),
-            ("2001:db9::1", Side::Outside, "2001:db8::1"),
-        ] {
-            assert_eq!(router.route(to.parse().unwrap()), Some((side, next.parse().unwrap())), "{to}");
-        }
-        spec.routes[1].via = "192.0.2.1".parse().unwrap();
-        assert_eq!(Device::new(1, &spec).unwrap_err(), "192.0.2.1 is on none of its networks");
-        spec.routes.clear();
-        spec.outside.v4 = Some(([10, 0, 0, 1].into(), 16));
-        assert_eq!(Device::new(1, &spec).unwrap_err(), "10.0.0.254/24 is on both its sides");
-        spec.outside.v4 = Some(([10, 0, 0, 1].into(), 33));
-        assert_eq!(Device::new(1, &spec).unwrap_err(), "10.0.0.1/33 is no prefix");
-        spec.outside.v4 = None;
-        assert!(Device::new(1, &spec).is_ok());
-        spec.behaviour = NatKind::Home.behaviour();
-        assert!(Device::new(1, &spec).unwrap_err().contains("no IPv4 address outside"));
     }
 
     #[test]

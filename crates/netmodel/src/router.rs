@@ -67,9 +67,9 @@ pub enum RouterDrop {
     Refused(Refusal),
     /// Its headers contradict each other, or the checksum of its IP header is wrong.
     Malformed,
-    /// It had no hop left. Its sender is told.
+    /// It had no hop left. Its sender is told, if it may be.
     Expired,
-    /// No route leads to its destination. Its sender is told.
+    /// No route leads to its destination. Its sender is told, if it may be.
     NoRoute,
     /// No route leads to where its translator sends it.
     Astray,
@@ -222,7 +222,7 @@ impl Router {
     /// goes out, and to which next hop. `now` is the time since the run's begin and never goes backwards.
     ///
     /// # Errors
-    /// Why it goes nowhere. Where its sender [is told](RouterDrop::is_told) the packet is as it came.
+    /// Why it goes nowhere. Where its sender is to be told the packet is as it came.
     pub fn pass(
         &mut self,
         now: Duration,
@@ -251,13 +251,6 @@ impl Router {
             Some((side, next)) if side == to => Ok((to, next)),
             _ => Err(RouterDrop::Astray),
         }
-    }
-}
-
-impl RouterDrop {
-    /// Whether the sender of the packet is told by ICMP, if it may be.
-    pub fn is_told(self) -> bool {
-        matches!(self, Self::Expired | Self::NoRoute)
     }
 }
 
