@@ -19,7 +19,7 @@ pub(super) struct Host {
     /// Its ways into networks, the one of its name first; none: it sees only itself.
     pub(super) nics: Vec<Nic>,
     /// Where packets for other networks go, the longest prefix first.
-    pub(super) routes: Vec<Onward>,
+    pub(super) routes: Vec<RouteEntry>,
     /// What it does as a router that is no host.
     pub(super) gateway: Option<Box<Gateway>>,
     pub(super) is_on: bool,
@@ -57,7 +57,7 @@ pub(super) struct Nic {
 }
 
 /// Where packets go whose destination begins with these bits.
-pub(super) struct Onward {
+pub(super) struct RouteEntry {
     to: Ip,
     bits: u32,
     via: Ip,
@@ -119,7 +119,7 @@ impl Nic {
     }
 }
 
-impl Onward {
+impl RouteEntry {
     pub(super) fn new(route: &netmodel::Route) -> Self {
         let netmodel::Route { to, prefix_bits, via } = *route;
         // IPv4 stands in the last 32 of 128 bits.
@@ -130,7 +130,7 @@ impl Onward {
 
 impl Host {
     pub(super) fn new(seed: u64, name: &str, nics: Vec<Nic>, routes: &[netmodel::Route]) -> Self {
-        let mut routes: Vec<Onward> = routes.iter().map(Onward::new).collect();
+        let mut routes: Vec<RouteEntry> = routes.iter().map(RouteEntry::new).collect();
         routes.sort_by_key(|route| Reverse(route.bits));
         Self {
             nics,
