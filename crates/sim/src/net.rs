@@ -297,9 +297,9 @@ impl Net {
         Some(self.owner(Ip::new(address))).filter(|host| *host != NOBODY)
     }
 
-    /// The names of a host's ports, by which its links on each of its networks are named.
-    pub fn port_names(&self, host: HostIndex) -> impl Iterator<Item = &str> {
-        self.wires.port_names(host)
+    /// A host's ports, one for each of its networks: their numbers, and the names by which links are named.
+    pub fn ports(&self, host: HostIndex) -> impl Iterator<Item = (usize, &str)> {
+        self.wires.ports(host)
     }
 
     /// Whether a host is switched on.

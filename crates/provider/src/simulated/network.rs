@@ -124,7 +124,7 @@ impl Network {
                 } else {
                     is_up(name).then(|| "simulated".to_owned())
                 };
-                let ports = net.port_names(host(*index)).map(str::to_owned);
+                let ports = net.ports(host(*index)).map(|(_, name)| name.to_owned());
                 ports.map(move |name| PortReport { name, kind: kind.clone(), refused: 0 }).collect::<Vec<_>>()
             };
             NetworkReport {
@@ -197,7 +197,7 @@ impl Network {
 
 /// What a link does on each network that both its ends are on.
 fn behaviours(net: &Net, link: LinkId) -> impl Iterator<Item = Behaviour> {
-    net.behaviours(host(link.from), host(link.to))
+    net.links_between(host(link.from), host(link.to)).map(|(_, behaviour)| behaviour)
 }
 
 /// A host by its number, which came from the simulation.

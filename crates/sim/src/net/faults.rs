@@ -82,9 +82,14 @@ impl Net {
         self.faults.table.deadline()
     }
 
-    /// What the links from one host to another do now, one for each network that both are on.
-    pub fn behaviours(&self, from: HostIndex, to: HostIndex) -> impl Iterator<Item = Behaviour> {
-        self.hops([from, to]).map(|hop| self.wires.behaviour(hop))
+    /// The links from one host to another, one for each network that both are on: the ports of their ends, and what they
+    /// do now.
+    pub fn links_between(
+        &self,
+        from: HostIndex,
+        to: HostIndex,
+    ) -> impl Iterator<Item = ([usize; 2], Behaviour)> {
+        self.hops([from, to]).map(|hop| (self.wires.ports_of(hop), self.wires.behaviour(hop)))
     }
 
     /// The links from one host to another.
@@ -99,7 +104,7 @@ impl Net {
         self.wires.links().map(|(hop, behaviour, counters)| LinkReport {
             from: hop.from,
             to: hop.to,
-            ports: [hop.from, hop.to].map(|host| self.wires.port_name(host, hop.network)),
+            ports: self.wires.names_of(hop),
             behaviour,
             counters,
         })

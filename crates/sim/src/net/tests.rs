@@ -198,7 +198,7 @@ impl World {
 
     /// What the only link from one host to another does.
     fn behaviour(&self, from: u32, to: u32) -> String {
-        self.net.behaviours(HostIndex(from), HostIndex(to)).next().unwrap().to_string()
+        self.net.links_between(HostIndex(from), HostIndex(to)).next().unwrap().1.to_string()
     }
 
     fn is_error(&mut self, id: SocketId, error: Errno) -> bool {

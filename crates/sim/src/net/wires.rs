@@ -17,6 +17,8 @@ pub(super) struct Wires {
     seed: u64,
     pub(super) pool: Pool,
     ends: Vec<Ends>,
+    /// What links are named by, by number of port.
+    names: Vec<String>,
     /// By network.
     tables: Vec<Table>,
     wires: Vec<Wire>,
@@ -30,8 +32,8 @@ pub(super) struct Wires {
 /// A host as its links know it.
 struct Ends {
     name: String,
-    /// What its links on a network are named by.
-    ports: Vec<(NetworkIndex, String)>,
+    /// The number of its port on each of its networks.
+    ports: Vec<(NetworkIndex, usize)>,
     /// Whether it sends on what is for others.
     is_router: bool,
 }
@@ -86,6 +88,7 @@ impl Wires {
             seed,
             pool: Pool::default(),
             ends: Vec::new(),
+            names: Vec::new(),
             tables: Vec::new(),
             wires: Vec::new(),
             datagrams_ever: 0,
@@ -100,9 +103,14 @@ impl Wires {
     }
 
     /// Adds a host with its networks, and what its links on each are named by.
-    pub(super) fn add_host(&mut self, name: &str, ports: Vec<(NetworkIndex, String)>, is_router: bool) {
+    pub(super) fn add_host(&mut self, name: &str, networks: Vec<(NetworkIndex, String)>, is_router: bool) {
         let hosts = self.ends.len() + 1;
-        ports.iter().for_each(|(network, _)| self.tables[network.at()].make_room(hosts));
+        let mut ports = Vec::new();
+        for (network, port) in networks {
+            self.tables[network.at()].make_room(hosts);
+            ports.push((network, self.names.len()));
+            self.names.push(port);
+        }
         self.ends.push(Ends { name: name.to_owned(), ports, is_router });
     }
 
@@ -110,14 +118,23 @@ impl Wires {
         &self.ends[host.at()].name
     }
 
-    /// What a host's links on a network are named by.
-    pub(super) fn port_name(&self, host: HostIndex, network: NetworkIndex) -> &str {
-        let Ends { name, ports, .. } = &self.ends[host.at()];
-        ports.iter().find(|(on, _)| *on == network).map_or(name, |(_, port)| port)
+    /// The ports of a host, by number, with their names.
+    pub(super) fn ports(&self, host: HostIndex) -> impl Iterator<Item = (usize, &str)> {
+        self.ends[host.at()].ports.iter().map(|(_, port)| (*port, self.names[*port].as_str()))
     }
 
-    pub(super) fn port_names(&self, host: HostIndex) -> impl Iterator<Item = &str> {
-        self.ends[host.at()].ports.iter().map(|(_, port)| port.as_str())
+    /// The ports of both ends of a step, which is on a network that both are on.
+    pub(super) fn ports_of(&self, hop: Hop) -> [usize; 2] {
+        [hop.from, hop.to].map(|host| {
+            let ports = &self.ends[host.at()].ports;
+            let at = ports.iter().find(|(network, _)| *network == hop.network);
+            at.expect("a host on the network of its links").1
+        })
+    }
+
+    /// The names of the ports of both ends.
+    pub(super) fn names_of(&self, hop: Hop) -> [&str; 2] {
+        self.ports_of(hop).map(|port| self.names[port].as_str())
     }
 
     /// The index of the wire of a pair.
@@ -131,7 +148,7 @@ impl Wires {
 
     #[cold]
     fn make(&mut self, hop: Hop) -> u32 {
-        let [from, to] = [hop.from, hop.to].map(|host| self.port_name(host, hop.network));
+        let [from, to] = self.names_of(hop);
         let link = Link::new(self.seed, &format!("{from}>{to}"));
         let is_to_router = self.ends[hop.to.at()].is_router;
         self.wires.push(Wire { hop, is_to_router, link, queue: VecDeque::new(), armed: NEVER });

@@ -237,7 +237,7 @@ fn a_host_between_two_networks_sends_on() {
     world.both_ways(1, 1, 2, Condition::new().cut());
     assert_eq!(world.hears(left, "[::ffff:10.1.0.3]:53", right), None);
     assert_eq!(world.hears(left, "[::ffff:10.0.0.2]:53", middle), at("10.0.0.1:53"));
-    assert_eq!(world.net.behaviours(HostIndex(0), HostIndex(2)).count(), 0);
+    assert_eq!(world.net.links_between(HostIndex(0), HostIndex(2)).count(), 0);
     world.heal(1);
     world.net.power_off(HostIndex(1));
     assert_eq!(world.hears(left, "[::ffff:10.1.0.3]:53", right), None);
