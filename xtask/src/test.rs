@@ -53,6 +53,7 @@ pub(crate) fn run() -> Result<bool> {
         Ok(Counts::read(&output, ok))
     })?;
     stages.count("tests", tests)?;
+    stages.check("a thousand seeds", thousand_seeds)?;
     if let Some(user) = &user {
         stages.count("tests, ordinary user", || tests_as(user, &built, "runs", Binary::is_for_anyone))?;
         if let Some(_open) = setup::OpenTun::begin() {
@@ -104,6 +105,17 @@ fn tests() -> Result<Counts> {
     let mut counts = Counts::read(&output, ok);
     counts.skip(say_skipped(runs.path())?);
     Ok(counts)
+}
+
+/// The matrix of faults on the replicated service, a field a seed.
+fn thousand_seeds() -> Result<bool> {
+    let runs = tempfile::tempdir()?;
+    // All of the workspace, as everywhere else: what is built has the same features.
+    let mut command = cargo();
+    command.args(["test", "--quiet", "--workspace", "--test", "kv", "--", "--exact", "--nocapture"]);
+    command.arg("what_was_acknowledged_is_kept_with_any_seed::simulated");
+    command.env("NETSPLIT_SEED", "1").env("NETSPLIT_SEEDS", "1000").env("NETSPLIT_DIR", runs.path());
+    shell::succeeds(&mut command)
 }
 
 /// The tests that `wanted` takes, with their evidence in a folder called `runs`.

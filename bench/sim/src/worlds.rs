@@ -117,6 +117,7 @@ fn start(host: Host, main: impl FnOnce() -> Result<()> + Send + 'static) -> (Pro
         let stderr = stdout.try_clone()?;
         let process = host.spawn(Spawn {
             name: "program".to_owned(),
+            arguments: Vec::new(),
             environment: Vec::new(),
             cwd: "/".into(),
             stdin: stdin.into(),

@@ -1,34 +1,18 @@
-//! Captures: what the segment shows of frames becomes packets of a file for Wireshark. Here is which frame stands in which
-//! capture, where and with what words; no I/O: a [`writer`] of its own thread has that.
+//! Captures of a segment: what it shows of frames goes to the captures that run. Which frame stands in which, where and with
+//! what words is [`netsplit_netmodel::capture`]'s, and no I/O is here: a [`writer`] of its own thread has that.
 //!
-//! | filter | a packet that was sent | that was given to its receiver | that was dropped |
-//! | --- | --- | --- | --- |
-//! | all, link | at its sender | at its receiver, once more | the packet at its sender says so |
-//! | port, its sender | at the port | is not there | the packet says so |
-//! | port, its receiver | is not there | at the port | at the port, as if it had been given |
-//!
-//! **Where** is the interface, one a port. Inbound is what a host sent to the fabric, outbound what it was given. **When**
-//! is when the fabric read the packet, or handed it over. **Words** (a packet's comment) say what else became of it; a packet
-//! that was sent once and is given once has none.
-//!
-//! A packet may be dropped after it was written: when it has waited (held, or for a line), or when its link is cut while
-//! it is under way. A file is written as things happen, in the order of time, so that it stands there once more, outbound
-//! at its receiver and at that instant: `dropped: cut, on its way`. That is the one packet which a port's capture has twice.
-//!
-//! A frame to several ports is one packet at its sender, whose words say for each port what became of it there.
-//! Super-frames stand as they came; where a link takes them apart, their segments do. Checksums that a host left
-//! to its device are finished.
+//! **When** is when the fabric read a frame, or handed it over. Super-frames stand as they came; where a link takes them
+//! apart, their segments do. Checksums that a host left to its device are finished.
 
-pub(crate) mod sight;
 pub(crate) mod writer;
 
 use std::fs::File;
 use std::io;
 use std::time::{Duration, SystemTime};
 
-use crate::pcapng::Direction;
-use sight::{Point, Remark, Sight};
-use writer::{Item, Packet, Queue};
+pub(crate) use netsplit_netmodel::capture::{Capture, Point, Remark, Sight, View};
+
+use writer::{Item, Queue};
 
 /// What to capture, and where to.
 #[derive(Debug)]
@@ -83,35 +67,9 @@ pub struct CaptureReport {
 pub(crate) struct Captures {
     /// When the fabric began, since 1970.
     begun: Duration,
-    captures: Vec<Capture>,
+    /// With their numbers.
+    captures: Vec<(u64, Capture<Queue>)>,
     id_next: u64,
-}
-
-/// Whose packets, with ports by number.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum View {
-    All,
-    Ports(Vec<usize>),
-    Links { pairs: Vec<[usize; 2]>, both_ways: bool },
-}
-
-#[derive(Debug)]
-struct Capture {
-    id: u64,
-    view: View,
-    queue: Queue,
-    /// Numbers of interfaces, by port.
-    interfaces: Vec<Option<u32>>,
-    group: Option<Group>,
-}
-
-/// A frame to several ports while it is offered to them.
-#[derive(Debug, Default)]
-struct Group {
-    is_seen: bool,
-    remarks: Vec<(usize, Remark)>,
-    /// What comes behind its sender's packet, although it is known before.
-    after: Vec<Packet>,
 }
 
 impl Captures {
@@ -125,132 +83,23 @@ impl Captures {
     }
 
     /// Begins one, and gives its number. Ports that it is about have an interface from the begin.
-    pub(crate) fn begin(&mut self, view: View, queue: Queue, names: &[String]) -> u64 {
+    pub(crate) fn begin(&mut self, view: View, mut queue: Queue, names: &[String]) -> u64 {
         let id = self.id_next;
         self.id_next += 1;
-        let mut capture = Capture { id, view, queue, interfaces: Vec::new(), group: None };
-        capture.queue.control(Item::Begin);
-        for port in 0..names.len() {
-            if capture.view.is_about(port) {
-                capture.interface(port, names);
-            }
-        }
-        self.captures.push(capture);
+        queue.control(Item::Begin);
+        self.captures.push((id, Capture::new(queue, view, self.begun, names)));
         id
     }
 
     /// Its writer ends once it has written what is queued.
     pub(crate) fn end(&mut self, id: u64) {
-        self.captures.retain(|capture| capture.id != id);
+        self.captures.retain(|(other, _)| *other != id);
     }
 
     #[cold]
-    pub(crate) fn see(&mut self, sight: &Sight<'_>) {
-        let at = self.begun + sight.at;
-        let at_ns = u64::try_from(at.as_nanos()).unwrap_or(u64::MAX);
-        for capture in &mut self.captures {
-            capture.see(at_ns, sight);
-        }
-    }
-}
-
-impl Capture {
-    fn see(&mut self, at_ns: u64, sight: &Sight<'_>) {
-        match sight.point {
-            Point::SentToOne => self.note(sight),
-            Point::SentToAll => return self.close_group(at_ns, sight),
-            Point::Sent | Point::Given | Point::Missed => {}
-        }
-        if let Some((port, direction)) = self.view.place(sight) {
-            self.add(at_ns, port, direction, sight.comment(), sight);
-        }
-    }
-
-    /// Keeps what became of a group's frame at one port for the packet at its sender.
-    fn note(&mut self, sight: &Sight<'_>) {
-        let group = self.group.get_or_insert_default();
-        let is_seen = self.view.place(&Sight { point: Point::Sent, ..*sight });
-        let Some((_, Direction::Inbound)) = is_seen else { return };
-        group.is_seen = true;
-        let Some(to) = sight.to else { return };
-        // Segments of one super-frame mostly fare alike.
-        if sight.remark != Remark::Plain && group.remarks.last() != Some(&(to, sight.remark)) {
-            group.remarks.push((to, sight.remark));
-        }
-    }
-
-    fn close_group(&mut self, at_ns: u64, sight: &Sight<'_>) {
-        let group = self.group.take().unwrap_or_default();
-        let is_seen = match &self.view {
-            View::All => true,
-            View::Ports(ports) => ports.contains(&sight.from),
-            View::Links { .. } => group.is_seen,
-        };
-        if is_seen {
-            let say = |(to, remark): &(usize, Remark)| format!("to {}: {remark}", sight.names[*to]);
-            let comment = group.remarks.iter().map(say).collect::<Vec<_>>().join("; ");
-            self.add(at_ns, sight.from, Direction::Inbound, comment, sight);
-        }
-        group.after.into_iter().for_each(|packet| self.queue.offer(packet));
-    }
-
-    fn add(&mut self, at_ns: u64, port: usize, direction: Direction, comment: String, sight: &Sight<'_>) {
-        let interface = self.interface(port, sight.names);
-        let packet = Packet { interface, at_ns, direction, comment, frame: sight.frame.to_vec() };
-        match &mut self.group {
-            Some(group) => group.after.push(packet),
-            None => self.queue.offer(packet),
-        }
-    }
-
-    /// The number of a port's interface, which is described when it is first used.
-    fn interface(&mut self, port: usize, names: &[String]) -> u32 {
-        if self.interfaces.len() <= port {
-            self.interfaces.resize(port + 1, None);
-        }
-        *self.interfaces[port].get_or_insert_with(|| self.queue.interface(&names[port]))
-    }
-}
-
-impl View {
-    fn is_about(&self, port: usize) -> bool {
-        match self {
-            Self::All => true,
-            Self::Ports(ports) => ports.contains(&port),
-            Self::Links { pairs, .. } => pairs.iter().flatten().any(|end| *end == port),
-        }
-    }
-
-    /// At which port a frame stands that is seen here, and which way it goes. `None`: nowhere.
-    fn place(&self, sight: &Sight<'_>) -> Option<(usize, Direction)> {
-        let Sight { from, to, point, remark, .. } = *sight;
-        let at_sender = Some((from, Direction::Inbound));
-        let at_receiver = to.map(|to| (to, Direction::Outbound));
-        let all = || match point {
-            Point::Sent => at_sender,
-            Point::Given | Point::Missed => at_receiver,
-            // What is sent to several stands at its sender when all were seen.
-            Point::SentToOne | Point::SentToAll => None,
-        };
-        match self {
-            Self::All => all(),
-            Self::Links { pairs, both_ways } => {
-                let is_it = |pair: &[usize; 2]| {
-                    let ends = to.map(|to| [from, to]);
-                    ends == Some(*pair) || *both_ways && ends == Some([pair[1], pair[0]])
-                };
-                pairs.iter().any(is_it).then(all).flatten()
-            }
-            Self::Ports(ports) => {
-                let (is_from, is_to) = (ports.contains(&from), to.is_some_and(|to| ports.contains(&to)));
-                match point {
-                    Point::Sent if is_from => at_sender,
-                    Point::Sent | Point::SentToOne if is_to && remark.is_end() => at_receiver,
-                    Point::Given if is_to => at_receiver,
-                    Point::Missed if is_to || is_from => at_receiver,
-                    Point::Sent | Point::SentToOne | Point::SentToAll | Point::Given | Point::Missed => None,
-                }
-            }
+    pub(crate) fn see(&mut self, sight: &Sight<'_>, frame: &[u8]) {
+        for (_, capture) in &mut self.captures {
+            capture.see(sight, || frame.to_vec());
         }
     }
 }
@@ -294,8 +143,8 @@ mod tests {
             !self.captures.is_empty()
         }
 
-        fn see(&mut self, sight: &Sight<'_>) {
-            self.captures.see(sight);
+        fn see(&mut self, sight: &Sight<'_>, frame: &[u8]) {
+            self.captures.see(sight, frame);
         }
     }
 

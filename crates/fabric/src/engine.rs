@@ -15,9 +15,8 @@ use rustix::time::{
     Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags, Timespec, timerfd_create, timerfd_settime,
 };
 
-use crate::capture::sight::Sight;
 use crate::capture::writer::Queue;
-use crate::capture::{CaptureFilter, Captures, View};
+use crate::capture::{CaptureFilter, Captures, Sight, View};
 use crate::fabric::{Change, FabricError, LinkReport, PortReport, Report};
 use crate::frame::{FRAME_MAX, PAYLOAD};
 use crate::segment::{Outlet, Segment};
@@ -388,8 +387,8 @@ impl Outlet for Ports {
         !self.captures.is_empty()
     }
 
-    fn see(&mut self, sight: &Sight<'_>) {
-        self.captures.see(sight);
+    fn see(&mut self, sight: &Sight<'_>, frame: &[u8]) {
+        self.captures.see(sight, frame);
     }
 }
 

@@ -23,7 +23,7 @@ use netsplit_netmodel::{Behaviour, Cause, Count, Counters, Delivery, Fate, Link,
 
 use crate::boxes::{BoxReport, Device};
 use crate::buffers::{Buffer, Pool};
-use crate::capture::sight::{Point, Remark, Sight};
+use crate::capture::{Point, Remark, Sight};
 use crate::frame::{self, PAYLOAD, Segments};
 use crate::lateness::Lateness;
 use crate::membership::Membership;
@@ -38,7 +38,7 @@ pub(crate) trait Outlet {
     fn is_watched(&self) -> bool;
 
     /// Shows a frame, at each point of its way while somebody watches.
-    fn see(&mut self, sight: &Sight<'_>);
+    fn see(&mut self, sight: &Sight<'_>, frame: &[u8]);
 }
 
 /// What became of frames that no link counts.
@@ -58,7 +58,6 @@ pub struct Strays {
 const UNADDRESSED: &str = "no port has its address";
 const MALFORMED: &str = "malformed";
 const OVERFLOW: &str = "the fabric was full";
-const REFUSED: &str = "its host did not take it";
 
 /// The state of the network.
 #[derive(Debug)]
@@ -569,7 +568,7 @@ impl Segment {
         } else if out.send(to, frame) {
             self.see(now, [from, to], Point::Given, remark, frame, out);
         } else {
-            self.see(now, [from, to], Point::Missed, Remark::Stray(REFUSED), frame, out);
+            self.see(now, [from, to], Point::Missed, Remark::NOT_TAKEN, frame, out);
         }
     }
 
@@ -585,7 +584,7 @@ impl Segment {
         out: &mut impl Outlet,
     ) {
         if out.is_watched() {
-            out.see(&Sight { at, from, to: Some(to), point, remark, frame, names: &self.names });
+            out.see(&self.sight(at, (from, Some(to)), point, remark, frame), frame);
         }
     }
 
@@ -600,8 +599,20 @@ impl Segment {
         out: &mut impl Outlet,
     ) {
         if out.is_watched() {
-            out.see(&Sight { at, from, to: None, point, remark, frame, names: &self.names });
+            out.see(&self.sight(at, (from, None), point, remark, frame), frame);
         }
+    }
+
+    fn sight(
+        &self,
+        at: Duration,
+        (from, to): (usize, Option<usize>),
+        point: Point,
+        remark: Remark,
+        frame: &[u8],
+    ) -> Sight<'_> {
+        let is_shared = frame::destination(frame).is_some_and(|receiver| receiver.is_group());
+        Sight { at, from, to, point, remark, is_shared, names: &self.names }
     }
 
     fn wire(&mut self, from: usize, to: usize) -> &mut Wire {
@@ -705,7 +716,7 @@ mod tests {
             false
         }
 
-        fn see(&mut self, _sight: &Sight<'_>) {}
+        fn see(&mut self, _sight: &Sight<'_>, _frame: &[u8]) {}
     }
 
     fn mac(number: u8) -> Mac {

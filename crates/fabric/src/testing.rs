@@ -6,7 +6,7 @@ use netsplit_netmodel::nat::NatKind;
 use netsplit_netmodel::router::{RouterSide, RouterSpec};
 use netsplit_netmodel::{Behaviour, Condition, Jitter};
 
-use crate::capture::sight::Sight;
+use crate::capture::Sight;
 use crate::frame::{HEADER, PAYLOAD};
 use crate::segment::{Outlet, Segment};
 use crate::{Limits, Mac};
@@ -30,7 +30,7 @@ impl Outlet for Sink {
         false
     }
 
-    fn see(&mut self, _sight: &Sight<'_>) {}
+    fn see(&mut self, _sight: &Sight<'_>, _frame: &[u8]) {}
 }
 
 /// Sends frames made of `bytes` through a segment whose links do a bit of everything, and lets all of them arrive.

@@ -7,8 +7,10 @@
 //! is the table of those: it tells which links change when. [`Scope`] and [`Topology`] turn the faults' words (partition,
 //! ring, bridge) into sets of links. [`PRESETS`] and [`regions`] are figures of real networks, and [`Flapping`] tells when
 //! a fault that comes and goes does so. [`nat`] has what stands between two networks: translators and firewalls.
+//! [`capture`] makes files for Wireshark of what packets met.
 
 mod behaviour;
+pub mod capture;
 mod condition;
 mod counters;
 mod delay;
@@ -20,7 +22,6 @@ mod nanos;
 pub mod nat;
 mod presets;
 pub mod regions;
-mod remark;
 pub mod router;
 mod scope;
 mod shown;
@@ -36,7 +37,6 @@ pub use crate::{
     flapping::{Flapping, FlappingError, Turn},
     link::{Delivery, Fate, Link},
     presets::{PRESETS, Preset, preset},
-    remark::Remark,
     router::Route,
     scope::Scope,
     topology::{Ends, Group, LinkId, Links, Topology, TopologyError},

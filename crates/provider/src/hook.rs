@@ -23,7 +23,8 @@ static HOOK_RAN: AtomicBool = AtomicBool::new(false);
 // rustc keeps `#[used]` statics of every crate that is linked, so nothing has to refer to this one.
 #[used]
 // SAFETY: the section holds pointers to functions that the loader calls before `main`; this is one.
-#[unsafe(link_section = ".init_array")]
+// As early as may be: behind the standard library's, which notes arguments, and before all of libraries.
+#[unsafe(link_section = ".init_array.00100")]
 static HOOK: extern "C" fn() = before_main;
 
 extern "C" fn before_main() {
@@ -45,11 +46,18 @@ fn become_role(role: &str) -> i32 {
             None => refuse(role),
         },
         Some(("simulate", rest)) => match rest.split_once(':').map(|(pid, name)| (process(pid), name)) {
-            Some((Some(test), name)) => simulate(test, name),
+            Some((Some(test), name)) => {
+                netsplit_sim::keep_statics(before_main);
+                netsplit_sim::run_later_constructors(before_main);
+                simulate(test, name)
+            }
             _ => refuse(role),
         },
         Some(("program", name)) => match program::find(name) {
-            Ok(program) => (program.run)(std::env::args_os().skip(1).collect()),
+            Ok(program) => {
+                netsplit_sim::run_later_constructors(before_main);
+                (program.run)(std::env::args_os().skip(1).collect())
+            }
             Err(text) => tell(&text),
         },
         Some(("shim", rest)) => match netsplit_agent::unix::shim::failure_fd(rest) {

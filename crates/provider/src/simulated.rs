@@ -11,6 +11,7 @@
 //! link and what it ran. Not here: what a process, a disk and a network are (`netsplit_sim`).
 
 mod agent;
+mod captures;
 mod network;
 mod programs;
 mod testbed;

@@ -1,11 +1,10 @@
 //! What a test does to the simulated world: hosts, their power, clocks and disks, processes on them, the network. All of it is
 //! called on threads of the simulation, takes no virtual time, and never waits.
 
-use std::ffi::{CString, OsString};
+use std::ffi::OsString;
 use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr};
 use std::os::fd::{AsRawFd, OwnedFd};
-use std::os::raw::c_char;
 use std::os::unix::ffi::OsStrExt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
@@ -14,6 +13,8 @@ use std::time::Duration;
 use netsplit_netmodel::Route;
 
 use crate::disk;
+use crate::front::c_strings;
+use crate::front::statics::Statics;
 use crate::kernel::{
     CONTROL, Descriptor, Exit, HostId, HostPlan, Kernel, Nanos, Over, Pid, Plan, Rules, Waiting,
 };
@@ -99,6 +100,18 @@ impl From<Waiting> for Stuck {
     }
 }
 
+/// Notes that simulated processes are to begin with the executable's statics as they are now, and to run its constructors as
+/// if the loader had begun them; all but `hook`, the constructor that calls this. Without it they begin with what is there
+/// when the simulation begins, and memory which that owns is then everybody's.
+pub fn keep_statics(hook: extern "C" fn()) {
+    crate::front::statics::keep(hook);
+}
+
+/// Runs those of the executable's constructors that the loader would run after `hook`, which does not return to it.
+pub fn run_later_constructors(hook: extern "C" fn()) {
+    crate::front::statics::construct_rest(hook);
+}
+
 /// Simulates: runs `test` as the control process, whose files and standard streams are this machine's, and all that it begins,
 /// until it returns. Only once in an OS process, which should then end by `_exit`: threads of killed processes stay parked.
 ///
@@ -106,7 +119,9 @@ impl From<Waiting> for Stuck {
 /// When this OS process has simulated before.
 pub fn run(config: Config, test: impl FnOnce() + Send + 'static) -> Report {
     let limit = Nanos::try_from(config.limit.as_nanos()).unwrap_or(Nanos::MAX);
-    let mut kernel = Kernel::new(Rules { seed: config.seed, limit, cpus: config.cpus });
+    let statics = Statics::new();
+    let has_own_statics = statics.are_own();
+    let mut kernel = Kernel::new(Rules { seed: config.seed, limit, cpus: config.cpus, has_own_statics });
     let host =
         kernel.add_host(&HostPlan { name: String::new(), nics: Vec::new(), routes: Vec::new(), disk: None });
     let plan = Plan { host, name: "test".into(), stdio: [None; 3], cwd: b"/".to_vec(), group: None };
@@ -123,7 +138,7 @@ pub fn run(config: Config, test: impl FnOnce() + Send + 'static) -> Report {
     };
     let filter = if config.filter { crate::front::trap::install } else { || () };
     crate::front::spin::over(false);
-    switch::run(kernel, config.switch, config.spin, begin, filter);
+    switch::run((kernel, statics), config.switch, config.spin, begin, filter);
     crate::front::spin::over(true);
     switch::with(|world| report(&world.kernel))
 }
@@ -288,6 +303,8 @@ impl Host {
 pub struct Spawn {
     /// What it is called in reports: `kvd`.
     pub name: String,
+    /// The words of its command, as it sees them: the first one is its name.
+    pub arguments: Vec<OsString>,
     /// Its environment.
     pub environment: Vec<(OsString, OsString)>,
     /// Its folder; `/` if that is not there.
@@ -327,10 +344,11 @@ pub fn spawn(spawn: Spawn) -> io::Result<Process> {
 }
 
 fn begin(host: HostId, spawn: Spawn) -> io::Result<Process> {
-    let Spawn { name, environment, cwd, stdin, stdout, stderr, group, main } = spawn;
+    let Spawn { name, arguments, environment, cwd, stdin, stdout, stderr, group, main } = spawn;
     let me = switch::me().ok_or_else(|| io::Error::other("no thread of a simulation"))?;
     let streams = [stdin.as_raw_fd(), stdout.as_raw_fd(), stderr.as_raw_fd()];
-    let variables = variables(environment);
+    let variable = |(name, value): &(OsString, OsString)| [name.as_bytes(), b"=", value.as_bytes()].concat();
+    let variables = c_strings(environment.iter().map(variable));
     let pid = switch::with(|world| {
         let kernel = &mut world.kernel;
         let caller = kernel.caller(me.id());
@@ -346,25 +364,17 @@ fn begin(host: HostId, spawn: Spawn) -> io::Result<Process> {
         let group = group.and_then(|group| kernel.pid(group.cast_signed()));
         let cwd = cwd.as_os_str().as_bytes().to_vec();
         let pid = kernel.add_process(Plan { host, name, stdio, cwd, group });
-        world.set_environment(pid, variables);
+        world.set_environment(pid, variables.as_mut_ptr());
         Ok(pid)
     })?;
-    begin_process(pid, main);
+    begin_process(
+        pid,
+        Box::new(move || {
+            crate::front::statics::construct(arguments);
+            main()
+        }),
+    );
     Ok(Process { pid: pid.number().unsigned_abs() })
-}
-
-/// `NAME=value` for each, as `environ` has it. It lives for ever: the process may keep pointers into it.
-fn variables(environment: Vec<(OsString, OsString)>) -> *mut *mut c_char {
-    let mut pointers: Vec<*mut c_char> = Vec::with_capacity(environment.len() + 1);
-    for (name, value) in environment {
-        let text = [name.as_bytes(), b"=", value.as_bytes()].concat();
-        // A zero byte cannot stand in a variable.
-        if let Ok(text) = CString::new(text) {
-            pointers.push(text.into_raw());
-        }
-    }
-    pointers.push(std::ptr::null_mut());
-    Box::leak(pointers.into_boxed_slice()).as_mut_ptr()
 }
 
 impl Process {

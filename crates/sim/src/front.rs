@@ -26,17 +26,21 @@ mod maps;
 mod names;
 mod polling;
 mod process;
+pub(crate) mod signals;
 mod sockets;
 pub(crate) mod spin;
+pub(crate) mod statics;
 mod threads;
 mod time;
 pub(crate) mod trap;
 mod users;
 
-use std::ffi::CStr;
+use std::ffi::{CStr, CString};
 use std::os::fd::{FromRawFd, OwnedFd};
+use std::os::raw::c_char;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use self::signals::Interrupted;
 pub(crate) use self::threads::run_key_destructors;
 use crate::errno::{Errno, Result};
 use crate::kernel::{Call, Caller, Descriptor, FileId, Kernel, Stop};
@@ -55,7 +59,9 @@ macro_rules! define {
             #[allow(unused, reason = "not every function has a use for it")]
             let $real = || -> $result {
                 type Function = unsafe extern "C" fn($($type),*) -> $result;
-                static FOUND: std::sync::atomic::AtomicUsize = std::sync::atomic::AtomicUsize::new(0);
+                crate::front::statics::shared! {
+                    static FOUND: std::sync::atomic::AtomicUsize = std::sync::atomic::AtomicUsize::new(0);
+                }
                 const NAME: &std::ffi::CStr = match std::ffi::CStr::from_bytes_with_nul(
                     concat!(stringify!($name), "\0").as_bytes(),
                 ) {
@@ -100,8 +106,22 @@ fn look_up(found: &AtomicUsize, name: &CStr) -> usize {
     address
 }
 
-/// Does what a call asks for; waits as often as it must.
-fn ask<T>(me: &'static Context, mut f: impl FnMut(&mut Kernel, Caller) -> Call<T>) -> Result<T> {
+/// Does what a call asks for; waits as often as it must, or until a signal has a handler that calls do not go on after.
+fn ask<T>(me: &'static Context, f: impl FnMut(&mut Kernel, Caller) -> Call<T>) -> Result<T> {
+    ask_until(me, f, |interrupted| interrupted == Interrupted::Fails)
+}
+
+/// As [`ask`], of a call that goes on after no handler.
+fn ask_once<T>(me: &'static Context, f: impl FnMut(&mut Kernel, Caller) -> Call<T>) -> Result<T> {
+    ask_until(me, f, |interrupted| interrupted != Interrupted::No)
+}
+
+fn ask_until<T>(
+    me: &'static Context,
+    mut f: impl FnMut(&mut Kernel, Caller) -> Call<T>,
+    fails: impl Fn(Interrupted) -> bool,
+) -> Result<T> {
+    let mut is_interrupted = false;
     loop {
         let done = switch::with_turn(me, |world| {
             let caller = world.kernel.caller(me.id());
@@ -110,7 +130,8 @@ fn ask<T>(me: &'static Context, mut f: impl FnMut(&mut Kernel, Caller) -> Call<T
         match done {
             Ok(value) => return Ok(value),
             Err(Stop::Fail(errno)) => return Err(errno),
-            Err(Stop::Wait(wait)) => switch::wait(me, wait),
+            Err(Stop::Wait(_)) if is_interrupted => return Err(Errno::EINTR),
+            Err(Stop::Wait(wait)) => is_interrupted = fails(switch::wait(me, wait)),
         }
     }
 }
@@ -174,6 +195,13 @@ fn size(result: Result<usize>) -> isize {
 /// A descriptor of the calling process for a new file.
 fn new_fd(kernel: &mut Kernel, caller: Caller, file: FileId) -> Result<i32> {
     kernel.add_fd(caller.process, file)
+}
+
+/// Strings as C has them, and a null. They live for ever: a process may keep pointers to them.
+pub(crate) fn c_strings(texts: impl Iterator<Item = Vec<u8>>) -> &'static mut [*mut c_char] {
+    // A zero byte cannot stand in one.
+    let pointers = texts.filter_map(|text| CString::new(text).ok()).map(CString::into_raw);
+    Box::leak(pointers.chain([std::ptr::null_mut()]).collect())
 }
 
 /// A descriptor that was just made for the calling process.

@@ -12,6 +12,7 @@ mod io;
 mod poll;
 mod process;
 mod sched;
+mod signals;
 mod socket;
 mod storage;
 mod timer;
@@ -29,6 +30,7 @@ pub(crate) use self::{
     poll::PollEntry,
     process::{CONTROL, Descriptor, Pid, Plan},
     sched::{On, SPIN, ThreadId, Wait, Waiter, Waiting},
+    signals::{Action, Mask, bit},
     storage::{Opening, Range, Whence},
     timer::Setting,
     unix::Place,
@@ -73,6 +75,8 @@ pub(crate) struct Rules {
     pub(crate) limit: Nanos,
     /// How many processors a host says it has.
     pub(crate) cpus: usize,
+    /// Whether each process has statics of its own.
+    pub(crate) has_own_statics: bool,
 }
 
 /// What happens at an instant.

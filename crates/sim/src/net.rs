@@ -37,7 +37,7 @@ mod tcp;
 mod tests;
 mod wires;
 
-pub use capture::{Point, Remark, Sight};
+pub use capture::Watcher;
 pub use datagrams::Drops;
 pub use faults::LinkReport;
 pub use options::Opt;
@@ -325,7 +325,8 @@ impl Net {
         match event.0 {
             What::Arrival(packet) => {
                 let fingerprint = packet.fingerprint();
-                if let Some(packet) = self.wires.arrive(now, out, packet) {
+                let takes = self.hosts[packet.hop.to.at()].is_on;
+                if let Some(packet) = self.wires.arrive(now, out, packet, takes) {
                     self.receive(now, out, packet);
                 }
                 fingerprint
@@ -376,14 +377,14 @@ impl Net {
 
     // ── captures ──
 
-    /// Has packets seen from now on, or not any more. What was seen and not taken is gone.
-    pub fn watch(&mut self, is_wanted: bool) {
-        self.wires.capture = is_wanted.then(Box::default);
+    /// Has packets shown from now on, or not any more.
+    pub fn watch(&mut self, watcher: Option<Watcher>) {
+        self.wires.watcher = watcher;
     }
 
-    /// What was seen since this was last asked.
-    pub fn take_sights(&mut self) -> Vec<Sight> {
-        self.wires.capture.as_mut().map(|capture| capture.take()).unwrap_or_default()
+    /// The names of hosts, by their numbers.
+    pub fn host_names(&self) -> &[String] {
+        self.wires.names()
     }
 
     fn turn<'t>(wires: &'t mut Wires, now: Nanos, out: &'t mut Outbox) -> Turn<'t> {

@@ -14,6 +14,8 @@ use std::os::raw::{c_char, c_void};
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU32, AtomicUsize, Ordering};
 use std::time::Duration;
 
+use crate::front::signals::Interrupted;
+use crate::front::statics::{Statics, shared};
 use crate::kernel::{Caller, Exit, Kernel, Pid, ThreadId, Wait};
 
 /// How the turn is handed over.
@@ -103,25 +105,29 @@ pub(crate) struct World {
     threads: BTreeMap<libc::pthread_t, ThreadId>,
     /// The environment of each process, by its number; 0 where it has none of its own.
     environments: Vec<usize>,
-    /// Whose environment `environ` is.
-    environment_of: Pid,
+    statics: Statics,
+    /// Whose environment and statics are in their places.
+    laid_out: Pid,
 }
 
 struct Only(UnsafeCell<Option<World>>);
 // SAFETY: only `with` reaches it, which checks that nobody else is within.
 unsafe impl Sync for Only {}
 
-static WORLD: Only = Only(UnsafeCell::new(None));
-static IS_BORROWED: AtomicBool = AtomicBool::new(false);
+shared! {
+    static WORLD: Only = Only(UnsafeCell::new(None));
+    static IS_BORROWED: AtomicBool = AtomicBool::new(false);
+}
 
 thread_local! {
     static ME: Cell<Option<&'static Context>> = const { Cell::new(None) };
 }
 
-/// The simulated thread that runs here; `None`: this thread is of the real world.
+/// The simulated thread that runs here; `None`: this thread is of the real world, or within the simulated one, where a panic
+/// is told to whoever looks at the real one.
 #[inline]
 pub(crate) fn me() -> Option<&'static Context> {
-    ME.get()
+    ME.get().filter(|_| !IS_BORROWED.load(Ordering::Relaxed))
 }
 
 /// Runs `f` in the real world: whatever it calls is real, and takes no time of the simulation.
@@ -141,17 +147,20 @@ pub fn outside<T>(f: impl FnOnce() -> T) -> T {
 pub(crate) fn with_turn<T>(_me: &'static Context, f: impl FnOnce(&mut World) -> T) -> T {
     assert!(!IS_BORROWED.load(Ordering::Relaxed), "the world is looked at already");
     IS_BORROWED.store(true, Ordering::Relaxed);
-    let _free = Free;
+    let broken = Broken;
     // SAFETY: a context is found only by its own thread, so that the caller has the turn; the flag was free and is ours.
-    f(unsafe { (*WORLD.0.get()).as_mut() }.expect("there is a simulation"))
+    let done = f(unsafe { (*WORLD.0.get()).as_mut() }.expect("there is a simulation"));
+    std::mem::forget(broken);
+    IS_BORROWED.store(false, Ordering::Release);
+    done
 }
 
-/// Gives the world back, also when a panic passes.
-struct Free;
+/// Ends this OS process when a panic leaves the world half changed: it is no program's.
+struct Broken;
 
-impl Drop for Free {
+impl Drop for Broken {
     fn drop(&mut self) {
-        IS_BORROWED.store(false, Ordering::Release);
+        std::process::abort();
     }
 }
 
@@ -162,9 +171,12 @@ impl Drop for Free {
 #[inline]
 pub(crate) fn with<T>(f: impl FnOnce(&mut World) -> T) -> T {
     assert!(!IS_BORROWED.swap(true, Ordering::Acquire), "the world is looked at already");
-    let _free = Free;
+    let broken = Broken;
     // SAFETY: the flag was free and is ours now, so that no other reference exists until it is given back.
-    f(unsafe { (*WORLD.0.get()).as_mut() }.expect("there is a simulation"))
+    let done = f(unsafe { (*WORLD.0.get()).as_mut() }.expect("there is a simulation"));
+    std::mem::forget(broken);
+    IS_BORROWED.store(false, Ordering::Release);
+    done
 }
 
 core::arch::global_asm!(
@@ -249,8 +261,10 @@ struct Desk {
 // acquire; one asks at a time, as one has the turn.
 unsafe impl Sync for Desk {}
 
-static DESK: Desk =
-    Desk { state: AtomicU32::new(IDLE), request: UnsafeCell::new(None), answer: AtomicU32::new(0) };
+shared! {
+    static DESK: Desk =
+        Desk { state: AtomicU32::new(IDLE), request: UnsafeCell::new(None), answer: AtomicU32::new(0) };
+}
 
 /// Makes and buries the OS threads of all simulated ones, outside of the filter, while whoever asks waits. So one OS thread
 /// of a simulation runs at any moment, also within the C library, and none but the carrier inherits the filter: an OS thread
@@ -333,7 +347,7 @@ type PthreadCreate = unsafe extern "C" fn(
 ) -> i32;
 
 fn real_pthread_create() -> PthreadCreate {
-    static FOUND: AtomicUsize = AtomicUsize::new(0);
+    shared! { static FOUND: AtomicUsize = AtomicUsize::new(0); }
     let address = crate::front::next_symbol(&FOUND, c"pthread_create");
     // SAFETY: the C library's function of this name has this type.
     unsafe { std::mem::transmute::<usize, PthreadCreate>(address) }
@@ -366,7 +380,9 @@ fn park(context: &Context) {
     let all = [u64::MAX; 16];
     // A handler would run on this stack, below this frame, where the context stands.
     // SAFETY: a full set of signals, of the size that sigset_t has.
-    unsafe { libc::pthread_sigmask(libc::SIG_SETMASK, all.as_ptr().cast(), std::ptr::null_mut()) };
+    outside(|| unsafe {
+        libc::pthread_sigmask(libc::SIG_SETMASK, all.as_ptr().cast(), std::ptr::null_mut())
+    });
     let here = std::ptr::from_ref(&all) as usize;
     // The context begins a page below this frame: six registers, where to go, and an end for unwinders.
     let top = (here - 4096) & !63;
@@ -394,7 +410,7 @@ fn give_turn(context: &Context) {
     futex_wake(&context.turn);
 }
 
-static SWITCH: AtomicU32 = AtomicU32::new(0);
+shared! { static SWITCH: AtomicU32 = AtomicU32::new(0); }
 
 fn world_switch() -> Switch {
     if SWITCH.load(Ordering::Relaxed) == 0 { Switch::Carrier } else { Switch::Futex }
@@ -415,8 +431,12 @@ pub(crate) fn start_thread(
     let context = ready_context(attributes)?;
     context.is_main.set(is_main);
     context.start.set(Some(start));
+    let maker = me().map(Context::id);
     with(|world| {
-        let id = world.kernel.add_thread(process);
+        // A thread begins with what its maker holds back; a process with nothing.
+        let maker = maker.filter(|maker| world.kernel.process_of(*maker) == process);
+        let mask = maker.map_or(0, |maker| world.kernel.change_signal_mask(maker, |mask| mask));
+        let id = world.kernel.add_thread(process, mask);
         context.id.set(id);
         debug_assert_eq!(world.contexts.len(), id.0 as usize);
         world.contexts.push(context);
@@ -483,7 +503,7 @@ fn kind_of(attributes: *const libc::pthread_attr_t) -> Result<Kind, Unlike> {
 /// The first thing that a simulated thread does, on its own stack with its own thread-locals.
 extern "C" fn entry() {
     let context = me().expect("a simulated thread");
-    after_switch();
+    after_switch(context);
     if let Some(start) = context.start.take() {
         context.result.set(start());
     }
@@ -512,7 +532,7 @@ extern "C" fn entry() {
 }
 
 /// Destructors of thread-locals, then of keys, until none is left; still simulated, in turn and in virtual time.
-fn run_destructors(context: &Context) {
+fn run_destructors(context: &'static Context) {
     loop {
         loop {
             let last = context.destructors.borrow_mut().pop();
@@ -520,7 +540,7 @@ fn run_destructors(context: &Context) {
             // SAFETY: registered for this thread by code that waits for exactly this call.
             unsafe { destructor(argument) };
         }
-        if !crate::front::run_key_destructors() && context.destructors.borrow().is_empty() {
+        if !crate::front::run_key_destructors(context) && context.destructors.borrow().is_empty() {
             return;
         }
     }
@@ -542,22 +562,26 @@ impl World {
         let next = self.kernel.pick();
         crate::front::spin::turned(self.kernel.counts.turns);
         let process = next.map_or(crate::kernel::CONTROL, |id| self.kernel.process_of(id));
-        if process != self.environment_of {
-            self.change_environment(process);
+        if process != self.laid_out {
+            self.lay_out(process);
         }
         next.map_or(self.controller, |id| self.contexts[id.0 as usize])
     }
 
-    /// `environ` is each process's own.
-    fn change_environment(&mut self, process: Pid) {
+    /// `environ`, and what is static, are each process's own.
+    fn lay_out(&mut self, process: Pid) {
+        let from = std::mem::replace(&mut self.laid_out, process);
         // SAFETY: nobody else of the simulation runs, and who is outside of it waits for its end.
         unsafe {
             let left = (*environ()).expose_provenance();
-            *self.environment(self.environment_of) = left;
+            *self.environment(from) = left;
             let own = *self.environment(process);
             *environ() = std::ptr::with_exposed_provenance_mut(own);
         }
-        self.environment_of = process;
+        self.statics.change(from, process);
+        if self.kernel.exit_of(from).is_some() {
+            self.statics.forget(from);
+        }
     }
 
     /// Gives a process variables of its own: pointers to `NAME=value`, the last one null, that live for ever.
@@ -573,7 +597,8 @@ impl World {
     }
 }
 
-fn environ() -> *mut *mut *mut c_char {
+/// Where the C library has the environment.
+pub(crate) fn environ() -> *mut *mut *mut c_char {
     unsafe extern "C" {
         static mut environ: *mut *mut c_char;
     }
@@ -595,13 +620,13 @@ pub(crate) fn describe(context: &'static Context) -> String {
     })
 }
 
-/// Waits; returns when the thread has the turn again.
-pub(crate) fn wait(context: &'static Context, wait: Wait) {
+/// Waits; returns when the thread has the turn again, and has done the signals that it was given.
+pub(crate) fn wait(context: &'static Context, wait: Wait) -> Interrupted {
     let next = with_turn(context, |world| {
         world.kernel.wait(context.id(), wait);
         world.next()
     });
-    give(context, next);
+    give(context, next)
 }
 
 /// Lets the others go first.
@@ -620,9 +645,9 @@ pub(crate) fn leave_for_ever(context: &'static Context) -> ! {
     unreachable!("an ended thread has no turn")
 }
 
-fn give(from: &'static Context, to: &'static Context) {
+fn give(from: &'static Context, to: &'static Context) -> Interrupted {
     if std::ptr::eq(from, to) {
-        return;
+        return Interrupted::No;
     }
     match world_switch() {
         Switch::Carrier => {
@@ -634,12 +659,17 @@ fn give(from: &'static Context, to: &'static Context) {
             take_turn(from);
         }
     }
-    after_switch();
+    after_switch(from)
 }
 
-/// Only now is nobody on the stack of a thread that ended, so that its OS thread may go and free it.
-fn after_switch() {
-    with(|world| world.dead.extend(world.leaving.take()));
+/// What a thread does first when it has been given the turn.
+fn after_switch(context: &'static Context) -> Interrupted {
+    let has_signals = with(|world| {
+        // Only now is nobody on the stack of a thread that ended, so that its OS thread may go and free it.
+        world.dead.extend(world.leaving.take());
+        !std::ptr::eq(context, world.controller) && world.kernel.pending_signals(context.id()) != 0
+    });
+    if has_signals { crate::front::signals::handle(context) } else { Interrupted::No }
 }
 
 /// Lets the OS threads of ended threads end too: before more are made, and before one is joined.
@@ -655,7 +685,7 @@ pub(crate) fn bury_dead() {
 /// # Panics
 /// When this OS process has a simulation already, or the OS gives no thread.
 pub(crate) fn run(
-    kernel: Kernel,
+    (kernel, statics): (Kernel, Statics),
     switch: Switch,
     spin: Option<Duration>,
     begin: impl FnOnce() + Send + 'static,
@@ -673,7 +703,8 @@ pub(crate) fn run(
         dead: Vec::new(),
         threads: BTreeMap::new(),
         environments: Vec::new(),
-        environment_of: crate::kernel::CONTROL,
+        statics,
+        laid_out: crate::kernel::CONTROL,
     };
     // SAFETY: nobody looks at the world before there is one.
     let before = unsafe { (*WORLD.0.get()).replace(world) };

@@ -29,6 +29,7 @@ fn spins() {
         let stream = || writer.try_clone().unwrap().into();
         let spawn = Spawn {
             name: "spinner".into(),
+            arguments: Vec::new(),
             environment: Vec::new(),
             cwd: "/".into(),
             stdin: stream(),

@@ -25,6 +25,7 @@ use axum::serve::ListenerExt;
 use reqwest::Url;
 use serde::{Serialize, de::DeserializeOwned};
 use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
@@ -50,10 +51,10 @@ struct Door {
     peers: Arc<BTreeMap<String, Url>>,
 }
 
-/// Runs one member, for ever.
+/// Runs one member, until SIGTERM.
 ///
 /// # Errors
-/// When it cannot listen, or its files cannot be read or written.
+/// When it cannot listen or handle the signal, or its files cannot be read or written.
 pub async fn serve(config: Config) -> io::Result<()> {
     let Config { name, listen, peers, data_dir, flaw } = config;
     if !peers.contains_key(&name) {
@@ -66,6 +67,8 @@ pub async fn serve(config: Config) -> io::Result<()> {
     let others = peers.keys().filter(|peer| **peer != name).cloned().collect();
     let raft = Raft::new(name, others, saved, Instant::now(), random);
     let http = client().map_err(io::Error::other)?;
+    // What it acknowledged is saved: it may go at any moment.
+    let mut asked = signal(SignalKind::terminate())?;
     let (sender, requests) = mpsc::channel(REQUESTS_MAX);
     let door = Door { requests: sender, peers: peers.clone().into() };
     let member = Member { raft, storage, peers, http, flaw, questions: JoinSet::new() };
@@ -75,6 +78,10 @@ pub async fn serve(config: Config) -> io::Result<()> {
     tokio::select! {
         ended = member.run(requests) => ended,
         ended = axum::serve(listener, routes(door)) => ended,
+        _asked = asked.recv() => {
+            say("stopped");
+            Ok(())
+        }
     }
 }
 

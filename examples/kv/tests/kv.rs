@@ -59,6 +59,23 @@ async fn members_form_a_service(bed: Testbed) -> Result {
     Ok(())
 }
 
+#[netsplit::test(hosts(member = ["a", "b", "c"], client = ["client"]))]
+async fn members_stop_when_asked(bed: Testbed) -> Result {
+    let client = bed.host("client")?;
+    let mut members = Vec::new();
+    for member in bed.role("member")? {
+        members.push(member.start(kvd).ready("listening").await?);
+    }
+    let put = ["--servers", MEMBERS, "put", "x", "1"];
+    client.run(kvctl).args(put).eventually(ELECTED_WITHIN).await?;
+    assert_eq!(members[0].stop().await?, Outcome::Exited { code: 0 });
+    members[0].wait_for("^stopped$").await?;
+    // The others were not asked.
+    client.run(kvctl).args(put).eventually(ELECTED_WITHIN).await?;
+    assert_eq!(members[1].outcome(), None);
+    Ok(())
+}
+
 #[netsplit::test(hosts(member = ["a", "b", "c"], client = ["client"]), needs = ["kill"])]
 async fn members_go_on_without_their_leader(bed: Testbed) -> Result {
     let (members, client) = (bed.role("member")?, bed.host("client")?);

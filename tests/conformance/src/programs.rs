@@ -1,13 +1,12 @@
 //! What hosts run: programs that need nothing of the machine they come from.
 
-use std::fs::File;
 use std::io;
 use std::net::{Ipv6Addr, SocketAddr};
-use std::os::fd::AsFd;
 
 use netsplit::Machine;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream, lookup_host};
+use tokio::signal::unix::{SignalKind, signal};
 
 /// Where the servers of this suite listen.
 pub const PORT: u16 = 7000;
@@ -118,13 +117,31 @@ pub async fn beat(words: Vec<String>) {
     }
 }
 
-/// This process's standard input. `io::stdin()` is one for all processes of a simulation, and whoever waits for it keeps the
-/// others from theirs.
+/// `polite`: when it is asked to end it says so, and does.
 ///
 /// # Errors
-/// When there are too many open files.
-pub fn input() -> io::Result<File> {
-    Ok(io::stdin().as_fd().try_clone_to_owned()?.into())
+/// When signals cannot be handled.
+#[netsplit::program]
+pub async fn polite() -> io::Result<u8> {
+    let mut asked = signal(SignalKind::terminate())?;
+    say("up");
+    asked.recv().await;
+    say("bye");
+    Ok(5)
+}
+
+/// `stubborn`: says no whenever it is asked to end.
+///
+/// # Errors
+/// When signals cannot be handled.
+#[netsplit::program]
+pub async fn stubborn() -> io::Result<()> {
+    let mut asked = signal(SignalKind::terminate())?;
+    say("up");
+    while asked.recv().await.is_some() {
+        say("no");
+    }
+    Ok(())
 }
 
 /// Writes a line at once, as a program does whose output is waited for.

@@ -7,7 +7,7 @@ use std::{fs, thread};
 
 use netsplit::Machine;
 
-use crate::programs::{input, say};
+use crate::programs::say;
 
 /// `true`: succeeds.
 #[netsplit::program]
@@ -44,7 +44,7 @@ pub async fn printf(words: Vec<String>) -> io::Result<()> {
 pub async fn cat(files: Vec<String>) -> io::Result<()> {
     let mut to = io::stdout();
     if files.is_empty() {
-        io::copy(&mut input()?, &mut to)?;
+        io::copy(&mut io::stdin().lock(), &mut to)?;
     }
     for file in files {
         io::copy(&mut fs::File::open(file)?, &mut to)?;

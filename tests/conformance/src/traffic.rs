@@ -12,7 +12,7 @@ use rustix::event::{PollFd, PollFlags, poll};
 use rustix::time::{ClockId, clock_gettime};
 
 use crate::load::noise;
-use crate::programs::{PORT, input, say};
+use crate::programs::{PORT, say};
 
 /// The shortest datagram of [`udp_send`], without its headers.
 pub const DATAGRAM_MIN: usize = NAME + 4 + 8;
@@ -92,7 +92,7 @@ pub async fn udp_hear() -> io::Result<()> {
     socket.set_nonblocking(true)?;
     // As much as it may have: twice of what it has by itself, for who comes late.
     rustix::net::sockopt::set_socket_recv_buffer_size(&socket, 1 << 20)?;
-    let mut input = input()?;
+    let mut input = io::stdin().lock();
     let mut asked = Vec::new();
     let mut heard = BTreeMap::<String, Arrivals>::new();
     let mut kernel = Kernel::read()?;
@@ -297,7 +297,7 @@ fn talk(stream: TcpStream) -> io::Result<()> {
         }
         say("ended");
     });
-    for line in BufReader::new(input()?).lines() {
+    for line in io::stdin().lock().lines() {
         if to.write_all(format!("{}\n", line?).as_bytes()).is_err() {
             break;
         }

@@ -1,6 +1,7 @@
 //! P5: processes in the background: wait for one, any or all of them, during and after their end; end a whole tree of
 //! them, whatever it did to get away. (A01, A06, and defect 9 of testbus: the child of a lost command lived on)
 
+use conformance::programs;
 use conformance::script::script;
 use conformance::{error_of, fails};
 use netsplit::prelude::*;
@@ -180,17 +181,14 @@ async fn a_dropped_handle_leaves_what_its_process_left(bed: Testbed) -> netsplit
     Ok(())
 }
 
-#[netsplit::test(hosts = 1, needs = ["programs"])]
+#[netsplit::test(hosts = 1)]
 async fn who_ignores_term_is_killed_after_the_grace(bed: Testbed) -> netsplit::Result {
     let a = bed.host("a")?;
-    let stubborn =
-        a.start(sh("set +e; trap 'echo no' TERM; echo up; while :; do sleep 0.05; done")).ready("up").await?;
+    let polite = a.start(programs::polite).ready("up").await?;
+    let stubborn = a.start(programs::stubborn).ready("up").await?;
     assert_eq!(stubborn.stop().await?, Outcome::Signalled { signal: 9, core: false });
     stubborn.wait_for("^no$").await?;
-    let polite = a
-        .start(sh("set +e; trap 'echo bye; exit 5' TERM; echo up; while :; do sleep 0.05; done"))
-        .ready("up")
-        .await?;
+    assert_eq!(polite.outcome(), None, "another's signal is not its own");
     assert_eq!(polite.stop().await?, Outcome::Exited { code: 5 });
     polite.wait_for("^bye$").await?;
     Ok(())
@@ -240,7 +238,7 @@ async fn signals_by_name_and_number(bed: Testbed) -> netsplit::Result {
 #[netsplit::program]
 async fn ticks() {
     loop {
-        conformance::programs::say("tick");
+        programs::say("tick");
         tokio::time::sleep(millis(20)).await;
     }
 }

@@ -3,19 +3,15 @@
 //!
 //! What must not arrive is waited for until the network says that nothing is under way, not for a time.
 
-use std::path::Path;
-use std::process::Command;
-
 use conformance::fails;
 use conformance::log::events;
 use conformance::measure::{Burst, Ears, link, send};
 use conformance::programs::{beat, echo_client, echo_server};
-use conformance::run;
 use conformance::traffic::{talk_client, talk_server, tcp_ask, udp_ask};
 use netsplit::model::{Event, Record};
 use netsplit::netmodel::{Cause, FaultState};
 use netsplit::prelude::*;
-use netsplit::{Change, Process, Reason, Verdict};
+use netsplit::{Change, Process, Reason};
 use tokio::time::{sleep, timeout};
 
 /// Neighbour discovery shares a link with what a test sends: an ARP question, its answer, and again when it is old.
@@ -749,98 +745,4 @@ async fn the_report_says_how_hosts_are_joined(bed: Testbed) -> netsplit::Result 
     let kinds: Vec<_> = report.ports.iter().map(|port| (port.name.as_str(), port.kind.as_deref())).collect();
     assert_eq!(kinds, [("a", Some(wanted)), ("b", Some(wanted))]);
     Ok(())
-}
-
-// ── captures ──
-
-/// What tshark reads in a file of those that a filter takes: a line a packet with these fields. `None` without tshark.
-fn tshark(path: &Path, filter: &str, fields: &[&str]) -> Option<Vec<String>> {
-    let mut command = Command::new("tshark");
-    command.args(["-n", "-r"]).arg(path).args(["-Y", filter, "-T", "fields"]);
-    command.args(fields.iter().flat_map(|field| ["-e", field])).env("LC_ALL", "C");
-    let output = command.output().ok()?;
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    Some(String::from_utf8_lossy(&output.stdout).lines().map(str::to_owned).collect())
-}
-
-/// Captures of a link, of both its ways, of a host and of all: each has its packets, with what became of them.
-#[netsplit::test(hosts = 3, needs = ["network"])]
-async fn captures_say_what_became_of_packets(bed: Testbed) -> netsplit::Result {
-    let [a, b, c] = [bed.host("a")?, bed.host("b")?, bed.host("c")?];
-    let ears = Ears::of(&bed).await?;
-    let network = bed.network();
-    let captures = [
-        network.capture(a.to(&b)).await?,
-        network.capture(a.and(&b)).await?,
-        c.capture().await?,
-        network.capture_all().await?,
-    ];
-    fails(network.capture(a.to([&b, &c])).await, Reason::BadFault);
-    let fault = network.link(a.to(&b)).loss(0.3).await?;
-    let seen = ears.measure(&a, &b, Burst::of(500)).await?;
-    fault.heal().await?;
-    ears.measure(&b, &a, Burst::of(50)).await?;
-    let cut = network.cut(a.to(&c)).await?;
-    ears.measure(&a, &c, Burst::of(20)).await?;
-    cut.heal().await?;
-    let mut paths = Vec::new();
-    for capture in captures {
-        let path = capture.path().to_owned();
-        assert!(path.starts_with(bed.evidence()), "{}", path.display());
-        let report = capture.end().await?;
-        assert_eq!((report.lost, &report.error), (0, &None));
-        assert_eq!(std::fs::metadata(&path).expect("a file").len(), report.bytes);
-        paths.push((path, report.packets));
-    }
-    let counts: Vec<u64> = paths.iter().map(|(_, packets)| *packets).collect();
-    let Some(all) = tshark(&paths[3].0, "", &["frame.comment"]) else {
-        let text = "`tshark` is not installed; try: apt-get install tshark";
-        return Err(netsplit::Error::new(Reason::MissingCapability, text));
-    };
-    assert_eq!(all.len() as u64, counts[3]);
-    // As their sender's interface saw them, by file: datagrams from a to b, those of them that were lost, those from b to
-    // a, those that were cut. Those c would have got stand at its own interface.
-    let (to_a, to_b, to_c) = (a.address(), b.address(), c.address());
-    let filters = [
-        format!("frame.interface_name == a && udp && ip.dst == {to_b}"),
-        "frame.interface_name == a && udp && frame.comment == \"dropped: lost\"".to_owned(),
-        format!("frame.interface_name == b && udp && ip.dst == {to_a}"),
-        "frame.interface_name == a && udp && frame.comment == \"dropped: cut\"".to_owned(),
-        format!("frame.interface_name == c && udp && ip.dst == {to_c} && frame.comment == \"dropped: cut\""),
-    ];
-    let lost = seen.lost();
-    let wanted = [[500, lost, 0, 0, 0], [500, lost, 50, 0, 0], [0, 0, 0, 0, 20], [500, lost, 50, 20, 0]];
-    for ((path, _), wanted) in paths.iter().zip(wanted) {
-        let count = |filter| tshark(path, filter, &["frame.number"]).expect("it was here").len() as u64;
-        assert_eq!(filters.each_ref().map(|filter| count(filter)), wanted, "{}", path.display());
-    }
-    Ok(())
-}
-
-/// Every packet of a capture that goes on when the test ends is in its file when the run has ended.
-#[test]
-fn a_capture_is_complete_when_its_run_has_ended() {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
-    let done = runtime.block_on(run::with("capture", run::plans(2, None), async |bed| {
-        bed.need(Capability::Network)?;
-        let (a, b) = (bed.host("a")?, bed.host("b")?);
-        let ears = Ears::of(&bed).await?;
-        let capture = bed.network().capture(a.to(&b)).await?;
-        ears.measure(&a, &b, Burst::of(500)).await?;
-        Ok(capture.path().to_owned())
-    }));
-    let path = match done {
-        Err(error) if error.verdict() == Verdict::Skipped => return,
-        done => done.unwrap_or_else(|error| panic!("{error}")),
-    };
-    let file = std::fs::read(&path).expect("a file");
-    let (mut rest, mut packets) = (&file[..], 0);
-    while let [k0, k1, k2, k3, l0, l1, l2, l3, ..] = *rest {
-        let length = u32::from_le_bytes([l0, l1, l2, l3]) as usize;
-        assert!(length <= rest.len(), "its last block is not whole");
-        // An enhanced packet block of pcapng.
-        packets += usize::from(u32::from_le_bytes([k0, k1, k2, k3]) == 6);
-        rest = &rest[length..];
-    }
-    assert!(rest.is_empty() && packets >= 500, "{packets}");
 }

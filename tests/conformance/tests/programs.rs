@@ -1,6 +1,8 @@
 //! `#[netsplit::program]`: an async function of the test is a command like any other.
 
 use std::io::BufRead as _;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Mutex, OnceLock};
 use std::time::Duration as StdDuration;
 
 use conformance::error_of;
@@ -71,7 +73,7 @@ async fn leaves_a_thread() {
 /// Reads its standard input as any program does.
 #[netsplit::program]
 async fn shouts() -> std::io::Result<()> {
-    for line in std::io::BufReader::new(conformance::programs::input()?).lines() {
+    for line in std::io::BufReader::new(std::io::stdin()).lines() {
         conformance::programs::say(&line?.to_uppercase());
     }
     Ok(())
@@ -120,10 +122,83 @@ async fn first_word() {
     conformance::programs::say(&std::env::args().next().unwrap_or_default());
 }
 
-/// A process of its own is called what its program is; all simulated ones are one process.
-#[netsplit::test(hosts = 1, needs = ["programs"])]
+#[netsplit::test(hosts = 1)]
 async fn its_process_has_its_name(bed: Testbed) -> netsplit::Result {
     bed.host("a")?.run(first_word).await?.expect_stdout("first_word")
+}
+
+/// How often something was counted in this process.
+static COUNT: AtomicU32 = AtomicU32::new(0);
+/// What a process is called, set once.
+static NAME: OnceLock<String> = OnceLock::new();
+
+/// Counts for as long as it is told words, each in a line, and keeps the first one for its name.
+#[netsplit::program]
+async fn counts() -> std::io::Result<()> {
+    for line in std::io::stdin().lock().lines() {
+        let name = NAME.get_or_init(|| format!("it is {}", line.expect("a line")));
+        let count = COUNT.fetch_add(1, Ordering::SeqCst) + 1;
+        conformance::programs::say(&format!("{name}, {count}"));
+    }
+    Ok(())
+}
+
+/// As with any process: neither other hosts, nor programs before it on its own, nor the test see what it keeps.
+#[netsplit::test(hosts = 2)]
+async fn its_statics_are_its_own(bed: Testbed) -> netsplit::Result {
+    let (a, b) = (bed.host("a")?, bed.host("b")?);
+    assert_eq!(COUNT.fetch_add(100, Ordering::SeqCst), 0);
+    let processes = [
+        ("first", a.start(counts).stdin_open().await?),
+        ("second", a.start(counts).stdin_open().await?),
+        ("third", b.start(counts).stdin_open().await?),
+    ];
+    for round in 1..=3 {
+        for (name, process) in &processes {
+            process.write(format!("{name}\n")).await?;
+            process.wait_for(&format!("^it is {name}, {round}$")).await?;
+        }
+    }
+    b.kill().await?;
+    b.restart().await?;
+    let after = b.start(counts).stdin_open().await?;
+    after.write("fourth\n").await?;
+    after.wait_for("^it is fourth, 1$").await?;
+    assert_eq!(COUNT.load(Ordering::SeqCst), 100);
+    assert!(NAME.set("the test's".to_owned()).is_ok());
+    Ok(())
+}
+
+/// What a constructor made before `main`, in memory: so do those of C++ libraries.
+static MADE: Mutex<Vec<String>> = Mutex::new(Vec::new());
+
+extern "C" fn make() {
+    MADE.lock().expect("nobody panicked").push("made".to_owned());
+}
+
+#[used]
+#[expect(unsafe_code, reason = "a constructor is placed by link section")]
+// SAFETY: the section holds pointers to functions that the loader calls before `main`; this is one.
+#[unsafe(link_section = ".init_array")]
+static MAKE: extern "C" fn() = make;
+
+/// Adds words to what was made before it, and prints all.
+#[netsplit::program]
+async fn adds(words: Vec<String>) {
+    let mut made = MADE.lock().expect("nobody panicked");
+    made.extend(words);
+    conformance::programs::say(&made.join(" "));
+}
+
+#[netsplit::test(hosts = 2)]
+async fn its_constructors_run_before_it(bed: Testbed) -> netsplit::Result {
+    for host in bed.hosts() {
+        for word in ["one", "two"] {
+            host.run(adds).arg(word).await?.expect_stdout(&format!("made {word}"))?;
+        }
+    }
+    assert_eq!(*MADE.lock().expect("nobody panicked"), ["made"]);
+    Ok(())
 }
 
 /// Functions within functions have the module of these, so that nothing tells the two apart.

@@ -98,8 +98,6 @@ fn a_case_in_a_process_of_its_own() {
     let limit = Duration::from_secs(600);
     let config = Config { seed, switch, limit, ..Config::default() };
     let report = netsplit_sim::run(config, move || {
-        // The pipe that runtimes share for signals is then the control process's, as in every netsplit test.
-        let _runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         simulate(&case, &theirs);
     });
     let end = match &report.end {
@@ -146,6 +144,7 @@ fn start(host: Host, name: &str, main: Main, printed: &Arc<Mutex<String>>) -> St
     let writer = OwnedFd::from(writer);
     let spawn = Spawn {
         name: name.to_owned(),
+        arguments: Vec::new(),
         environment: vec![("HOME".into(), "/root".into())],
         cwd: "/".into(),
         stdin: stdin.into(),

@@ -2,6 +2,7 @@
 
 mod files;
 mod names;
+mod signals;
 mod tcp_blocking;
 mod tcp_bytes;
 mod tcp_end;
@@ -219,6 +220,12 @@ pub const CASES: &[Case] = &[
     blocking!(files::locks),
     blocking!(files::lock_that_waits),
     blocking!(files::devices),
+    task!(signals::awaited),
+    blocking!(signals::handlers_run_before_raise_returns),
+    blocking!(signals::held_back),
+    blocking!(signals::taken_by_waiting),
+    blocking!(signals::sleeps_are_interrupted),
+    blocking!(signals::reads_go_on_if_they_may),
     blocking!(tree::listing),
     blocking!(tree::listing_of_a_thousand),
     blocking!(tree::create_dir),

@@ -42,6 +42,7 @@ fn seen_on(name: &str, number: u16, build: Build) -> String {
     };
     let spawn = Spawn {
         name: "cases".into(),
+        arguments: Vec::new(),
         environment: Vec::new(),
         cwd: "/".into(),
         stdin: stdin.into(),
@@ -62,8 +63,6 @@ fn the_simulated_kernel_shows_what_the_real_one_does() {
     let seen = Arc::new(Mutex::new(Vec::new()));
     let told = Arc::clone(&seen);
     let report = netsplit_sim::run(Config { seed: 1, ..Config::default() }, move || {
-        // The pipe that runtimes share for signals is the control process's.
-        let _runtime = one_thread();
         for (number, (name, build)) in
             [("one", one_thread as Build), ("two", two_workers)].into_iter().enumerate()
         {

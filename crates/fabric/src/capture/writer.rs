@@ -7,9 +7,11 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::time::{Duration, Instant, SystemTime};
 
+use netsplit_netmodel::capture::pcapng::{self, Encoder, LinkType};
+use netsplit_netmodel::capture::{Packet, Sink};
+
 use crate::CaptureReport;
 use crate::frame::{self, HEADER, PAYLOAD};
-use crate::pcapng::{self, Direction, Statistics};
 
 /// What may wait for the disk: a 1 Gbit/s stream for an eighth of a second.
 pub(crate) const QUEUE_BYTES_MAX: usize = 16 << 20;
@@ -25,20 +27,10 @@ pub(crate) enum Item {
     Begin,
     /// The next interface, by its name.
     Interface(String),
+    /// As the fabric has it: with its virtio-net header, and perhaps an unfinished checksum.
     Packet(Packet, /* lost before it, at its interface */ u64),
     /// Nothing follows. How many each interface lost.
     End(Vec<u64>),
-}
-
-/// A packet for the file.
-#[derive(Debug)]
-pub(crate) struct Packet {
-    pub(crate) interface: u32,
-    pub(crate) at_ns: u64,
-    pub(crate) direction: Direction,
-    pub(crate) comment: String,
-    /// As the fabric has it: with its virtio-net header, and perhaps an unfinished checksum.
-    pub(crate) frame: Vec<u8>,
 }
 
 /// The fabric's end: what it puts in costs no wait. Dropping it lets the writer end.
@@ -64,14 +56,10 @@ pub(crate) struct Inlet {
 #[derive(Debug)]
 struct Writer {
     file: File,
-    snap_bytes: u32,
-    buffer: Vec<u8>,
-    /// Packets in the buffer.
+    encoder: Encoder,
+    /// Packets that are not written yet.
     buffered: u64,
     flushed_at: Instant,
-    /// Packets that each interface had, and the latest time of any.
-    had: Vec<u64>,
-    at_ns_last: u64,
     report: CaptureReport,
 }
 
@@ -89,19 +77,20 @@ impl Queue {
         // The writer ends after us, unless it panicked, which was shown.
         let _panicked = self.items.send(item);
     }
+}
 
-    /// Describes the next interface, and gives its number.
-    pub(crate) fn interface(&mut self, name: &str) -> u32 {
+impl Sink for Queue {
+    fn interface(&mut self, name: &str) -> u32 {
         let number = u32::try_from(self.lost.len()).expect("fewer ports than memory has bytes");
         self.control(Item::Interface(name.to_owned()));
         self.lost.push([0; 2]);
         number
     }
 
-    /// Puts in a packet, or counts it as lost when there is no room.
-    pub(crate) fn offer(&mut self, packet: Packet) {
+    /// Counts it as lost when there is no room.
+    fn packet(&mut self, packet: Packet) {
         let [in_all, before] = &mut self.lost[packet.interface as usize];
-        let bytes = packet.held_bytes();
+        let bytes = held_bytes(&packet);
         if self.waiting_bytes.load(Ordering::Relaxed) + bytes > self.bytes_max {
             *in_all += 1;
             *before += 1;
@@ -120,31 +109,26 @@ impl Drop for Queue {
     }
 }
 
-impl Packet {
-    /// What it takes while it waits.
-    fn held_bytes(&self) -> usize {
-        size_of::<Item>() + self.frame.capacity() + self.comment.capacity()
-    }
+/// What a packet takes while it waits.
+fn held_bytes(packet: &Packet) -> usize {
+    size_of::<Item>() + packet.bytes.capacity() + packet.comment.capacity()
 }
 
 /// Writes what comes until nothing more does.
 pub(crate) fn run(file: File, snap_bytes: u32, inlet: &Inlet) -> CaptureReport {
-    let mut writer = Writer {
-        file,
-        snap_bytes,
-        buffer: Vec::with_capacity(BUFFER_BYTES),
-        buffered: 0,
-        flushed_at: Instant::now(),
-        had: Vec::new(),
-        at_ns_last: 0,
-        report: CaptureReport { packets: 0, lost: 0, bytes: 0, error: None },
-    };
+    let report = CaptureReport { packets: 0, lost: 0, bytes: 0, error: None };
+    let Ok(Item::Begin) = inlet.items.recv() else { return report };
+    let encoder = begun(snap_bytes);
+    let mut writer = Writer { file, encoder, buffered: 0, flushed_at: Instant::now(), report };
     while let Some(item) = writer.next(inlet) {
         match item {
-            Item::Begin => writer.begin(),
-            Item::Interface(name) => writer.interface(&name),
+            Item::Begin => unreachable!("a capture begins once"),
+            Item::Interface(name) => {
+                // As the queue has numbered it.
+                writer.encoder.interface(&name);
+            }
             Item::Packet(packet, lost_before) => {
-                let bytes = packet.held_bytes();
+                let bytes = held_bytes(&packet);
                 writer.packet(packet, lost_before);
                 inlet.waiting_bytes.fetch_sub(bytes, Ordering::Relaxed);
             }
@@ -156,10 +140,16 @@ pub(crate) fn run(file: File, snap_bytes: u32, inlet: &Inlet) -> CaptureReport {
     writer.report
 }
 
+fn begun(snap_bytes: u32) -> Encoder {
+    let system = rustix::system::uname();
+    let os = format!("{} {}", system.sysname().to_string_lossy(), system.release().to_string_lossy());
+    Encoder::new(LinkType::Ethernet, snap_bytes, [&system.machine().to_string_lossy(), &os, "netsplit"])
+}
+
 impl Writer {
     /// Waits for the next item. What is in the buffer waits no longer than it may.
     fn next(&mut self, inlet: &Inlet) -> Option<Item> {
-        if self.buffer.is_empty() {
+        if self.encoder.made().is_empty() {
             return inlet.items.recv().ok();
         }
         match inlet.items.recv_timeout(FLUSH_AFTER) {
@@ -172,61 +162,34 @@ impl Writer {
         }
     }
 
-    fn begin(&mut self) {
-        let system = rustix::system::uname();
-        let os = format!("{} {}", system.sysname().to_string_lossy(), system.release().to_string_lossy());
-        pcapng::section(&mut self.buffer, &system.machine().to_string_lossy(), &os, "netsplit");
-    }
-
-    fn interface(&mut self, name: &str) {
-        self.had.push(0);
-        pcapng::interface(&mut self.buffer, name, self.snap_bytes);
-    }
-
     fn packet(&mut self, mut packet: Packet, lost_before: u64) {
         if self.report.error.is_some() {
             self.report.lost += 1;
             return;
         }
-        self.had[packet.interface as usize] += 1;
-        self.at_ns_last = self.at_ns_last.max(packet.at_ns);
-        if packet.frame.len() >= PAYLOAD {
-            frame::finish_checksum(&mut packet.frame);
+        if packet.bytes.len() >= PAYLOAD {
+            frame::finish_checksum(&mut packet.bytes);
         }
-        let bytes = packet.frame.get(HEADER..).unwrap_or_default();
-        let snap = if self.snap_bytes == 0 { usize::MAX } else { self.snap_bytes as usize };
-        pcapng::packet(
-            &mut self.buffer,
-            &pcapng::Packet {
-                interface: packet.interface,
-                at_ns: packet.at_ns,
-                direction: packet.direction,
-                bytes: &bytes[..bytes.len().min(snap)],
-                length: bytes.len(),
-                lost_before,
-                comment: &packet.comment,
-            },
-        );
+        let Packet { interface, at_ns, direction, comment, bytes } = &packet;
+        self.encoder.packet(&pcapng::Packet {
+            interface: *interface,
+            at_ns: *at_ns,
+            direction: *direction,
+            bytes: bytes.get(HEADER..).unwrap_or_default(),
+            lost_before,
+            comment,
+        });
         self.buffered += 1;
     }
 
     fn end(&mut self, lost: &[u64]) {
         self.report.lost += lost.iter().sum::<u64>();
         let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-        let at_ns = u64::try_from(now.as_nanos()).unwrap_or(u64::MAX).max(self.at_ns_last);
-        for (interface, (had, lost)) in (0..).zip(self.had.iter().zip(lost)) {
-            let comment = match lost {
-                0 => String::new(),
-                lost => format!("{lost} packets are missing: they came faster than this file was written"),
-            };
-            let statistics =
-                Statistics { interface, at_ns, received: had + lost, lost: *lost, comment: &comment };
-            pcapng::statistics(&mut self.buffer, &statistics);
-        }
+        self.encoder.end(u64::try_from(now.as_nanos()).unwrap_or(u64::MAX), lost);
     }
 
     fn flush_if_due(&mut self) {
-        if self.buffer.len() >= BUFFER_BYTES || self.flushed_at.elapsed() >= FLUSH_AFTER {
+        if self.encoder.made().len() >= BUFFER_BYTES || self.flushed_at.elapsed() >= FLUSH_AFTER {
             self.flush();
         }
     }
@@ -234,10 +197,11 @@ impl Writer {
     /// After an error nothing more is written: a file with a hole in it could not be read beyond that.
     fn flush(&mut self) {
         if self.report.error.is_none() {
-            match self.file.write_all(&self.buffer) {
+            let made = self.encoder.made();
+            match self.file.write_all(made) {
                 Ok(()) => {
                     self.report.packets += self.buffered;
-                    self.report.bytes += self.buffer.len() as u64;
+                    self.report.bytes += made.len() as u64;
                 }
                 Err(error) => {
                     self.report.lost += self.buffered;
@@ -245,7 +209,7 @@ impl Writer {
                 }
             }
         }
-        self.buffer.clear();
+        self.encoder.clear();
         self.buffered = 0;
         self.flushed_at = Instant::now();
     }
@@ -256,6 +220,7 @@ mod tests {
     use std::fs::OpenOptions;
     use std::io::Read;
 
+    use netsplit_netmodel::capture::Direction;
     use rustix::pipe::{PipeFlags, pipe_with};
 
     use crate::parse::parse;
@@ -263,8 +228,8 @@ mod tests {
     use super::*;
 
     fn packet(interface: u32, length: usize) -> Packet {
-        let frame = vec![0; HEADER + length];
-        Packet { interface, at_ns: 1, direction: Direction::Inbound, comment: String::new(), frame }
+        let bytes = vec![0; HEADER + length];
+        Packet { interface, at_ns: 1, direction: Direction::Inbound, comment: String::new(), bytes }
     }
 
     fn begin(bytes_max: usize) -> (Queue, Inlet) {
@@ -278,14 +243,14 @@ mod tests {
     fn what_finds_no_room_is_counted_where_it_is_missing() {
         let (mut queue, inlet) = begin(3000);
         let (read, write) = pipe_with(PipeFlags::CLOEXEC).unwrap();
-        (0..3).for_each(|_| queue.offer(packet(0, 1000)));
-        queue.offer(packet(1, 1000));
+        (0..3).for_each(|_| queue.packet(packet(0, 1000)));
+        queue.packet(packet(1, 1000));
         let waiting = Arc::clone(&queue.waiting_bytes);
         let writer = std::thread::spawn(move || run(write.into(), 0, &inlet));
         while waiting.load(Ordering::Relaxed) > 0 {
             std::thread::yield_now();
         }
-        queue.offer(packet(0, 1000));
+        queue.packet(packet(0, 1000));
         drop(queue);
         let report = writer.join().unwrap();
         let mut file = Vec::new();
@@ -306,7 +271,7 @@ mod tests {
             Err(error) => return println!("skipped: `/dev/full` cannot be opened ({error})"),
         };
         let (mut queue, inlet) = begin(QUEUE_BYTES_MAX);
-        (0..10).for_each(|_| queue.offer(packet(0, 100_000)));
+        (0..10).for_each(|_| queue.packet(packet(0, 100_000)));
         drop(queue);
         let report = run(full, 0, &inlet);
         assert_eq!((report.packets, report.lost, report.bytes), (0, 10, 0));
@@ -318,7 +283,7 @@ mod tests {
         let (mut queue, inlet) = begin(QUEUE_BYTES_MAX);
         let (read, write) = pipe_with(PipeFlags::CLOEXEC).unwrap();
         let writer = std::thread::spawn(move || run(write.into(), 0, &inlet));
-        queue.offer(packet(0, 60));
+        queue.packet(packet(0, 60));
         let mut file = Vec::new();
         while parse(&file).packets.is_empty() {
             let mut bytes = [0; 4096];

@@ -6,6 +6,8 @@ mod capture;
 #[path = "../../../provider/src/namespace/net.rs"]
 #[expect(dead_code, reason = "the provider's requests, of which hosts of these tests need some")]
 mod net;
+#[path = "../../../netmodel/tests/capture/parse.rs"]
+#[expect(dead_code, reason = "the readers of captures, of which the fabric needs all but those of IP")]
 mod parse;
 mod world;
 

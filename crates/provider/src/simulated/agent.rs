@@ -33,6 +33,7 @@ pub(super) fn start(host: Host, settings: Settings) -> io::Result<Started> {
     let (words, said) = pipe_with(PipeFlags::CLOEXEC | PipeFlags::NONBLOCK)?;
     let process = host.spawn(Spawn {
         name: "agent".to_owned(),
+        arguments: vec!["agent".into()],
         environment: Vec::new(),
         cwd: PathBuf::from("/"),
         stdin: theirs.into(),

@@ -5,18 +5,21 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
 use netsplit_model::{Reason, Trouble};
+use netsplit_netmodel::capture::View;
 use netsplit_netmodel::{
     Behaviour, Fault, FaultState, FaultTurn, LinkId, Links, Scope, Topology, TopologyError,
 };
 use netsplit_sim::net::{HostIndex, Net};
 
+use super::captures::Captures;
 use crate::network::{
-    FaultReport, FaultSpec, FaultTurned, LatenessReport, LinkReport, NetworkReport, PortReport,
+    CaptureFilter, CaptureReport, CaptureSpec, FaultReport, FaultSpec, FaultTurned, LatenessReport,
+    LinkReport, NetworkReport, PortReport,
 };
 use crate::plan::RouterPlan;
 use crate::register::{self, Register, TEST, shortened};
 
-/// Who asked for what on which hosts.
+/// Who asked for what on which hosts, and who watches them.
 #[derive(Debug, Default)]
 pub(super) struct Network {
     /// Names of hosts and routers, by their numbers in the simulation.
@@ -24,6 +27,7 @@ pub(super) struct Network {
     /// Those that are no hosts.
     routers: BTreeSet<String>,
     faults: Register,
+    captures: Captures,
     /// What faults did by themselves; not told yet.
     news: VecDeque<FaultTurned>,
 }
@@ -101,6 +105,45 @@ impl Network {
             }
             self.news.push_back(turned);
         }
+    }
+
+    /// Begins a capture; its number.
+    pub(super) fn capture(&mut self, capture: CaptureSpec) -> Result<u32, Trouble> {
+        let CaptureSpec { file, filter } = capture;
+        let view = netsplit_sim::network(|net, _, _| self.view_of(net, filter))
+            .map_err(|text| Trouble::new(Reason::BadFault, format!("begin a capture: {text}")))?;
+        Ok(self.captures.begin(file, view))
+    }
+
+    fn view_of(&self, net: &Net, filter: CaptureFilter) -> Result<View, String> {
+        Ok(match filter {
+            CaptureFilter::All => View::All,
+            CaptureFilter::Host(name) => {
+                View::Ports(net.ports(host(self.index(&name)?)).map(|(port, _)| port).collect())
+            }
+            CaptureFilter::Link { from, to, both_ways } => {
+                if from == to {
+                    return Err(format!("`{from}` has no link to itself"));
+                }
+                let ends = [host(self.index(&from)?), host(self.index(&to)?)];
+                let pairs: Vec<_> = net.links_between(ends[0], ends[1]).map(|(ports, _)| ports).collect();
+                if pairs.is_empty() {
+                    return Err(register::apart(&from, &to));
+                }
+                View::Links { pairs, both_ways }
+            }
+        })
+    }
+
+    /// Ends a capture, whose file is complete then.
+    pub(super) fn end_capture(&mut self, capture: u32) -> Result<CaptureReport, Trouble> {
+        let none = || Trouble::new(Reason::BadFault, format!("end a capture: there is no capture {capture}"));
+        self.captures.end(capture).ok_or_else(none)
+    }
+
+    /// Ends all captures.
+    pub(super) fn end_captures(&mut self) {
+        self.captures.end_all();
     }
 
     fn index(&self, name: &str) -> Result<usize, String> {

@@ -48,6 +48,7 @@ impl Programs {
         let arguments: Vec<_> = start.argv[1..].iter().map(OsString::from).collect();
         let process = netsplit_sim::spawn(Spawn {
             name: short(program.name).to_owned(),
+            arguments: [short(program.name).into()].into_iter().chain(arguments.clone()).collect(),
             environment: environment(start, "root", "/root")
                 .into_iter()
                 // It would be read as if it were ours.

@@ -15,7 +15,7 @@ use super::agent::{self, Started};
 use super::network::Network;
 use crate::bed::{Bed, BedEvent, BoxFuture, BoxTransport, HostSpec, MadeHost, NetworkSpec, Power};
 use crate::machine::{ClockFault, DiskFault};
-use crate::network::{FaultSpec, NetworkReport};
+use crate::network::{CaptureReport, CaptureSpec, FaultSpec, NetworkReport};
 use crate::plan::{HostPlan, NicPlan, Plan};
 
 /// The shortest time until faults are asked again what they did: that of a timer of tokio's.
@@ -374,10 +374,12 @@ impl Bed for Testbed {
         })
     }
 
-    fn capture(&self, capture: crate::network::CaptureSpec) -> BoxFuture<'_, Result<u32, Trouble>> {
-        drop(capture);
-        let text = "needs captures of packets, which simulated hosts do not have";
-        Box::pin(async move { Err(Trouble::new(Reason::MissingCapability, text)) })
+    fn capture(&self, capture: CaptureSpec) -> BoxFuture<'_, Result<u32, Trouble>> {
+        Box::pin(async move { self.shared.lock().network.capture(capture) })
+    }
+
+    fn end_capture(&self, capture: u32) -> BoxFuture<'_, Result<CaptureReport, Trouble>> {
+        Box::pin(async move { self.shared.lock().network.end_capture(capture) })
     }
 
     fn event(&self) -> BoxFuture<'_, BedEvent> {
@@ -401,11 +403,14 @@ impl Bed for Testbed {
     fn end(&self) -> BoxFuture<'_, Teardown> {
         Box::pin(async move {
             self.watching.abort();
-            for placed in &mut self.shared.lock().hosts {
+            let mut state = self.shared.lock();
+            for placed in &mut state.hosts {
                 if placed.power != Is::Down {
                     placed.switch_off();
                 }
             }
+            state.network.end_captures();
+            drop(state);
             self.shared.tell(BedEvent::Ended("it was ended".to_owned()));
             Teardown { ok: true, errors: Vec::new() }
         })

@@ -23,7 +23,7 @@ pub(super) fn pay(me: &'static Context, operation: Operation) -> Result<()> {
         Cost::Wait(time) => Some(now + time),
         Cost::Never => None,
     };
-    switch::wait(me, Wait { on: On::Time, until, what: "a disk" });
+    switch::wait(me, Wait { on: On::Disk, until, what: "a disk" });
     Ok(())
 }
 

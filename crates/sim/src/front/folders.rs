@@ -9,6 +9,7 @@ use std::sync::Mutex;
 
 use super::files::{pay, sync_disk};
 use super::maps;
+use super::statics::shared;
 use super::time::timespec;
 use super::{define, descriptor, fail, int, size, tell, zero};
 use crate::disk::{self, Entry, Inode, Kind, Operation, Stat};
@@ -35,7 +36,7 @@ pub(super) fn uses_real_files(me: &'static Context, name: &[u8]) -> bool {
 
 fn own_executable() -> &'static [u8] {
     use std::os::unix::ffi::OsStrExt;
-    static OWN: std::sync::OnceLock<std::path::PathBuf> = std::sync::OnceLock::new();
+    shared! { static OWN: std::sync::OnceLock<std::path::PathBuf> = std::sync::OnceLock::new(); }
     let own = || OWN.get_or_init(|| std::env::current_exe().unwrap_or_default());
     switch::outside(own).as_os_str().as_bytes()
 }
@@ -212,8 +213,10 @@ struct Stream {
     shown: libc::dirent64,
 }
 
-/// The streams that are ours, by address: a `DIR *` may be the C library's.
-static STREAMS: Mutex<BTreeSet<usize>> = Mutex::new(BTreeSet::new());
+shared! {
+    /// The streams that are ours, by address: a `DIR *` may be the C library's.
+    static STREAMS: Mutex<BTreeSet<usize>> = Mutex::new(BTreeSet::new());
+}
 
 fn streams<T>(f: impl FnOnce(&mut BTreeSet<usize>) -> T) -> T {
     switch::outside(|| f(&mut STREAMS.lock().unwrap_or_else(std::sync::PoisonError::into_inner)))

@@ -4,7 +4,8 @@
 
 use std::sync::atomic::AtomicUsize;
 
-use super::threads::wait_address;
+use super::statics::shared;
+use super::threads::{place_of, wait_address};
 use super::{define, next_symbol, tell};
 use crate::kernel::Nanos;
 use crate::switch::Context;
@@ -12,7 +13,7 @@ use crate::switch::Context;
 /// Calls the C library's function of this name with one pointer.
 macro_rules! real {
     ($name:literal, $argument:expr) => {{
-        static FOUND: AtomicUsize = AtomicUsize::new(0);
+        shared! { static FOUND: AtomicUsize = AtomicUsize::new(0); }
         let address = next_symbol(&FOUND, $name);
         unsafe {
             std::mem::transmute::<usize, unsafe extern "C" fn(*mut libc::c_void) -> i32>(address)(
@@ -43,7 +44,7 @@ fn acquire(
 }
 
 fn wake_all(me: &'static Context, address: usize) {
-    tell(me, |kernel, _| kernel.wake_address(address, usize::MAX));
+    tell(me, |kernel, caller| kernel.wake_address(place_of(caller, address), usize::MAX));
 }
 
 fn lock_mutex(me: &'static Context, mutex: *mut libc::pthread_mutex_t, until: Option<Nanos>) -> i32 {
@@ -52,7 +53,7 @@ fn lock_mutex(me: &'static Context, mutex: *mut libc::pthread_mutex_t, until: Op
 
 fn unlock_mutex(me: &'static Context, mutex: *mut libc::pthread_mutex_t) -> i32 {
     let failed = real!(c"pthread_mutex_unlock", mutex);
-    tell(me, |kernel, _| kernel.wake_address(mutex.addr(), 1));
+    tell(me, |kernel, caller| kernel.wake_address(place_of(caller, mutex.addr()), 1));
     failed
 }
 
@@ -126,7 +127,7 @@ define! {
 
     /// Wakes one.
     fn pthread_cond_signal(condition: *mut libc::pthread_cond_t) -> i32 |me, real| {
-        tell(me, |kernel, _| kernel.wake_address(condition.addr(), 1));
+        tell(me, |kernel, caller| kernel.wake_address(place_of(caller, condition.addr()), 1));
         0
     }
 
@@ -191,7 +192,7 @@ define! {
     /// Lets one that waits go on.
     fn sem_post(semaphore: *mut libc::sem_t) -> i32 |me, real| {
         let failed = real();
-        tell(me, |kernel, _| kernel.wake_address(semaphore.addr(), 1));
+        tell(me, |kernel, caller| kernel.wake_address(place_of(caller, semaphore.addr()), 1));
         failed
     }
 }

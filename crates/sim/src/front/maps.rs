@@ -13,6 +13,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::files::{bytes_in, pay, read_from};
+use super::statics::shared;
 use super::{define, descriptor, fail, owned, tell, zero};
 use crate::disk::{self, Inode, Operation};
 use crate::errno::{Errno, Result};
@@ -64,12 +65,14 @@ struct Map {
     length: usize,
 }
 
-/// All of them. One simulated thread runs at a time, so nobody waits for it.
-static SHARED: Mutex<Vec<Shared>> = Mutex::new(Vec::new());
-/// Whether there has been any: most programs have none, and pay nothing.
-static IS_USED: AtomicBool = AtomicBool::new(false);
+shared! {
+    /// All of them. One simulated thread runs at a time, so nobody waits for it.
+    static SHARED: Mutex<Vec<Shared>> = Mutex::new(Vec::new());
+    /// Whether there has been any: most programs have none, and pay nothing.
+    static IS_USED: AtomicBool = AtomicBool::new(false);
+}
 
-fn shared() -> MutexGuard<'static, Vec<Shared>> {
+fn shared_maps() -> MutexGuard<'static, Vec<Shared>> {
     SHARED.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
@@ -163,7 +166,7 @@ fn with_maps_of(
     f: impl FnOnce(&Shared, &mut Kernel) -> Result<()>,
 ) -> Result<()> {
     let Some(node) = node.filter(|_| IS_USED.load(Ordering::Relaxed)) else { return Ok(()) };
-    match shared().iter().find(|shared| shared.is_of(kernel, node)) {
+    match shared_maps().iter().find(|shared| shared.is_of(kernel, node)) {
         Some(shared) => f(shared, kernel),
         None => Ok(()),
     }
@@ -195,7 +198,7 @@ pub(super) fn changing_node<T>(
 
 /// As [`absorb`], of all files of a host.
 pub(super) fn absorb_host(kernel: &mut Kernel, host: HostId) -> Result<()> {
-    for shared in shared().iter().filter(|shared| shared.host == host) {
+    for shared in shared_maps().iter().filter(|shared| shared.host == host) {
         if shared.losses == kernel.power_losses(host) {
             shared.absorb(kernel)?;
         }
@@ -252,7 +255,7 @@ unsafe fn map_shared(me: &'static Context, file: FileId, asked: Asked) -> Result
         {
             return Err(Errno::EACCES);
         }
-        let mut all = shared();
+        let mut all = shared_maps();
         reap(kernel, &mut all);
         let index = match all.iter().position(|shared| (shared.host, shared.inode) == (host, inode)) {
             Some(index) => index,
@@ -313,7 +316,7 @@ unsafe fn map_file(me: &'static Context, file: FileId, asked: Asked) -> Result<*
 /// Forgets the calling process's maps within a range.
 fn unmapped(me: &'static Context, start: usize, length: usize) {
     tell(me, |kernel, caller| {
-        let mut all = shared();
+        let mut all = shared_maps();
         let end = start.saturating_add(length);
         let is_gone = |map: &Map| {
             map.process == caller.process && map.start >= start && map.start.saturating_add(map.length) <= end
@@ -332,7 +335,10 @@ fn mapped_at(me: &'static Context, address: usize) -> Option<(HostId, Inode)> {
     let is_there = |map: &Map| {
         map.process == process && (map.start..map.start.saturating_add(map.length)).contains(&address)
     };
-    shared().iter().find(|shared| shared.maps.iter().any(is_there)).map(|shared| (shared.host, shared.inode))
+    shared_maps()
+        .iter()
+        .find(|shared| shared.maps.iter().any(is_there))
+        .map(|shared| (shared.host, shared.inode))
 }
 
 fn sync_map(me: &'static Context, (host, inode): (HostId, Inode), flags: i32) -> Result<()> {

@@ -1,8 +1,9 @@
 //! Event queues, eventfd, poll and select, pipes.
 #![expect(unsafe_code, reason = "C functions take pointers from their callers")]
 
+use super::signals::with_mask;
 use super::time::{after, nanos};
-use super::{ask, define, descriptor, fail, int, new_fd, simulated, tell, zero};
+use super::{ask_once, define, descriptor, fail, int, new_fd, simulated, tell, zero};
 use crate::errno::{Errno, Result};
 use crate::kernel::{Descriptor, Interest, Nanos, PollEntry, Timing};
 use crate::switch::Context;
@@ -15,7 +16,7 @@ fn deadline(me: &'static Context, milliseconds: i32) -> Option<Nanos> {
     Some(tell(me, |kernel, caller| if time == 0 { kernel.now } else { after(kernel, caller, time) }))
 }
 
-unsafe fn deadline_in(me: &'static Context, time: *const libc::timespec) -> Result<Option<Nanos>> {
+pub(super) unsafe fn deadline_in(me: &'static Context, time: *const libc::timespec) -> Result<Option<Nanos>> {
     if time.is_null() {
         return Ok(None);
     }
@@ -35,7 +36,7 @@ unsafe fn take_events(
     let take = |index: usize, event: Interest| unsafe {
         into.add(index).write_unaligned(libc::epoll_event { events: event.mask, u64: event.data });
     };
-    let count = ask(me, |kernel, caller| {
+    let count = ask_once(me, |kernel, caller| {
         let count = kernel.take_events(epoll, max, timing, take)?;
         if count == 0 {
             // Who only looks whether something has happened must see time pass.
@@ -65,7 +66,7 @@ unsafe fn poll_files(me: &'static Context, fds: &mut [libc::pollfd], until: Opti
             }
         })
         .collect();
-    let count = ask(me, |kernel, _| kernel.poll(&mut entries, until))?;
+    let count = ask_once(me, |kernel, _| kernel.poll(&mut entries, until))?;
     for (fd, entry) in fds.iter_mut().zip(entries) {
         fd.revents = u16::try_from(entry.found & 0xffff).unwrap_or_default().cast_signed();
     }
@@ -168,29 +169,30 @@ define! {
         int(take_events(me, epoll, into, max, until))
     }
 
-    /// As `epoll_wait`; signals are not simulated.
+    /// As `epoll_wait`, holding back other signals.
     fn epoll_pwait(
         epoll: i32,
         into: *mut libc::epoll_event,
         max: i32,
         milliseconds: i32,
-        _mask: *const libc::sigset_t,
+        mask: *const libc::sigset_t,
     ) -> i32 |me, real| {
         let epoll = simulated!(me, epoll, real);
         let until = deadline(me, milliseconds);
-        int(take_events(me, epoll, into, max, until))
+        int(with_mask(me, mask, || take_events(me, epoll, into, max, until)))
     }
 
-    /// As `epoll_wait`, with nanoseconds; signals are not simulated.
+    /// As `epoll_pwait`, with nanoseconds.
     fn epoll_pwait2(
         epoll: i32,
         into: *mut libc::epoll_event,
         max: i32,
         time: *const libc::timespec,
-        _mask: *const libc::sigset_t,
+        mask: *const libc::sigset_t,
     ) -> i32 |me, real| {
         let epoll = simulated!(me, epoll, real);
-        int(deadline_in(me, time).and_then(|until| take_events(me, epoll, into, max, until)))
+        let until = deadline_in(me, time);
+        int(until.and_then(|until| with_mask(me, mask, || take_events(me, epoll, into, max, until))))
     }
 
     /// A simulated counter.
@@ -202,14 +204,15 @@ define! {
         int(poll_files(me, slice(fds, count as usize), until))
     }
 
-    /// As `poll`; signals are not simulated.
+    /// As `poll`, holding back other signals.
     fn ppoll(
         fds: *mut libc::pollfd,
         count: libc::nfds_t,
         time: *const libc::timespec,
-        _mask: *const libc::sigset_t,
+        mask: *const libc::sigset_t,
     ) -> i32 |me, real| {
-        int(deadline_in(me, time).and_then(|until| poll_files(me, slice(fds, count as usize), until)))
+        let until = deadline_in(me, time);
+        int(until.and_then(|until| with_mask(me, mask, || poll_files(me, slice(fds, count as usize), until))))
     }
 
     /// As `poll`. Simulated descriptors have numbers beyond what its sets hold, so that it only sleeps or sees standard

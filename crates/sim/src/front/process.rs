@@ -1,35 +1,18 @@
-//! Processes as programs see them: who they are, how they end, signals by number. A program starts no other: `fork`, `exec`
-//! and `posix_spawn` are refused. Handlers of signals are not simulated; what would end a process does.
+//! Processes as programs see them: who they are, how they end. A program starts no other: `fork`, `exec` and `posix_spawn` are
+//! refused.
 #![expect(unsafe_code, reason = "C functions take pointers from their callers")]
 
 use std::os::raw::{c_char, c_void};
 
-use super::{define, fail, int, tell, zero};
+use super::{Interrupted, define, fail, int, tell};
 use crate::errno::Errno;
-use crate::kernel::{CONTROL, Exit, Kernel, Pid};
+use crate::kernel::{CONTROL, Exit, On, Wait};
 use crate::switch::{self, Context};
 
 /// Ends the calling process. Its other threads never run again, as with `_exit`.
 pub(crate) fn end(me: &'static Context, exit: Exit) -> ! {
     tell(me, |kernel, caller| kernel.end_process(caller.process, exit));
     switch::leave_for_ever(me)
-}
-
-/// Sends a signal; a process that it ends runs no further.
-fn send_signal(
-    me: &'static Context,
-    signal: i32,
-    to: impl FnOnce(&Kernel, Pid) -> Option<(Pid, bool)>,
-) -> i32 {
-    let (reached, is_over) = tell(me, |kernel, caller| {
-        let Some((pid, is_group)) = to(kernel, caller.process) else { return (0, false) };
-        let reached = kernel.signal(pid, is_group, signal);
-        (reached, kernel.exit_of(caller.process).is_some())
-    });
-    if is_over {
-        switch::leave_for_ever(me);
-    }
-    zero(if reached == 0 { Err(Errno::ESRCH) } else { Ok(()) })
 }
 
 /// Copies a name into a caller's field.
@@ -53,9 +36,18 @@ define! {
     /// Ends the simulated process by SIGABRT.
     fn abort() -> () |me, real| { end(me, Exit::Signal(libc::SIGABRT)) }
 
-    /// The standard library parks the second thread of an OS process that exits here: the simulated process ends. Its code
-    /// was the first one's to give, and is lost.
-    fn pause() -> i32 |me, real| { end(me, Exit::Code(1)) }
+    /// Waits for a signal that has a handler. So the standard library parks the second thread of a process that exits; while
+    /// statics are everybody's that may be another process's, and ends it.
+    fn pause() -> i32 |me, real| {
+        if !tell(me, |kernel, _| kernel.rules.has_own_statics) {
+            end(me, Exit::Code(1));
+        }
+        let mut interrupted = Interrupted::No;
+        while interrupted == Interrupted::No {
+            interrupted = switch::wait(me, Wait { on: On::Time, until: None, what: "pause" });
+        }
+        fail(Errno::EINTR)
+    }
 
     /// Refused.
     fn fork() -> i32 |me, real| { fail(Errno::ENOSYS) }
@@ -101,29 +93,6 @@ define! {
 
     /// The host's agent has no number.
     fn getppid() -> i32 |me, real| { 0 }
-
-    /// Signals a simulated process, or its own group.
-    fn kill(pid: i32, signal: i32) -> i32 |me, real| {
-        send_signal(me, signal, |kernel, own| match pid {
-            1.. => kernel.pid(pid).map(|pid| (pid, false)),
-            0 => Some((kernel.group_of(own), true)),
-            _ => kernel.pid(-pid).map(|pid| (pid, true)),
-        })
-    }
-
-    /// Signals the calling process.
-    fn raise(signal: i32) -> i32 |me, real| { send_signal(me, signal, |_, own| Some((own, false))) }
-
-    /// Handlers are not simulated: it is set for the whole test binary in no case.
-    fn sigaction(_signal: i32, _new: *const c_void, old: *mut libc::sigaction) -> i32 |me, real| {
-        if !old.is_null() {
-            *old = std::mem::zeroed();
-        }
-        0
-    }
-
-    /// Handlers are not simulated.
-    fn signal(_signal: i32, _handler: libc::sighandler_t) -> libc::sighandler_t |me, real| { libc::SIG_DFL }
 
     /// The host's name.
     fn gethostname(into: *mut c_char, room: usize) -> i32 |me, real| {

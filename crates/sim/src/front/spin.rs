@@ -6,6 +6,7 @@ use std::os::raw::c_void;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
+use super::statics::shared;
 use crate::switch;
 
 /// How often the watchdog looks.
@@ -13,9 +14,11 @@ const LOOK: Duration = Duration::from_millis(200);
 /// What the process exits with.
 const SPINS: i32 = 71;
 
-/// Turns given so far.
-static TURNS: AtomicU64 = AtomicU64::new(0);
-static IS_OVER: AtomicBool = AtomicBool::new(false);
+shared! {
+    /// Turns given so far.
+    static TURNS: AtomicU64 = AtomicU64::new(0);
+    static IS_OVER: AtomicBool = AtomicBool::new(false);
+}
 
 /// A turn was given: nobody spins.
 #[inline]

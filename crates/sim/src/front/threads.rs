@@ -1,27 +1,53 @@
 //! Threads and what is theirs: start, join, destructors of thread-locals, turns, identity. Cancellation, scheduling classes
-//! and signals to threads are not simulated.
+//! and affinity are not simulated.
 #![expect(unsafe_code, reason = "C functions take pointers from their callers")]
 
+use std::collections::BTreeMap;
 use std::os::raw::{c_char, c_void};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use super::{define, fail, next_symbol, tell};
+use super::statics::shared;
+use super::{define, fail, next_symbol, statics, tell};
 use crate::errno::Errno;
-use crate::kernel::{Nanos, On, Wait};
+use crate::kernel::{Caller, Nanos, On, Pid, Wait};
 use crate::switch::{self, Context};
 
 type KeyDestructor = unsafe extern "C" fn(*mut c_void);
+/// A program's addresses have no more.
+const ADDRESS_BITS: u32 = 47;
+
 type ThreadMain = unsafe extern "C" fn(*mut c_void) -> *mut c_void;
 
-/// The destructors of all keys, in order of creation: the C library keeps its own to itself.
-static KEYS: Mutex<Vec<(libc::pthread_key_t, KeyDestructor)>> = Mutex::new(Vec::new());
+/// A key of thread-locals; the C library keeps its destructor to itself.
+#[derive(Clone, Copy)]
+struct Key {
+    key: libc::pthread_key_t,
+    destructor: Option<KeyDestructor>,
+}
+
+/// Keys in order of creation. The C library has a thousand for all: processes share them, by what was created before them.
+#[derive(Default)]
+struct Keys {
+    /// Of threads outside of a simulation, before there was one.
+    outside: Vec<Key>,
+    /// Of the C library's, those that any process may have.
+    pool: Vec<libc::pthread_key_t>,
+    processes: BTreeMap<Pid, Vec<Key>>,
+}
+
+shared! { static KEYS: Mutex<Option<Keys>> = Mutex::new(None); }
 
 /// Runs the destructors of the calling thread's keys once; whether there was any.
-pub(crate) fn run_key_destructors() -> bool {
-    let keys = switch::outside(|| KEYS.lock().unwrap_or_else(std::sync::PoisonError::into_inner).clone());
+pub(crate) fn run_key_destructors(me: &'static Context) -> bool {
+    let process = tell(me, |_, caller| caller.process);
+    let own = |keys: &mut Keys| {
+        let of_process = keys.processes.get(&process).into_iter().flatten();
+        keys.outside.iter().chain(of_process).copied().collect::<Vec<_>>()
+    };
     let mut found = false;
-    for (key, destructor) in keys {
+    for Key { key, destructor } in with_keys(own) {
+        let Some(destructor) = destructor else { continue };
         let value = unsafe { libc::pthread_getspecific(key) };
         if !value.is_null() {
             unsafe {
@@ -34,9 +60,40 @@ pub(crate) fn run_key_destructors() -> bool {
     found
 }
 
-fn change_keys(f: impl FnOnce(&mut Vec<(libc::pthread_key_t, KeyDestructor)>)) {
+fn with_keys<T>(f: impl FnOnce(&mut Keys) -> T) -> T {
     // Its lock is of the real world: one of the simulation would ask it again.
-    switch::outside(|| f(&mut KEYS.lock().unwrap_or_else(std::sync::PoisonError::into_inner)));
+    switch::outside(|| {
+        let mut keys = KEYS.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        f(keys.get_or_insert_default())
+    })
+}
+
+/// A key that the process has not; one more of the C library's if it has all.
+fn new_key(process: Pid, destructor: Option<KeyDestructor>) -> Result<libc::pthread_key_t, i32> {
+    with_keys(|keys| {
+        let own = keys.processes.entry(process).or_default();
+        let is_free = |key: &libc::pthread_key_t| own.iter().all(|own| own.key != *key);
+        let key = match keys.pool.iter().copied().find(is_free) {
+            Some(key) => key,
+            None => {
+                let mut key = 0;
+                match unsafe { real_key_create(&raw mut key, None) } {
+                    0 => keys.pool.push(key),
+                    failed => return Err(failed),
+                }
+                key
+            }
+        };
+        own.push(Key { key, destructor });
+        Ok(key)
+    })
+}
+
+unsafe fn real_key_create(key: *mut libc::pthread_key_t, destructor: Option<KeyDestructor>) -> i32 {
+    type Function = unsafe extern "C" fn(*mut libc::pthread_key_t, Option<KeyDestructor>) -> i32;
+    shared! { static FOUND: std::sync::atomic::AtomicUsize = std::sync::atomic::AtomicUsize::new(0); }
+    let address = next_symbol(&FOUND, c"pthread_key_create");
+    unsafe { std::mem::transmute::<usize, Function>(address)(key, destructor) }
 }
 
 /// What a start closure carries: raw pointers that its C caller handed over for the new thread.
@@ -74,8 +131,8 @@ unsafe fn futex(me: &'static Context, address: usize, operation: i32, value: u32
             if wait_address(me, address, until, "a lock") { 0 } else { -i64::from(libc::ETIMEDOUT) }
         }
         libc::FUTEX_WAKE | libc::FUTEX_WAKE_BITSET => {
-            let (woken, yields) = tell(me, |kernel, _| {
-                let woken = kernel.wake_address(address, value as usize);
+            let (woken, yields) = tell(me, |kernel, caller| {
+                let woken = kernel.wake_address(place_of(caller, address), value as usize);
                 (woken, woken > 0 && kernel.yields())
             });
             if yields {
@@ -87,9 +144,10 @@ unsafe fn futex(me: &'static Context, address: usize, operation: i32, value: u32
             if command == libc::FUTEX_CMP_REQUEUE && word.load(Ordering::SeqCst) != third as u32 {
                 return -i64::from(libc::EAGAIN);
             }
-            tell(me, |kernel, _| {
-                let woken = kernel.wake_address(address, value as usize);
-                let moved = kernel.requeue_address(address, second as usize, time.try_into().unwrap_or(0));
+            tell(me, |kernel, caller| {
+                let [from, to] = [address, second as usize].map(|address| place_of(caller, address));
+                let woken = kernel.wake_address(from, value as usize);
+                let moved = kernel.requeue_address(from, to, time.try_into().unwrap_or(0));
                 (woken + moved) as i64
             })
         }
@@ -101,6 +159,11 @@ unsafe fn time_of(time: *const libc::timespec) -> crate::errno::Result<Nanos> {
     if time.is_null() { Ok(0) } else { unsafe { super::time::nanos(time) } }
 }
 
+/// What the kernel calls an address: in statics each process has one of its own.
+pub(super) fn place_of(caller: Caller, address: usize) -> usize {
+    if statics::are_at(address) { address | caller.process.index() << ADDRESS_BITS } else { address }
+}
+
 /// Waits at an address; whether somebody woke it, rather than the time.
 pub(super) fn wait_address(
     me: &'static Context,
@@ -108,7 +171,8 @@ pub(super) fn wait_address(
     until: Option<Nanos>,
     what: &'static str,
 ) -> bool {
-    switch::wait(me, Wait { on: On::Address(address), until, what });
+    let place = tell(me, |_, caller| place_of(caller, address));
+    switch::wait(me, Wait { on: On::Address(place), until, what });
     tell(me, |kernel, caller| kernel.was_woken(caller.thread))
 }
 
@@ -135,11 +199,11 @@ pub(super) unsafe fn by_number(me: &'static Context, number: i64, a: [i64; 6]) -
             }
         }
         libc::SYS_nanosleep | libc::SYS_clock_nanosleep => {
-            let (clock, flags, time) = match number {
-                libc::SYS_nanosleep => (libc::CLOCK_MONOTONIC, 0, a[0]),
-                _ => (int(a[0]), int(a[1]), a[2]),
+            let (clock, flags, [time, left]) = match number {
+                libc::SYS_nanosleep => (libc::CLOCK_MONOTONIC, 0, [a[0], a[1]].map(pointer)),
+                _ => (int(a[0]), int(a[1]), [a[2], a[3]].map(pointer)),
             };
-            match unsafe { super::time::clock_sleep(me, clock, flags, pointer(time).cast()) } {
+            match unsafe { super::time::clock_sleep(me, clock, flags, time.cast(), left.cast()) } {
                 Ok(()) => 0,
                 Err(errno) => -i64::from(errno.0),
             }
@@ -183,17 +247,26 @@ define! {
 
     /// Waits in virtual time; then the C library frees what was the thread's.
     fn pthread_join(thread: libc::pthread_t, result: *mut *mut c_void) -> i32 |me, real| {
-        if let Some(id) = switch::with(|world| switch::thread_of(world, thread)) {
+        while let Some(id) = switch::with(|world| switch::thread_of(world, thread)) {
             switch::wait(me, Wait { on: On::Thread(id), until: None, what: "pthread_join" });
         }
         switch::bury_dead();
         real()
     }
 
-    /// Keys are the C library's; their destructors run in virtual time.
+    /// The key is the calling process's no more.
     fn pthread_key_delete(key: libc::pthread_key_t) -> i32 |me, real| {
-        change_keys(|keys| keys.retain(|(known, _)| *known != key));
-        real()
+        let process = tell(me, |_, caller| caller.process);
+        with_keys(|keys| {
+            let own = keys.processes.entry(process).or_default();
+            match own.iter().position(|own| own.key == key) {
+                Some(place) => {
+                    own.remove(place);
+                    0
+                }
+                None => libc::EINVAL,
+            }
+        })
     }
 
     /// Destructors of thread-locals run in the thread, in turn and in virtual time.
@@ -238,33 +311,6 @@ define! {
         }
     }
 
-    /// Says that there is a stack for signals already: all threads are carried by one, whose it would be.
-    fn sigaltstack(_new: *const c_void, old: *mut libc::stack_t) -> i32 |me, real| {
-        if !old.is_null() {
-            *old = std::mem::zeroed();
-        }
-        0
-    }
-
-    /// Has no effect: signals are not simulated.
-    fn pthread_sigmask(_how: i32, _new: *const c_void, old: *mut libc::sigset_t) -> i32 |me, real| {
-        if !old.is_null() {
-            *old = std::mem::zeroed();
-        }
-        0
-    }
-
-    /// Has no effect: signals are not simulated.
-    fn sigprocmask(_how: i32, _new: *const c_void, old: *mut libc::sigset_t) -> i32 |me, real| {
-        if !old.is_null() {
-            *old = std::mem::zeroed();
-        }
-        0
-    }
-
-    /// Signals between threads are not simulated.
-    fn pthread_kill(_thread: libc::pthread_t, _signal: i32) -> i32 |me, real| { libc::ENOSYS }
-
     /// Names of threads would be the carrier's.
     fn pthread_setname_np(_thread: libc::pthread_t, _name: *const c_char) -> i32 |me, real| { 0 }
 
@@ -303,7 +349,7 @@ define! {
     }
 }
 
-/// Keys are made before and outside of simulations too, and their destructors must be known.
+/// Keys are made outside of simulations too, and their destructors must be known.
 ///
 /// # Safety
 /// As the C function of this name.
@@ -312,12 +358,19 @@ pub unsafe extern "C" fn pthread_key_create(
     key: *mut libc::pthread_key_t,
     destructor: Option<KeyDestructor>,
 ) -> i32 {
-    type Function = unsafe extern "C" fn(*mut libc::pthread_key_t, Option<KeyDestructor>) -> i32;
-    static FOUND: std::sync::atomic::AtomicUsize = std::sync::atomic::AtomicUsize::new(0);
-    let real = unsafe { std::mem::transmute::<usize, Function>(next_symbol(&FOUND, c"pthread_key_create")) };
-    let failed = unsafe { real(key, destructor) };
-    if let (0, Some(destructor)) = (failed, destructor) {
-        change_keys(|keys| keys.push((unsafe { *key }, destructor)));
+    let Some(me) = switch::me() else {
+        let failed = unsafe { real_key_create(key, destructor) };
+        if failed == 0 {
+            let key = unsafe { *key };
+            with_keys(|keys| keys.outside.push(Key { key, destructor }));
+        }
+        return failed;
+    };
+    match new_key(tell(me, |_, caller| caller.process), destructor) {
+        Ok(new) => {
+            unsafe { *key = new };
+            0
+        }
+        Err(failed) => failed,
     }
-    failed
 }

@@ -1,7 +1,7 @@
 //! Clocks and sleep. Clocks of CPU time are real: nothing that is simulated should depend on them.
 #![expect(unsafe_code, reason = "C functions take pointers from their callers")]
 
-use super::{ask, define, fail, int, new_fd, simulated, tell, zero};
+use super::{Interrupted, ask, define, fail, int, new_fd, simulated, tell, zero};
 use crate::errno::{Errno, Result};
 use crate::kernel::{Caller, Clock, Kernel, Nanos, On, SECOND, Setting, Stop, Wait};
 use crate::switch::{self, Context};
@@ -73,14 +73,23 @@ fn read(me: &'static Context, which: Which) -> Nanos {
     })
 }
 
-fn sleep_until(me: &'static Context, until: Nanos) {
-    switch::wait(me, Wait { on: On::Time, until: Some(until), what: "sleep" });
+/// Sleeps; a handler of a signal ends it.
+fn sleep_until(me: &'static Context, until: Nanos) -> Result<()> {
+    match switch::wait(me, Wait { on: On::Time, until: Some(until), what: "sleep" }) {
+        Interrupted::No => Ok(()),
+        Interrupted::Restarts | Interrupted::Fails => Err(Errno::EINTR),
+    }
 }
 
-/// Sleeps for a time of the host's.
-pub(super) fn sleep_for(me: &'static Context, time: Nanos) {
-    let until = tell(me, |kernel, caller| after(kernel, caller, time));
-    sleep_until(me, until);
+/// Sleeps for a time of the host's; gives what is left of it when a handler of a signal ended it.
+pub(super) fn sleep_for(me: &'static Context, time: Nanos) -> std::result::Result<(), Nanos> {
+    let monotonic =
+        |kernel: &mut Kernel, caller: Caller| Which::Monotonic.read(*kernel.clock(caller.host), kernel.now);
+    let (until, begun) = tell(me, |kernel, caller| (after(kernel, caller, time), monotonic(kernel, caller)));
+    sleep_until(me, until).map_err(|_| {
+        let slept = tell(me, monotonic) - begun;
+        time.saturating_sub(slept)
+    })
 }
 
 pub(super) unsafe fn clock_gettime_here(
@@ -103,16 +112,20 @@ pub(super) unsafe fn clock_sleep(
     clock: i32,
     flags: i32,
     time: *const libc::timespec,
+    left: *mut libc::timespec,
 ) -> Result<()> {
     let which = Which::of(clock)?;
     let time = nanos(time)?;
-    if flags & libc::TIMER_ABSTIME == 0 {
-        sleep_for(me, time);
-    } else {
+    if flags & libc::TIMER_ABSTIME != 0 {
         let until = tell(me, |kernel, caller| which.when(*kernel.clock(caller.host), time));
-        sleep_until(me, until);
+        return sleep_until(me, until);
     }
-    Ok(())
+    sleep_for(me, time).map_err(|rest| {
+        if !left.is_null() {
+            *left = timespec(rest);
+        }
+        Errno::EINTR
+    })
 }
 
 define! {
@@ -157,25 +170,19 @@ define! {
     /// The time zone of hosts is UTC.
     fn mktime(from: *mut libc::tm) -> libc::time_t |me, real| { libc::timegm(from) }
 
-    /// Sleeps in virtual time; nothing interrupts it.
-    fn nanosleep(time: *const libc::timespec, _left: *mut libc::timespec) -> i32 |me, real| {
-        match nanos(time) {
-            Ok(time) => {
-                sleep_for(me, time);
-                0
-            }
-            Err(errno) => fail(errno),
-        }
+    /// Sleeps in virtual time.
+    fn nanosleep(time: *const libc::timespec, left: *mut libc::timespec) -> i32 |me, real| {
+        zero(clock_sleep(me, libc::CLOCK_MONOTONIC, 0, time, left))
     }
 
-    /// Sleeps in virtual time; nothing interrupts it. It returns its error, as the C library's does.
+    /// Sleeps in virtual time. It returns its error, as the C library's does.
     fn clock_nanosleep(
         clock: i32,
         flags: i32,
         time: *const libc::timespec,
-        _left: *mut libc::timespec,
+        left: *mut libc::timespec,
     ) -> i32 |me, real| {
-        match clock_sleep(me, clock, flags, time) {
+        match clock_sleep(me, clock, flags, time, left) {
             Ok(()) => 0,
             Err(errno) => errno.0,
         }
@@ -183,14 +190,12 @@ define! {
 
     /// Sleeps in virtual time.
     fn usleep(micros: u32) -> i32 |me, real| {
-        sleep_for(me, Nanos::from(micros) * 1000);
-        0
+        if sleep_for(me, Nanos::from(micros) * 1000).is_ok() { 0 } else { fail(Errno::EINTR) }
     }
 
-    /// Sleeps in virtual time.
+    /// Sleeps in virtual time; gives the seconds that were left when a handler ended it.
     fn sleep(seconds: u32) -> u32 |me, real| {
-        sleep_for(me, Nanos::from(seconds) * SECOND);
-        0
+        sleep_for(me, Nanos::from(seconds) * SECOND).map_or_else(|left| left.div_ceil(SECOND) as u32, |()| 0)
     }
 
     /// A timer descriptor on the host's clocks.

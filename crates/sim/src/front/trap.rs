@@ -7,6 +7,7 @@ use std::os::raw::c_void;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
+use super::statics::shared;
 use super::{tell, threads};
 use crate::kernel::{EPOCH, SPIN};
 use crate::switch::{self, call, me, netsplit_sim_call_end};
@@ -59,6 +60,7 @@ const CAUGHT: [i64; 43] = [
     libc::SYS_signalfd4,
 ];
 
+shared! {
 /// Reads of the processor's clock give virtual nanoseconds and a little more each time: who measures their noise needs some.
 static TICKS: AtomicU64 = AtomicU64::new(0);
 /// Who handles faults that are not ours.
@@ -66,6 +68,7 @@ static SEGV_BEFORE: Mutex<Option<libc::sigaction>> = Mutex::new(None);
 static SEGV_HANDLER: AtomicUsize = AtomicUsize::new(0);
 /// Instructions that were told of.
 static TOLD: Mutex<Vec<usize>> = Mutex::new(Vec::new());
+}
 
 /// Puts the filter on the calling OS thread.
 pub(crate) fn install() {

@@ -10,7 +10,7 @@ use crate::slab::Id;
 
 /// What a pipe holds, as Linux has it.
 const PIPE_MAX: usize = 64 << 10;
-/// What a standard output holds that nobody reads.
+/// What a standard output holds that nobody reads, while statics are everybody's.
 const STANDARD_MAX: usize = 256 << 20;
 /// Writes to pipes of at most so many bytes are not cut in two.
 const ATOMIC_MAX: usize = 4096;
@@ -93,9 +93,12 @@ impl Kernel {
         (reader, writer)
     }
 
-    /// Has a pipe hold so much that no writer waits. Standard streams are written under one lock of the standard library, which
-    /// all simulated processes share: one that waited there would stop all others, and for ever if it was killed.
+    /// Where statics are everybody's, has a pipe hold so much that no writer waits: the standard library writes under a lock in
+    /// one, and who waited there would stop all others, and for ever if it was killed.
     pub(super) fn widen(&mut self, file: FileId) {
+        if self.rules.has_own_statics {
+            return;
+        }
         if let Kind::PipeWriter(buffer) = self.kind(file) {
             let buffer = *buffer;
             self.buffers[buffer].room = STANDARD_MAX;

@@ -3,6 +3,7 @@
 use super::epoll::epoll_bits;
 use super::file::{FileId, Kind};
 use super::sched::ThreadId;
+use super::signals::Signals;
 use super::{HostId, Kernel, Over};
 use crate::disk::Inode;
 use crate::errno::{Errno, Result};
@@ -65,7 +66,8 @@ pub(crate) struct Process {
     /// Its folder.
     pub(super) cwd: Inode,
     pub(super) umask: u32,
-    group: Pid,
+    pub(super) group: Pid,
+    pub(super) signals: Signals,
     pub(super) exit: Option<Exit>,
     /// While SIGSTOP holds it: the threads that could run.
     pub(super) stopped: Option<Vec<ThreadId>>,
@@ -109,6 +111,7 @@ impl Kernel {
             cwd,
             umask: 0o022,
             group: plan.group.unwrap_or(pid),
+            signals: Signals::default(),
             exit: None,
             stopped: None,
             watchers: Vec::new(),
@@ -163,14 +166,14 @@ impl Kernel {
         std::mem::replace(&mut self.process_mut(pid).umask, mask & 0o777)
     }
 
-    /// What a number stands for in a process. Those of the control process are everybody's: statics of the test binary, such
-    /// as a runtime's pipe for signals, were made there.
+    /// What a number stands for in a process. While statics are everybody's, so are the control process's descriptors: what a
+    /// runtime keeps in one, such as its pipe for signals, was made there.
     #[inline]
     pub(crate) fn descriptor(&self, pid: Pid, fd: i32) -> Descriptor {
         if fd >= FD_BASE {
             let offset = (fd - FD_BASE).unsigned_abs();
             let owner = Pid(offset >> FDS_SHIFT);
-            if owner != pid && owner != CONTROL {
+            if owner != pid && (self.rules.has_own_statics || owner != CONTROL) {
                 return Descriptor::Closed;
             }
             let fds = &self.process(owner).fds;
@@ -265,7 +268,6 @@ impl Kernel {
         process.exit = Some(exit);
         let (host, cwd) = (process.host, process.cwd);
         let threads = std::mem::take(&mut process.threads);
-        process.stopped = None;
         let files: Vec<_> =
             process.stdio.iter_mut().chain(&mut process.fds).filter_map(Option::take).collect();
         let watchers = std::mem::take(&mut process.watchers);
@@ -284,24 +286,6 @@ impl Kernel {
         if pid == CONTROL {
             self.finish(Over::Ended(exit));
         }
-    }
-
-    /// Sends a signal to a process, or to a group; how many took it. Those that programs handle are not simulated: what
-    /// would end a process does, a stopped one's as well; SIGPIPE does not, which a Rust program ignores.
-    pub(crate) fn signal(&mut self, pid: Pid, is_group: bool, signal: i32) -> usize {
-        let is_meant =
-            |(other, process): &(Pid, &Process)| if is_group { process.group == pid } else { *other == pid };
-        let meant: Vec<_> = self.live_processes().filter(is_meant).map(|(pid, _)| pid).collect();
-        let is_harmless = [0, libc::SIGCHLD, libc::SIGPIPE, libc::SIGURG, libc::SIGWINCH].contains(&signal);
-        for pid in &meant {
-            match signal {
-                libc::SIGSTOP | libc::SIGTSTP | libc::SIGTTIN | libc::SIGTTOU => self.stop(*pid),
-                libc::SIGCONT => self.go_on(*pid),
-                _ if is_harmless => {}
-                _ => self.end_process(*pid, Exit::Signal(signal)),
-            }
-        }
-        meant.len()
     }
 }
 

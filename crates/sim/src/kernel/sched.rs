@@ -1,6 +1,7 @@
 //! Threads: who can run, who waits for what and until when, and whose turn is next.
 
 use super::file::{Caller, FileId};
+use super::signals::{Mask, ThreadSignals};
 use super::{Event, HostId, Kernel, Nanos, process::Pid};
 
 /// A simulated thread.
@@ -27,6 +28,8 @@ pub(crate) enum On {
     Thread(ThreadId),
     /// Only time.
     Time,
+    /// As `Time`; no signal interrupts it.
+    Disk,
 }
 
 /// A wait of the calling thread.
@@ -48,7 +51,7 @@ enum State {
 
 #[derive(Debug)]
 pub(super) struct Thread {
-    process: Pid,
+    pub(super) process: Pid,
     host: HostId,
     state: State,
     /// Counts waits, so that what is stale wakes nobody.
@@ -60,6 +63,7 @@ pub(super) struct Thread {
     alarm: Option<Nanos>,
     alarms: u64,
     was_woken: bool,
+    pub(super) signals: ThreadSignals,
     /// How often it has read the clock since it last waited.
     pub(super) clock_reads: u32,
     joiners: Vec<Waiter>,
@@ -71,8 +75,8 @@ const SPINS_MAX: u32 = 1000;
 pub(crate) const SPIN: Nanos = 1000;
 
 impl Kernel {
-    /// A new thread of a process; it can run at once.
-    pub(crate) fn add_thread(&mut self, process: Pid) -> ThreadId {
+    /// A new thread of a process, which holds back these signals; it can run at once.
+    pub(crate) fn add_thread(&mut self, process: Pid, held_back: Mask) -> ThreadId {
         let id = ThreadId(u32::try_from(self.threads.len()).expect("fewer than 2^32 threads"));
         let host = self.process(process).host;
         self.threads.push(Thread {
@@ -86,6 +90,7 @@ impl Kernel {
             alarm: None,
             alarms: 0,
             was_woken: false,
+            signals: ThreadSignals::new(held_back),
             clock_reads: 0,
             joiners: Vec::new(),
         });
@@ -95,12 +100,12 @@ impl Kernel {
     }
 
     #[inline]
-    fn thread(&self, id: ThreadId) -> &Thread {
+    pub(super) fn thread(&self, id: ThreadId) -> &Thread {
         &self.threads[id.0 as usize]
     }
 
     #[inline]
-    fn thread_mut(&mut self, id: ThreadId) -> &mut Thread {
+    pub(super) fn thread_mut(&mut self, id: ThreadId) -> &mut Thread {
         &mut self.threads[id.0 as usize]
     }
 
@@ -152,7 +157,7 @@ impl Kernel {
             }
             On::Address(address) => self.addresses.entry(*address).or_default().push_back(waiter),
             On::Thread(thread) => self.thread_mut(*thread).joiners.push(waiter),
-            On::Time => {}
+            On::Time | On::Disk => {}
         }
         self.thread_mut(id).on = wait.on;
     }
@@ -166,6 +171,15 @@ impl Kernel {
         thread.was_woken = true;
         self.make_runnable(waiter.thread);
         true
+    }
+
+    /// Ends a thread's wait, whatever it is for but a disk's answer: it has a signal to do.
+    pub(super) fn interrupt(&mut self, id: ThreadId) {
+        let thread = self.thread_mut(id);
+        if thread.state == State::Waiting && !matches!(thread.on, On::Disk) {
+            thread.was_woken = true;
+            self.make_runnable(id);
+        }
     }
 
     fn make_runnable(&mut self, id: ThreadId) {
@@ -370,7 +384,7 @@ impl Kernel {
             On::File(file) => self.files.get(*file).map(|_| self.describe_file(*file)),
             On::Files(files) => files.first().map(|file| self.describe_file(*file)),
             On::Thread(thread) => Some(format!("thread {}", thread.0)),
-            On::Address(_) | On::Time => None,
+            On::Address(_) | On::Time | On::Disk => None,
         }
     }
 }

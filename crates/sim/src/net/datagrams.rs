@@ -219,9 +219,10 @@ impl Net {
     }
 
     /// To all members on its network, each over its own link. Who joined a group did so on the first of his networks.
-    fn send_to_group(&mut self, now: Nanos, out: &mut Outbox, packet: Box<Packet>, is_looped: bool) {
+    fn send_to_group(&mut self, now: Nanos, out: &mut Outbox, mut packet: Box<Packet>, is_looped: bool) {
         let group = packet.destination.ip;
         let Hop { from, network, .. } = packet.hop;
+        packet.is_shared = true;
         for to in (0..).map(HostIndex).take(self.hosts.len()) {
             let host = &self.hosts[to.at()];
             let has_joined = || {
@@ -237,6 +238,7 @@ impl Net {
             copy.hop.to = to;
             self.wires.send(now, out, copy);
         }
+        self.wires.see_all(now, &packet);
         self.wires.pool.give_back(packet);
     }
 

@@ -19,6 +19,10 @@ pub(super) struct Packet {
     pub(super) payload: Vec<u8>,
     pub(super) tos: u8,
     pub(super) hops: u8,
+    /// IPv4's identification: its copies have the same.
+    pub(super) number: u16,
+    /// Whether it is one of those that were sent to several.
+    pub(super) is_shared: bool,
     /// The link that it is on, while it is under way.
     pub(super) way: Option<(u32, Delivery)>,
 }
@@ -182,6 +186,8 @@ pub(super) struct Pool {
     free: Vec<Box<Packet>>,
     /// Buffers of long packets, apart, so that short ones do not keep them.
     long: Vec<Vec<u8>>,
+    /// Of the last packet.
+    number: u16,
 }
 
 /// Packets that are kept: what a hundred hosts have under way in a busy moment.
@@ -195,6 +201,8 @@ impl Pool {
     /// A packet without a payload.
     #[inline]
     pub(super) fn take(&mut self, hop: Hop, [source, destination]: [Endpoint; 2], body: Body) -> Box<Packet> {
+        self.number = self.number.wrapping_add(1);
+        let number = self.number;
         if let Some(mut packet) = self.free.pop() {
             packet.hop = hop;
             packet.source = source;
@@ -202,11 +210,24 @@ impl Pool {
             packet.body = body;
             packet.tos = 0;
             packet.hops = HOPS;
+            packet.number = number;
+            packet.is_shared = false;
             packet.way = None;
             return packet;
         }
         let payload = Vec::new();
-        Box::new(Packet { hop, source, destination, body, payload, tos: 0, hops: HOPS, way: None })
+        Box::new(Packet {
+            hop,
+            source,
+            destination,
+            body,
+            payload,
+            tos: 0,
+            hops: HOPS,
+            number,
+            is_shared: false,
+            way: None,
+        })
     }
 
     /// Has an empty payload take so many bytes.
@@ -242,13 +263,15 @@ impl Pool {
         copy.payload.extend_from_slice(&packet.payload);
         copy.tos = packet.tos;
         copy.hops = packet.hops;
+        copy.number = packet.number;
+        copy.is_shared = packet.is_shared;
         copy
     }
 
     /// What tells the sender of `packet` that nobody takes it, and why. `None` where nobody may be told.
     pub(super) fn refusal(&mut self, packet: &Packet, what: Unreachable) -> Option<Box<Packet>> {
         let Packet { source, destination, .. } = *packet;
-        if destination.ip.is_multicast() {
+        if packet.is_shared {
             return None;
         }
         let body = match &packet.body {

@@ -5,9 +5,10 @@ use std::collections::VecDeque;
 use std::mem;
 use std::time::Duration;
 
+use netsplit_netmodel::capture::{Point, Remark};
 use netsplit_netmodel::{Behaviour, Cause, Counters, Delivery, Fate, Link, Passage};
 
-use super::capture::{self, Capture, Point, Remark};
+use super::capture::{self, Watcher};
 use super::hosts::{Hop, NetworkIndex};
 use super::packet::{Body, Fragment, Packet, Pool, UDP_HEADER, Unreachable};
 use super::{Event, HostIndex, NEVER, NOBODY, Nanos, Outbox};
@@ -24,7 +25,7 @@ pub(super) struct Wires {
     wires: Vec<Wire>,
     datagrams_ever: u64,
     pub(super) delays: Delays,
-    pub(super) capture: Option<Box<Capture>>,
+    pub(super) watcher: Option<Watcher>,
     /// Packets with a flipped bit, which their receivers' checksums found.
     pub(super) corrupted: u64,
 }
@@ -93,7 +94,7 @@ impl Wires {
             wires: Vec::new(),
             datagrams_ever: 0,
             delays,
-            capture: None,
+            watcher: None,
             corrupted: 0,
         }
     }
@@ -135,6 +136,11 @@ impl Wires {
     /// The names of the ports of both ends.
     pub(super) fn names_of(&self, hop: Hop) -> [&str; 2] {
         self.ports_of(hop).map(|port| self.names[port].as_str())
+    }
+
+    /// By their numbers.
+    pub(super) fn names(&self) -> &[String] {
+        &self.names
     }
 
     /// The index of the wire of a pair.
@@ -196,9 +202,6 @@ impl Wires {
     pub(super) fn send(&mut self, now: Nanos, out: &mut Outbox, packet: Box<Packet>) {
         let hop = packet.hop;
         if hop.is_loopback() {
-            if self.capture.is_some() {
-                self.see(now, &packet, Point::Sent, Remark::Plain);
-            }
             out.timers.push((now + self.delays.loopback, Event::arrival(packet)));
         } else if hop.to == NOBODY {
             self.find_nobody(now, out, packet);
@@ -225,7 +228,7 @@ impl Wires {
         let payload = mem::take(&mut packet.payload);
         let datagram = self.datagrams_ever;
         self.datagrams_ever += 1;
-        let checksum = if self.capture.is_some() {
+        let checksum = if self.watcher.is_some() {
             capture::udp_checksum([packet.source, packet.destination], &payload)
         } else {
             0
@@ -251,9 +254,10 @@ impl Wires {
         let index = self.wire(packet.hop);
         let wire = &mut self.wires[index as usize];
         let fate = wire.link.offer(Duration::from_nanos(now), packet.length());
-        if self.capture.is_some() {
+        if self.watcher.is_some() {
             let is_held = wire.link.behaviour().passage() == Passage::Hold;
-            self.see(now, &packet, Point::Sent, Remark::of_fate(&fate, is_held));
+            let point = if packet.is_shared { Point::SentToOne } else { Point::Sent };
+            self.see(now, &packet, point, Remark::of_fate(&fate, is_held));
         }
         match fate {
             Fate::Sent { first, duplicate: None } => self.travel(out, index, first, packet),
@@ -304,7 +308,7 @@ impl Wires {
         while let Some(fate) = self.wires[at].link.release(Duration::from_nanos(now)) {
             let packet = self.wires[at].queue.pop_front().expect("a link releases no more than it queued");
             if let Fate::Dropped(cause) = fate
-                && self.capture.is_some()
+                && self.watcher.is_some()
             {
                 self.see(now, &packet, Point::Missed, Remark::Dropped(cause));
             }
@@ -329,27 +333,28 @@ impl Wires {
         self.release(now, out, index);
     }
 
-    /// Ends a packet's way. `None`: its link or a checksum dropped it.
+    /// Ends a packet's way, at a host that takes packets or does not. `None`: its link or a checksum dropped it.
     #[inline]
     pub(super) fn arrive(
         &mut self,
         now: Nanos,
         out: &mut Outbox,
         mut packet: Box<Packet>,
+        takes: bool,
     ) -> Option<Box<Packet>> {
         let Some((index, delivery)) = packet.way.take() else {
-            if self.capture.is_some() {
-                let is_answer = !packet.hop.is_loopback();
-                self.see(now, &packet, Point::Given, if is_answer { Remark::Answer } else { Remark::Plain });
+            if self.watcher.is_some() && !packet.hop.is_loopback() {
+                self.see(now, &packet, Point::Given, Remark::Answer);
             }
             return Some(packet);
         };
         let flipped_bit = delivery.flipped_bit;
-        let remark = self.capture.is_some().then(|| Remark::of_delivery(&delivery));
+        let remark = self.watcher.is_some().then(|| Remark::of_delivery(&delivery));
         let arrival = self.wires[index as usize].link.arrive(delivery);
         if let Some(remark) = remark {
             match arrival {
-                Ok(()) => self.see(now, &packet, Point::Given, remark),
+                Ok(()) if takes => self.see(now, &packet, Point::Given, remark),
+                Ok(()) => self.see(now, &packet, Point::Missed, Remark::NOT_TAKEN),
                 Err(cause) => self.see(now, &packet, Point::Missed, Remark::Dropped(cause)),
             }
         }
@@ -373,10 +378,19 @@ impl Wires {
         self.pool.give_back(packet);
     }
 
+    /// All that a host sent to several was offered to their links.
+    pub(super) fn see_all(&mut self, now: Nanos, packet: &Packet) {
+        let [from, _] = self.ports_of(packet.hop);
+        if let Some(watcher) = &mut self.watcher {
+            capture::show(watcher, &self.names, (now, packet), (from, None), Point::SentToAll, Remark::Plain);
+        }
+    }
+
     #[cold]
     fn see(&mut self, now: Nanos, packet: &Packet, point: Point, remark: Remark) {
-        if let Some(capture) = &mut self.capture {
-            capture.see(now, packet, point, remark);
+        let [from, to] = self.ports_of(packet.hop);
+        if let Some(watcher) = &mut self.watcher {
+            capture::show(watcher, &self.names, (now, packet), (from, Some(to)), point, remark);
         }
     }
 }

@@ -12,8 +12,8 @@ const FRAGMENT: u8 = 44;
 /// Windows are told in units of 128 bytes, but for those of SYN packets.
 pub(in crate::net) const WINDOW_SHIFT: u8 = 7;
 
-/// The packet from its IP header on. `number` is IPv4's identification.
-pub(super) fn of(packet: &Packet, number: u16) -> Vec<u8> {
+/// The packet from its IP header on.
+pub(super) fn of(packet: &Packet) -> Vec<u8> {
     let ends = [packet.source, packet.destination];
     let is_v4 = packet.destination.ip.is_v4();
     let mut body = Vec::new();
@@ -46,7 +46,7 @@ pub(super) fn of(packet: &Packet, number: u16) -> Vec<u8> {
     };
     let mut bytes = Vec::with_capacity(body.len() + 48);
     if is_v4 {
-        header_v4(&mut bytes, packet, protocol, body.len(), part, number);
+        header_v4(&mut bytes, packet, protocol, body.len(), part);
     } else {
         header_v6(&mut bytes, packet, protocol, body.len(), part);
     }
@@ -57,11 +57,11 @@ pub(super) fn of(packet: &Packet, number: u16) -> Vec<u8> {
 /// Number, place in units of eight bytes, and whether more follow.
 type Part = Option<(u16, usize, bool)>;
 
-fn header_v4(bytes: &mut Vec<u8>, packet: &Packet, protocol: u8, body: usize, part: Part, number: u16) {
+fn header_v4(bytes: &mut Vec<u8>, packet: &Packet, protocol: u8, body: usize, part: Part) {
     const DONT_FRAGMENT: u16 = 0x4000;
     const MORE: u16 = 0x2000;
     let (number, place) = match part {
-        None => (number, DONT_FRAGMENT),
+        None => (packet.number, DONT_FRAGMENT),
         Some((number, place, more)) => (number, count(place) | if more { MORE } else { 0 }),
     };
     bytes.extend([0x45, packet.tos]);

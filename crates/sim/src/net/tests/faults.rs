@@ -1,5 +1,10 @@
 //! Faults, captures, and that nobody's chance is moved by anybody else.
 
+use std::sync::{Arc, Mutex};
+
+use netsplit_netmodel::Cause;
+use netsplit_netmodel::capture::{Point, Remark, Sight};
+
 use super::*;
 
 #[test]
@@ -149,10 +154,37 @@ pub(super) fn is_sum_right(packet: &[u8]) -> bool {
     fold(fold(fold(pseudo + sum(body)))) == 0xffff
 }
 
+pub(super) struct Seen {
+    pub(super) from: usize,
+    to: Option<usize>,
+    pub(super) point: Point,
+    remark: Remark,
+    bytes: Vec<u8>,
+}
+
+#[derive(Default)]
+pub(super) struct Watched(Arc<Mutex<Vec<Seen>>>);
+
+impl Watched {
+    pub(super) fn begin(world: &mut World) -> Self {
+        let watched = Self::default();
+        let seen = Arc::clone(&watched.0);
+        world.net.watch(Some(Box::new(move |sight, bytes| {
+            let Sight { from, to, point, remark, .. } = *sight;
+            seen.lock().unwrap().push(Seen { from, to, point, remark, bytes: bytes() });
+        })));
+        watched
+    }
+
+    pub(super) fn take(&self) -> Vec<Seen> {
+        std::mem::take(&mut self.0.lock().unwrap())
+    }
+}
+
 #[test]
 fn captures_have_real_packets() {
     let mut world = World::new(1, 2);
-    world.net.watch(true);
+    let watched = Watched::begin(&mut world);
     let [client, _server] = world.pair();
     world.send(client, b"bytes").unwrap();
     let six = world.net.socket(HostIndex(0), Family::V6, Kind::Datagram);
@@ -160,7 +192,7 @@ fn captures_have_real_packets() {
         world.send_to(six, b"odd", to).unwrap();
     }
     world.run(MS);
-    let sights = world.net.take_sights();
+    let sights = watched.take();
     assert!(sights.iter().all(|sight| is_sum_right(&sight.bytes)));
     let at = |point| sights.iter().filter(move |sight| sight.point == point).map(|sight| &sight.bytes);
     assert!(at(Point::Sent).eq(at(Point::Given)) || at(Point::Sent).count() == at(Point::Given).count());
@@ -178,7 +210,7 @@ fn captures_have_real_packets() {
     assert_eq!(kinds, [6, 6, 6, 6, 17, 17, 6, 58, 1]);
     // The lengths that links count are those of the bytes.
     let sum: u64 =
-        sights.iter().filter(|s| s.point == Point::Sent && s.from.0 == 0).map(|s| s.bytes.len() as u64).sum();
+        sights.iter().filter(|s| s.point == Point::Sent && s.from == 0).map(|s| s.bytes.len() as u64).sum();
     let link = world.net.links().find(|link| link.from.0 == 0).unwrap();
     assert_eq!(link.counters.offered.bytes, sum);
 
@@ -187,18 +219,59 @@ fn captures_have_real_packets() {
     world.one_way(2, 0, 1, Condition::new().cut());
     world.send_to(six, b"cut", "[fd00::2]:53").unwrap();
     world.run(MS);
-    let remarks: Vec<_> = world.net.take_sights().iter().map(|sight| (sight.point, sight.remark)).collect();
+    let remarks: Vec<_> = watched.take().iter().map(|sight| (sight.point, sight.remark)).collect();
     let altered = Remark::Altered { is_duplicated: false, is_corrupted: true };
-    let cut = Remark::Dropped(netsplit_netmodel::Cause::Cut);
+    let cut = Remark::Dropped(Cause::Cut);
     assert_eq!(remarks, [(Point::Sent, altered), (Point::Sent, cut), (Point::Missed, cut)]);
 }
 
+/// IPv4's identification.
+fn number(seen: &Seen) -> u16 {
+    u16::from_be_bytes([seen.bytes[4], seen.bytes[5]])
+}
+
+#[test]
+fn a_packet_is_told_apart_from_the_next_and_not_from_its_copies() {
+    let mut world = World::new(1, 3);
+    let watched = Watched::begin(&mut world);
+    let client = world.socket(0, Kind::Datagram);
+    world.one_way(1, 0, 1, Condition::new().duplicate(1.0));
+    (0..2).for_each(|_| world.send_to(client, b"x", "10.0.0.2:53").map(drop).unwrap());
+    world.call(|net, _, _| net.power_off(HostIndex(1)));
+    world.run(MS);
+    let seen = watched.take();
+    let [first, second] = [number(&seen[0]), number(&seen[1])];
+    assert_ne!(first, second);
+    let arrived: Vec<_> = seen[2..].iter().map(|seen| (number(seen), seen.point, seen.remark)).collect();
+    let missed = |number| (number, Point::Missed, Remark::NOT_TAKEN);
+    assert_eq!(arrived, [first, first, second, second].map(missed));
+}
+
+#[test]
+fn a_packet_to_several_is_shown_to_each_and_then_to_all() {
+    let mut world = World::new(1, 3);
+    let watched = Watched::begin(&mut world);
+    let [own, other] = [0, 2].map(|host| world.bound(host, Kind::Datagram, "0.0.0.0:53"));
+    for id in [own, other] {
+        world.net.join_group(id, "239.1.1.1".parse().unwrap()).unwrap();
+    }
+    world.send_to(own, b"x", "239.1.1.1:53").unwrap();
+    // To itself it is on no link.
+    world.send_to(own, b"x", "127.0.0.1:53").unwrap();
+    world.run(MS);
+    let seen: Vec<_> = watched.take().iter().map(|seen| (seen.from, seen.to, seen.point)).collect();
+    assert_eq!(
+        seen,
+        [(0, Some(2), Point::SentToOne), (0, None, Point::SentToAll), (0, Some(2), Point::Given)]
+    );
+}
+
 /// The packet that was taken into these parts.
-pub(super) fn put_together(parts: &[Sight]) -> Vec<u8> {
+pub(super) fn put_together(parts: &[Seen]) -> Vec<u8> {
     let is_v4 = parts[0].bytes[0] >> 4 == 4;
     let (header, extension) = if is_v4 { (20, 0) } else { (40, 8) };
     let mut whole = parts[0].bytes[..header].to_vec();
-    for Sight { bytes, .. } in parts {
+    for Seen { bytes, .. } in parts {
         let place = if is_v4 {
             usize::from(u16::from_be_bytes([bytes[6], bytes[7]]) & 0x1fff) * 8
         } else {
@@ -225,12 +298,12 @@ pub(super) fn put_together(parts: &[Sight]) -> Vec<u8> {
 #[test]
 fn parts_put_together_have_the_checksum_of_the_whole() {
     let mut world = World::new(1, 2);
-    world.net.watch(true);
+    let watched = Watched::begin(&mut world);
     world.one_way(1, 0, 1, Condition::new().mtu(1500));
     let id = world.net.socket(HostIndex(0), Family::V6, Kind::Datagram);
     for to in ["[fd00::2]:53", "[::ffff:10.0.0.2]:53"] {
         world.send_to(id, &bytes(4001), to).unwrap();
-        let sights = world.net.take_sights();
+        let sights = watched.take();
         assert_eq!(sights.len(), 3);
         assert!(sights.iter().all(|sight| sight.bytes.len() <= 1500));
         assert!(is_sum_right(&put_together(&sights)), "{to}");

@@ -1,10 +1,11 @@
 //! Several networks: hosts on more than one, routers, translators and firewalls.
 
 use netsplit_netmodel::Cause;
+use netsplit_netmodel::capture::Point;
 use netsplit_netmodel::nat::NatKind;
 use netsplit_netmodel::router::{RouterSide, RouterSpec};
 
-use super::faults::{is_sum_right, put_together};
+use super::faults::{Watched, is_sum_right, put_together};
 use super::*;
 
 const HOME: u8 = 0;
@@ -167,7 +168,7 @@ fn connections_pass_a_translator_and_their_ends_are_told() {
 #[test]
 fn long_datagrams_pass_a_translator_in_parts() {
     let mut world = World::with_router(NatKind::Symmetric);
-    world.net.watch(true);
+    let watched = Watched::begin(&mut world);
     let (inside, outside) = (world.datagrams(0, 5000), world.datagrams(3, 53));
     let data = bytes(4001);
     world.send_to(inside, &data, "[::ffff:10.1.0.3]:53").unwrap();
@@ -176,9 +177,8 @@ fn long_datagrams_pass_a_translator_in_parts() {
     assert_eq!((got == data, received.hops), (true, 63));
     let from = received.from.unwrap();
     assert!(from.port() != 5000);
-    let sights = world.net.take_sights();
-    let parts: Vec<_> = sights.iter().filter(|sight| sight.point == Point::Sent).cloned().collect();
-    let (here, there): (Vec<_>, Vec<_>) = parts.into_iter().partition(|part| part.from.0 == 0);
+    let parts = watched.take().into_iter().filter(|part| part.point == Point::Sent);
+    let (here, there): (Vec<_>, Vec<_>) = parts.partition(|part| part.from == 0);
     assert_eq!((here.len(), there.len()), (3, 3));
     assert!(is_sum_right(&put_together(&here)) && is_sum_right(&put_together(&there)));
     world.one_way(1, 2, 3, Condition::new().reorder(0.5, ms(5)));

@@ -1,6 +1,13 @@
 //! Simulated hosts as testbeds: what an agent on one does for a client, power, clocks, disks, and the network between them.
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "programs of hosts write, and so does a case")]
 
+mod captures;
+#[path = "../../../netmodel/tests/nat/packets.rs"]
+#[expect(dead_code, reason = "the translator's tests' packets, of which captures need the reader")]
+mod packets;
+#[path = "../../../netmodel/tests/capture/parse.rs"]
+mod parse;
+
 use std::ffi::OsString;
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
@@ -27,10 +34,15 @@ use prost::Message;
 
 /// Which case this process simulates: there is one simulation a process.
 const CASE: &str = "SIMULATED_CASE";
+/// Where that process may leave files.
+const FOLDER: &str = "SIMULATED_FOLDER";
 
-/// Simulates `body` in a process of its own.
+/// Simulates `body` in a process of its own, and in another: the same happens in both. What each has left in its folder.
 #[track_caller]
-fn simulate<F: Future<Output = ()>>(name: &str, body: impl FnOnce() -> F + Send + 'static) {
+fn simulate<F: Future<Output = ()>>(
+    name: &str,
+    body: impl FnOnce() -> F + Send + 'static,
+) -> [tempfile::TempDir; 2] {
     if std::env::var(CASE).is_ok_and(|case| case == name) {
         let config = netsplit_sim::Config { seed: 7, limit: Duration::from_secs(3600), ..Default::default() };
         let report = netsplit_sim::run(config, || {
@@ -51,13 +63,15 @@ fn simulate<F: Future<Output = ()>>(name: &str, body: impl FnOnce() -> F + Send 
     let mut command = Command::new(this);
     command.args(["--exact", name, "--nocapture"]).env(CASE, name).stderr(Stdio::inherit());
     // One seed, one outcome: in every process, whatever its environment.
-    let traces = ["one", "another"].map(|other| {
-        let output = command.env("ANOTHER", other.repeat(100)).output().unwrap();
+    let folders = ["one", "another"].map(|name| tempfile::Builder::new().prefix(name).tempdir().unwrap());
+    let traces = folders.each_ref().map(|folder| {
+        let output = command.env(FOLDER, folder.path()).output().unwrap();
         assert!(output.status.success(), "{}", output.status);
         let said = String::from_utf8(output.stdout).unwrap();
         said.lines().find(|line| line.starts_with("trace ")).unwrap().to_owned()
     });
     assert_eq!(traces[0], traces[1]);
+    folders
 }
 
 macro_rules! program {
@@ -69,6 +83,7 @@ macro_rules! program {
         };
     };
 }
+use program;
 
 program!(words, |words: Vec<OsString>| {
     let variable = std::env::var("X").unwrap_or_default();
@@ -206,7 +221,7 @@ fn a_program_has_words_variables_streams_and_an_exit() {
         assert!(err.contains("the disk is on fire"), "{err}");
         let (_, ended) = run(&made.links[0], &["cat", "x"]).await;
         assert_eq!(ended.how(), How::NoSuchProgram);
-        assert!(ended.text.contains("asks capitals echoes panics sleeps words"), "{}", ended.text);
+        assert!(ended.text.contains("asks capitals datagrams echoes gives panics"), "{}", ended.text);
         assert!(made.bed.end().await.ok);
     });
 }

@@ -13,12 +13,35 @@ pub(crate) struct Parsed {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Seen {
     pub(crate) interface: String,
+    /// What it begins with.
+    pub(crate) link: u16,
     pub(crate) at_ns: u64,
     pub(crate) is_inbound: bool,
     pub(crate) bytes: Vec<u8>,
     pub(crate) length: usize,
     pub(crate) lost_before: u64,
     pub(crate) comment: String,
+}
+
+/// Ethernet's, and IP's.
+const ETHERNET: u16 = 1;
+const RAW: u16 = 101;
+
+impl Seen {
+    /// The IP packet, if it is one.
+    pub(crate) fn ip(&self) -> Option<&[u8]> {
+        if self.link == RAW {
+            return Some(&self.bytes);
+        }
+        let (header, packet) = self.bytes.split_at_checked(14)?;
+        matches!(header[12..], [0x08, 0] | [0x86, 0xdd]).then_some(packet)
+    }
+}
+
+/// What is known of an interface while its packets are read.
+struct Interface {
+    link: u16,
+    snap: usize,
 }
 
 struct Cursor<'b>(&'b [u8]);
@@ -89,7 +112,7 @@ impl<'b> Options<'b> {
 pub(crate) fn parse(file: &[u8]) -> Parsed {
     let mut rest = Cursor(file);
     let mut parsed = Parsed::default();
-    let mut snaps = Vec::new();
+    let mut interfaces = Vec::new();
     let mut is_first = true;
     while !rest.0.is_empty() {
         let (kind, length) = (rest.u32(), rest.u32());
@@ -100,9 +123,9 @@ pub(crate) fn parse(file: &[u8]) -> Parsed {
         is_first = false;
         match kind {
             0x0a0d_0d0a => section(&mut block),
-            1 => snaps.push(interface(&mut block, &mut parsed)),
+            1 => interfaces.push(interface(&mut block, &mut parsed)),
             5 => statistics(&mut block, &mut parsed),
-            6 => packet(&mut block, &mut parsed, &snaps),
+            6 => packet(&mut block, &mut parsed, &interfaces),
             kind => panic!("a block of type {kind}"),
         }
     }
@@ -120,8 +143,9 @@ fn section(block: &mut Cursor<'_>) {
     options.done();
 }
 
-fn interface(block: &mut Cursor<'_>, parsed: &mut Parsed) -> usize {
-    assert_eq!((block.u16(), block.u16()), (1, 0), "Ethernet");
+fn interface(block: &mut Cursor<'_>, parsed: &mut Parsed) -> Interface {
+    let (link, reserved) = (block.u16(), block.u16());
+    assert!([ETHERNET, RAW].contains(&link) && reserved == 0, "link type {link}");
     let snap = block.u32();
     let mut options = block.options();
     let name = options.text(2).expect("a name").to_owned();
@@ -129,14 +153,14 @@ fn interface(block: &mut Cursor<'_>, parsed: &mut Parsed) -> usize {
     parsed.interfaces.push(name);
     assert_eq!(options.take(9), Some(&[9][..]), "nanoseconds");
     options.done();
-    if snap == 0 { usize::MAX } else { snap as usize }
+    Interface { link, snap: if snap == 0 { usize::MAX } else { snap as usize } }
 }
 
-fn packet(block: &mut Cursor<'_>, parsed: &mut Parsed, snaps: &[usize]) {
+fn packet(block: &mut Cursor<'_>, parsed: &mut Parsed, interfaces: &[Interface]) {
     let interface = block.u32() as usize;
     let at_ns = block.time();
     let (captured, length) = (block.u32() as usize, block.u32() as usize);
-    assert_eq!(captured, length.min(snaps[interface]));
+    assert_eq!(captured, length.min(interfaces[interface].snap));
     let bytes = block.padded(captured).to_vec();
     let mut options = block.options();
     let comment = options.text(1).inspect(|comment| assert!(!comment.is_empty()));
@@ -149,6 +173,7 @@ fn packet(block: &mut Cursor<'_>, parsed: &mut Parsed, snaps: &[usize]) {
     options.done();
     parsed.packets.push(Seen {
         interface: parsed.interfaces[interface].clone(),
+        link: interfaces[interface].link,
         at_ns,
         is_inbound,
         bytes,

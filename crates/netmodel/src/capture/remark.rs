@@ -1,4 +1,4 @@
-//! What is to be said of a packet that is seen on its way, for captures, and the words for it.
+//! What is to be said of a packet that is seen on its way, and the words for it.
 
 use std::fmt;
 
@@ -34,6 +34,9 @@ pub enum Remark {
 }
 
 impl Remark {
+    /// It arrived at a host that takes nothing.
+    pub const NOT_TAKEN: Self = Self::Stray("its host did not take it");
+
     /// What is to be said when a link tells the fate of a packet that it was offered.
     pub fn of_fate(fate: &Fate, is_held: bool) -> Self {
         match fate {

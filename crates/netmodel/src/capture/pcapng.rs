@@ -4,42 +4,56 @@
 //! A block is its type, its length, a body, options, and its length once more; all of it counts in fours of bytes. An
 //! option is a code, the length of its value, and the value, padded.
 
-/// Which way a packet went, seen from whoever captures.
+use super::Direction;
+
+/// What the packets of a file begin with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Direction {
-    Inbound = 1,
-    Outbound = 2,
+pub enum LinkType {
+    /// An Ethernet frame's header; they are without its checksum sequence.
+    Ethernet = 1,
+    /// That of IPv4 or IPv6.
+    Ip = 101,
 }
 
 /// A packet at an interface.
 #[derive(Debug)]
-pub(crate) struct Packet<'p> {
-    /// Interfaces are numbered from 0 in the order in which they were described.
-    pub(crate) interface: u32,
+pub struct Packet<'p> {
+    /// As [`Encoder::interface`] numbered it.
+    pub interface: u32,
     /// Since 1970.
-    pub(crate) at_ns: u64,
-    pub(crate) direction: Direction,
-    /// What is captured of it: an Ethernet frame without its checksum sequence.
-    pub(crate) bytes: &'p [u8],
-    /// How long it was.
-    pub(crate) length: usize,
+    pub at_ns: u64,
+    /// Which way it went.
+    pub direction: Direction,
+    /// All of it.
+    pub bytes: &'p [u8],
     /// How many the capture lost before it, since the last one of this interface.
-    pub(crate) lost_before: u64,
+    pub lost_before: u64,
     /// Nothing is written of an empty one.
-    pub(crate) comment: &'p str,
+    pub comment: &'p str,
+}
+
+/// Makes a file, block by block. What it has made is taken from it by who writes it.
+#[derive(Debug)]
+pub struct Encoder {
+    link: LinkType,
+    snap_bytes: u32,
+    made: Vec<u8>,
+    /// Packets that each interface had, and the latest time of any.
+    had: Vec<u64>,
+    at_ns_last: u64,
 }
 
 /// What a capture says of an interface when it ends.
 #[derive(Debug)]
-pub(crate) struct Statistics<'s> {
-    pub(crate) interface: u32,
+struct Statistics<'s> {
+    interface: u32,
     /// Since 1970.
-    pub(crate) at_ns: u64,
+    at_ns: u64,
     /// Packets that were to be captured, and those of them that are missing.
-    pub(crate) received: u64,
-    pub(crate) lost: u64,
+    received: u64,
+    lost: u64,
     /// Nothing is written of an empty one.
-    pub(crate) comment: &'s str,
+    comment: &'s str,
 }
 
 const SECTION_HEADER: u32 = 0x0a0d_0d0a;
@@ -50,7 +64,6 @@ const ENHANCED_PACKET: u32 = 6;
 const BYTE_ORDER: u32 = 0x1a2b_3c4d;
 const VERSION: [u16; 2] = [1, 0];
 const LENGTH_UNKNOWN: u64 = u64::MAX;
-const LINK_ETHERNET: u16 = 1;
 /// Ten to the power of minus this many seconds.
 const NANOSECONDS: u8 = 9;
 
@@ -66,8 +79,62 @@ const PACKET_LOST: u16 = 4;
 const STATISTICS_RECEIVED: u16 = 4;
 const STATISTICS_LOST: u16 = 5;
 
-/// Begins a file: on what machine, under what system and by what program it was made.
-pub(crate) fn section(out: &mut Vec<u8>, hardware: &str, os: &str, application: &str) {
+impl Encoder {
+    /// Begins a file: on what machine, under what system and by what program it is made. Of each packet `snap_bytes` are kept;
+    /// 0: all.
+    pub fn new(link: LinkType, snap_bytes: u32, [hardware, os, application]: [&str; 3]) -> Self {
+        let mut made = Vec::new();
+        section(&mut made, hardware, os, application);
+        Self { link, snap_bytes, made, had: Vec::new(), at_ns_last: 0 }
+    }
+
+    /// Describes the next interface, and gives its number: they count from 0.
+    pub fn interface(&mut self, name: &str) -> u32 {
+        let number = u32::try_from(self.had.len()).expect("fewer ports than memory has bytes");
+        self.had.push(0);
+        interface(&mut self.made, self.link, name, self.snap_bytes);
+        number
+    }
+
+    /// Adds a packet.
+    ///
+    /// # Panics
+    /// When its interface was not described.
+    pub fn packet(&mut self, packet: &Packet<'_>) {
+        self.had[packet.interface as usize] += 1;
+        self.at_ns_last = self.at_ns_last.max(packet.at_ns);
+        let snap = if self.snap_bytes == 0 { usize::MAX } else { self.snap_bytes as usize };
+        enhanced_packet(&mut self.made, packet, snap);
+    }
+
+    /// Ends a file at a time since 1970, with how many packets each interface had, and how many of it are missing: `lost`, by
+    /// interface; where nothing is said, none.
+    pub fn end(&mut self, at_ns: u64, lost: &[u64]) {
+        let at_ns = at_ns.max(self.at_ns_last);
+        for (interface, (had, lost)) in
+            (0..).zip(self.had.iter().zip(lost.iter().chain(std::iter::repeat(&0))))
+        {
+            let comment = match lost {
+                0 => String::new(),
+                lost => format!("{lost} packets are missing: they came faster than this file was written"),
+            };
+            let end = Statistics { interface, at_ns, received: had + lost, lost: *lost, comment: &comment };
+            statistics(&mut self.made, &end);
+        }
+    }
+
+    /// What was made since this was last cleared.
+    pub fn made(&self) -> &[u8] {
+        &self.made
+    }
+
+    /// Forgets what was made: it is written.
+    pub fn clear(&mut self) {
+        self.made.clear();
+    }
+}
+
+fn section(out: &mut Vec<u8>, hardware: &str, os: &str, application: &str) {
     block(out, SECTION_HEADER, |out| {
         out.extend(BYTE_ORDER.to_le_bytes());
         VERSION.iter().for_each(|number| out.extend(number.to_le_bytes()));
@@ -79,10 +146,10 @@ pub(crate) fn section(out: &mut Vec<u8>, hardware: &str, os: &str, application: 
     });
 }
 
-/// Describes the next interface: Ethernet, with times in nanoseconds. Packets are cut to `snap_bytes`; 0: they are not.
-pub(crate) fn interface(out: &mut Vec<u8>, name: &str, snap_bytes: u32) {
+/// Times are in nanoseconds. Packets are cut to `snap_bytes`; 0: they are not.
+fn interface(out: &mut Vec<u8>, link: LinkType, name: &str, snap_bytes: u32) {
     block(out, INTERFACE_DESCRIPTION, |out| {
-        out.extend(LINK_ETHERNET.to_le_bytes());
+        out.extend((link as u16).to_le_bytes());
         out.extend([0; 2]);
         out.extend(snap_bytes.to_le_bytes());
         text(out, INTERFACE_NAME, name);
@@ -91,15 +158,15 @@ pub(crate) fn interface(out: &mut Vec<u8>, name: &str, snap_bytes: u32) {
     });
 }
 
-/// Adds a packet.
-pub(crate) fn packet(out: &mut Vec<u8>, packet: &Packet<'_>) {
+fn enhanced_packet(out: &mut Vec<u8>, packet: &Packet<'_>, snap: usize) {
+    let kept = &packet.bytes[..packet.bytes.len().min(snap)];
     block(out, ENHANCED_PACKET, |out| {
         out.extend(packet.interface.to_le_bytes());
         time(out, packet.at_ns);
+        out.extend(length(kept.len()).to_le_bytes());
         out.extend(length(packet.bytes.len()).to_le_bytes());
-        out.extend(length(packet.length).to_le_bytes());
-        out.extend(packet.bytes);
-        pad(out, packet.bytes.len());
+        out.extend(kept);
+        pad(out, kept.len());
         text(out, OPTION_COMMENT, packet.comment);
         option(out, PACKET_FLAGS, &(packet.direction as u32).to_le_bytes());
         if packet.lost_before > 0 {
@@ -109,8 +176,7 @@ pub(crate) fn packet(out: &mut Vec<u8>, packet: &Packet<'_>) {
     });
 }
 
-/// Adds what is known of an interface in the end.
-pub(crate) fn statistics(out: &mut Vec<u8>, statistics: &Statistics<'_>) {
+fn statistics(out: &mut Vec<u8>, statistics: &Statistics<'_>) {
     block(out, INTERFACE_STATISTICS, |out| {
         out.extend(statistics.interface.to_le_bytes());
         time(out, statistics.at_ns);
@@ -191,8 +257,7 @@ mod tests {
         interface: 1,
         at_ns: 0x0102_0304_0506_0708,
         direction: Direction::Outbound,
-        bytes: b"abcde",
-        length: 9,
+        bytes: b"abcdefghi",
         lost_before: 7,
         comment: "held",
     };
@@ -200,8 +265,8 @@ mod tests {
     #[test]
     fn blocks_are_those_of_the_draft() {
         assert_eq!(written(|out| section(out, "x86_64", "Linux", "netsplit")), SECTION);
-        assert_eq!(written(|out| interface(out, "b", 1 << 16)), INTERFACE);
-        assert_eq!(written(|out| packet(out, &HELD)), PACKET);
+        assert_eq!(written(|out| interface(out, LinkType::Ethernet, "b", 1 << 16)), INTERFACE);
+        assert_eq!(written(|out| enhanced_packet(out, &HELD, 5)), PACKET);
         let end = Statistics { interface: 0, at_ns: 5, received: 9, lost: 2, comment: "no" };
         assert_eq!(written(|out| statistics(out, &end)), STATISTICS);
     }
@@ -211,8 +276,8 @@ mod tests {
         let bytes = [7; 9];
         for cut in 0..bytes.len() {
             for comment in ["", "c", "cd", "cde", "cdef"] {
-                let one = Packet { bytes: &bytes[..cut], comment, lost_before: 0, ..HELD };
-                let block = written(|out| packet(out, &one));
+                let one = Packet { bytes: &bytes, comment, lost_before: 0, ..HELD };
+                let block = written(|out| enhanced_packet(out, &one, cut));
                 let length = u32::try_from(block.len()).unwrap().to_le_bytes();
                 assert_eq!((&block[4..8], &block[block.len() - 4..]), (&length[..], &length[..]));
                 let words = cut.div_ceil(4) + if comment.is_empty() { 0 } else { 2 };
@@ -224,7 +289,7 @@ mod tests {
     #[test]
     fn what_is_too_long_for_an_option_is_cut() {
         let comment = "é".repeat(40_000);
-        let block = written(|out| packet(out, &Packet { bytes: &[], comment: &comment, ..HELD }));
+        let block = written(|out| enhanced_packet(out, &Packet { bytes: &[], comment: &comment, ..HELD }, 0));
         assert_eq!(block[28..32], [1, 0, 0xfe, 0xff], "between two characters");
     }
 }
