@@ -101,7 +101,7 @@ fn mixed() {
 /// The host of this number.
 fn host(at: usize) -> Host {
     let address6 = Ipv6Addr::from_bits(0xfd6e_7370 << 96 | (at as u128 + 1));
-    Host::add(&HostSpec { name: format!("host{at}"), address: address(at), address6, disk: None })
+    Host::add(&HostSpec::new(format!("host{at}"), address(at), address6))
 }
 
 fn address(at: usize) -> Ipv4Addr {

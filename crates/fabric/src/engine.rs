@@ -7,6 +7,7 @@ use std::sync::mpsc::{Receiver, SyncSender};
 use std::time::{Duration, Instant, SystemTime};
 
 use netsplit_netmodel::nat::Side;
+use netsplit_netmodel::router::RouterSpec;
 use netsplit_netmodel::{Behaviour, Count};
 use rustix::event::epoll::{self, EventData, EventFlags};
 use rustix::io::Errno;
@@ -19,13 +20,13 @@ use crate::capture::{CaptureFilter, Captures, Sight, View};
 use crate::fabric::{Change, FabricError, LinkReport, PortReport, Report};
 use crate::frame::{FRAME_MAX, PAYLOAD};
 use crate::segment::{Outlet, Segment};
-use crate::{BoxSpec, Port, PortKind, Scheduling, schedule};
+use crate::{Port, PortKind, Scheduling, schedule};
 
 /// What the thread is asked to do. Each is answered once it is done.
 #[derive(Debug)]
 pub(crate) enum Command {
     Attach(Port, Answer<Result<(), FabricError>>),
-    AddBox(BoxSpec, Answer<Result<(), FabricError>>),
+    AddBox(RouterSpec, Answer<Result<(), FabricError>>),
     Detach(String, Answer<Result<(), FabricError>>),
     Set(Vec<Change>, Answer<Result<(), FabricError>>),
     Capture(CaptureFilter, Queue, Answer<Result<u64, FabricError>>),
@@ -248,7 +249,7 @@ impl Engine {
         self.switch_offload(number)
     }
 
-    fn add_box(&mut self, spec: &BoxSpec) -> Result<(), FabricError> {
+    fn add_box(&mut self, spec: &RouterSpec) -> Result<(), FabricError> {
         let wrong = |mistake| FabricError::BadBox { name: spec.name.clone(), mistake };
         self.segment.join_box(spec).map_err(wrong)?;
         // A host's ports of these names have left.

@@ -7,6 +7,7 @@ use std::sync::mpsc::{SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 
+use netsplit_netmodel::router::RouterSpec;
 use netsplit_netmodel::{Behaviour, Count, Counters};
 use rustix::event::{EventfdFlags, eventfd};
 use rustix::pipe::{PipeFlags, pipe_with};
@@ -15,7 +16,7 @@ use thiserror::Error;
 use crate::capture::writer;
 use crate::engine::{Answer, Command, Engine, wake};
 use crate::segment::Segment;
-use crate::{BoxReport, BoxSpec, CaptureReport, CaptureSpec, Lateness, Port, PortKind, Scheduling, Strays};
+use crate::{BoxReport, CaptureReport, CaptureSpec, Lateness, Port, PortKind, Scheduling, Strays};
 
 /// A running network. Dropping it ends it; so does [`stop`](Self::stop), which tells what happened.
 #[derive(Debug)]
@@ -280,7 +281,7 @@ impl Fabric {
     ///
     /// # Errors
     /// [`FabricError::BadBox`], [`FabricError::Ended`].
-    pub fn add_box(&self, spec: BoxSpec) -> Result<(), FabricError> {
+    pub fn add_box(&self, spec: RouterSpec) -> Result<(), FabricError> {
         self.ask(|answer| Command::AddBox(spec, answer))?
     }
 

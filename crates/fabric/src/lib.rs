@@ -2,8 +2,8 @@
 //! [`netsplit_netmodel::Link`] between every directed pair of them. Linux, without root in a user namespace.
 //!
 //! Start at [`Fabric`]: it takes [`Port`]s, is told what links do by [`Change`]s, and gives [`Report`]s. Ports
-//! are on networks, and a [`BoxSpec`] is a router between two, which may translate addresses (NAT) or filter. Behind it is one
-//! thread. What it does to each frame is decided in `segment`, which does no I/O.
+//! are on networks, and a [`Router`](netsplit_netmodel::router) stands between two, which may translate addresses (NAT) or
+//! filter. Behind it is one thread. What it does to each frame is decided in `segment`, which does no I/O.
 
 mod boxes;
 mod buffers;
@@ -31,7 +31,7 @@ mod sys;
 pub mod testing;
 
 pub use crate::{
-    boxes::{BoxDrop, BoxReport, BoxRoute, BoxSide, BoxSpec},
+    boxes::BoxReport,
     capture::{CaptureFilter, CaptureReport, CaptureSpec},
     fabric::{CaptureEnd, Change, Fabric, FabricError, Limits, LinkReport, PortReport, Report},
     lateness::Lateness,

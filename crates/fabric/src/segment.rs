@@ -18,9 +18,10 @@ use std::collections::{BTreeMap, BTreeSet, BinaryHeap, HashMap, VecDeque};
 use std::time::Duration;
 
 use netsplit_netmodel::nat::Side;
+use netsplit_netmodel::router::RouterSpec;
 use netsplit_netmodel::{Behaviour, Cause, Count, Counters, Delivery, Fate, Link, Passage};
 
-use crate::boxes::{BoxReport, BoxSpec, Router};
+use crate::boxes::{BoxReport, Device};
 use crate::buffers::{Buffer, Pool};
 use crate::capture::{Point, Remark, Sight};
 use crate::frame::{self, PAYLOAD, Segments};
@@ -102,7 +103,7 @@ struct Wire {
 /// A box, its ports by side, and what passed them.
 #[derive(Debug)]
 struct BoxHere {
-    router: Router,
+    device: Device,
     ports: [usize; 2],
     received: [Count; 2],
     sent: [Count; 2],
@@ -183,16 +184,16 @@ impl Segment {
     ///
     /// # Errors
     /// What is wrong with it; nothing was changed.
-    pub(crate) fn join_box(&mut self, spec: &BoxSpec) -> Result<(), String> {
-        let router = Router::new(self.seed, spec)?;
-        let join = |side: Side| self.join(&spec.port_name(side), &spec.side(side).network, router.mac(side));
+    pub(crate) fn join_box(&mut self, spec: &RouterSpec) -> Result<(), String> {
+        let device = Device::new(self.seed, spec)?;
+        let join = |side: Side| self.join(&spec.port_name(side), &spec.side(side).network, device.mac(side));
         let ports = Side::ALL.map(join);
         let [_, outside] = ports;
         for side in Side::ALL {
             self.box_sides[ports[side as usize]] = Some((outside, side));
         }
         let none = [Count::default(); 2];
-        self.boxes.insert(outside, BoxHere { router, ports, received: none, sent: none, armed: None });
+        self.boxes.insert(outside, BoxHere { device, ports, received: none, sent: none, armed: None });
         Ok(())
     }
 
@@ -205,7 +206,7 @@ impl Segment {
 
     /// All boxes, in the order of their ports.
     pub(crate) fn boxes(&self) -> impl Iterator<Item = BoxReport> {
-        self.boxes.values().map(|here| here.router.report())
+        self.boxes.values().map(|here| here.device.report())
     }
 
     /// Takes a port's address away. If it is a box's the box leaves.
@@ -307,7 +308,7 @@ impl Segment {
             What::Box => {
                 if let Some(here) = self.boxes.get_mut(&from) {
                     here.armed = None;
-                    here.router.tick(now);
+                    here.device.tick(now);
                     self.collect(from);
                 }
             }
@@ -335,7 +336,7 @@ impl Segment {
         let buffer = self.pool.copy(frame);
         if let Some(here) = self.boxes.get_mut(&outside) {
             add(&mut here.sent[side as usize], frame);
-            here.router.receive(now, side, buffer);
+            here.device.receive(now, side, buffer);
             self.collect(outside);
         }
     }
@@ -343,11 +344,11 @@ impl Segment {
     /// Fetches what a box sends, and has the heap look at it when it wants that.
     fn collect(&mut self, outside: usize) {
         let Some(here) = self.boxes.get_mut(&outside) else { return };
-        while let Some((side, buffer)) = here.router.transmit() {
+        while let Some((side, buffer)) = here.device.transmit() {
             add(&mut here.received[side as usize], &buffer);
             self.emitted.push_back((here.ports[side as usize], buffer));
         }
-        if let Some(at) = here.router.deadline()
+        if let Some(at) = here.device.deadline()
             && here.armed.is_none_or(|armed| armed > at)
         {
             here.armed = Some(at);
@@ -691,9 +692,10 @@ mod tests {
     use netsplit_netmodel::Condition;
     use netsplit_netmodel::nat::NatKind;
 
-    use crate::boxes::{BoxDrop, BoxRoute, BoxSide};
     use crate::frame::HEADER;
     use crate::packets;
+    use netsplit_netmodel::Route;
+    use netsplit_netmodel::router::{RouterDrop, RouterSide};
 
     use super::*;
 
@@ -800,13 +802,13 @@ mod tests {
     }
 
     /// A box between `lan` and another network.
-    fn box_spec(name: &str, other: &str, own: u8) -> BoxSpec {
-        let side = |network: &str, address: [u8; 4]| BoxSide {
+    fn box_spec(name: &str, other: &str, own: u8) -> RouterSpec {
+        let side = |network: &str, address: [u8; 4]| RouterSide {
             network: network.to_owned(),
             v4: Some((address.into(), 24)),
             v6: None,
         };
-        BoxSpec {
+        RouterSpec {
             name: name.to_owned(),
             inside: side("lan", [10, 0, 0, own]),
             outside: side(other, [10, 0, own, 1]),
@@ -837,7 +839,7 @@ mod tests {
         }
         assert_eq!(out.0.len(), 3);
         let dropped = segment.boxes().next().unwrap().dropped;
-        assert_eq!(dropped[&BoxDrop::Unresolved].packets, 1);
+        assert_eq!(dropped[&RouterDrop::Unresolved].packets, 1);
         let number = segment.number("x@inside").unwrap();
         assert_eq!(segment.box_counts(number).unwrap().map(|count| count.packets), [0, 1]);
     }
@@ -848,7 +850,7 @@ mod tests {
         for (name, own, other) in [("x", 1, 2), ("y", 2, 1)] {
             let mut spec = box_spec(name, name, own);
             let via = std::net::Ipv4Addr::new(10, 0, 0, other).into();
-            spec.routes = vec![BoxRoute { to: std::net::Ipv4Addr::UNSPECIFIED.into(), prefix_bits: 0, via }];
+            spec.routes = vec![Route { to: std::net::Ipv4Addr::UNSPECIFIED.into(), prefix_bits: 0, via }];
             segment.join_box(&spec).unwrap();
         }
         let number = segment.join("a", "lan", mac(b'a'));

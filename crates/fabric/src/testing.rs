@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use netsplit_netmodel::nat::NatKind;
+use netsplit_netmodel::router::{RouterSide, RouterSpec};
 use netsplit_netmodel::{Behaviour, Condition, Jitter};
 
-use crate::boxes::{BoxSide, BoxSpec};
 use crate::capture::Sight;
 use crate::frame::{HEADER, PAYLOAD};
 use crate::segment::{Outlet, Segment};
@@ -82,13 +82,13 @@ fn mac(number: u8) -> Mac {
     Mac([2, 0, 10, 0, 0, number + 1])
 }
 
-fn translator() -> BoxSpec {
-    let side = |network: &str, v4: [u8; 4], v6: u16| BoxSide {
+fn translator() -> RouterSpec {
+    let side = |network: &str, v4: [u8; 4], v6: u16| RouterSide {
         network: network.to_owned(),
         v4: Some((v4.into(), 24)),
         v6: Some(([0xfd00, v6, 0, 0, 0, 0, 0, 1].into(), 64)),
     };
-    BoxSpec {
+    RouterSpec {
         name: "box".to_owned(),
         inside: side("inside", [10, 1, 0, 254], 1),
         outside: side("", [10, 0, 0, 254], 2),

@@ -22,6 +22,7 @@ mod nanos;
 pub mod nat;
 mod presets;
 pub mod regions;
+pub mod router;
 mod scope;
 mod shown;
 mod topology;
@@ -36,6 +37,7 @@ pub use crate::{
     flapping::{Flapping, FlappingError, Turn},
     link::{Delivery, Fate, Link},
     presets::{PRESETS, Preset, preset},
+    router::Route,
     scope::Scope,
     topology::{Ends, Group, LinkId, Links, Topology, TopologyError},
     words::{ConditionWords, WordError},

@@ -3,7 +3,7 @@
 //! the draw. Who has which hardware address is not known here.
 //!
 //! Start at [`Nat`]; [`NatKind`] has what users say, [`NatBehaviour`] what it stands for, in the words of RFC 4787 (UDP),
-//! RFC 5382 (TCP) and RFC 5508 (ICMP).
+//! RFC 5382 (TCP) and RFC 5508 (ICMP). Packets are [bytes](Bytes), or whatever else can be [viewed](View) as one.
 //!
 //! | kind | mapping | filtering | ports | hairpin | UDP | about |
 //! | --- | --- | --- | --- | --- | --- | --- |
@@ -32,6 +32,7 @@ mod fragments;
 mod kind;
 mod packet;
 mod table;
+mod view;
 
 // Addresses alone: there are no sockets in `core`.
 use core::net::{IpAddr, Ipv4Addr};
@@ -40,8 +41,9 @@ use std::time::Duration;
 
 use fragments::Fragments;
 pub use kind::{NatBehaviour, NatKind, NatRule, Ports};
-use packet::{Content, End, Endpoint, Flow, FlowKind, Head};
+pub use packet::Bytes;
 use table::{Key, Table};
+pub use view::{Content, End, Endpoint, Flow, FlowKind, Fragment, Heading, View};
 
 /// A translator or firewall between an inside and an outside.
 #[derive(Debug)]
@@ -124,23 +126,40 @@ impl Nat {
         packet: &mut [u8],
         checksum: Checksum,
     ) -> Result<Side, Refusal> {
-        let is_ipv4 = packet.first().is_some_and(|first| first >> 4 == 4);
-        let outside = self.outside.filter(|_| is_ipv4 && self.behaviour.mapping.is_some());
-        if outside.is_none() && self.behaviour.filtering.is_none() {
+        if self.lets_all_pass(packet.first().is_some_and(|first| first >> 4 == 4)) {
+            return Ok(from.other());
+        }
+        self.pass_view(now, from, &mut Bytes::new(packet, checksum)?)
+    }
+
+    /// The same for a packet in any form.
+    ///
+    /// # Errors
+    /// As [`pass`](Self::pass).
+    pub fn pass_view(&mut self, now: Duration, from: Side, packet: &mut impl View) -> Result<Side, Refusal> {
+        let is_ipv4 = packet.address(End::Source).is_ipv4();
+        if self.lets_all_pass(is_ipv4) {
             return Ok(from.other());
         }
         self.table.expire(now);
-        let head = Head::of(packet)?;
-        let Some(fragment) = head.fragment else {
-            return self.pass_whole(now, from, packet, &head, outside, checksum);
+        let outside = self.outside.filter(|_| is_ipv4 && self.behaviour.mapping.is_some());
+        let heading = packet.heading()?;
+        let Some(fragment) = heading.fragment else {
+            return self.pass_whole(now, from, packet, outside);
         };
         if !fragment.is_first {
-            return self.fragments.follow(now, from, &head, fragment, packet);
+            return self.fragments.follow(now, from, heading, fragment, packet);
         }
-        let came = packet[..head.ip_end()].to_vec();
-        let to = self.pass_whole(now, from, packet, &head, outside, checksum)?;
-        self.fragments.note(now, [from, to], &head, fragment, [&came, packet]);
+        let came = fragments::ends(packet);
+        let to = self.pass_whole(now, from, packet, outside)?;
+        self.fragments.note(now, [from, to], heading, fragment, [came, fragments::ends(packet)]);
         Ok(to)
+    }
+
+    /// Whether it neither translates nor filters packets of a family.
+    fn lets_all_pass(&self, is_ipv4: bool) -> bool {
+        let is_translated = is_ipv4 && self.outside.is_some() && self.behaviour.mapping.is_some();
+        !is_translated && self.behaviour.filtering.is_none()
     }
 
     /// A packet, or the first part of one.
@@ -148,23 +167,21 @@ impl Nat {
         &mut self,
         now: Duration,
         from: Side,
-        packet: &mut [u8],
-        head: &Head,
+        packet: &mut impl View,
         outside: Option<Ipv4Addr>,
-        checksum: Checksum,
     ) -> Result<Side, Refusal> {
-        match (head.content(packet)?, from) {
-            (Content::Flow(flow), Side::Inside) => self.leave(now, packet, head, &flow, outside, checksum),
+        match (packet.content()?, from) {
+            (Content::Flow(flow), Side::Inside) => self.leave(now, packet, &flow, outside),
             (Content::Flow(flow), Side::Outside) => {
-                self.enter(now, packet, head, &flow, outside, checksum)?;
+                self.enter(now, packet, &flow, outside)?;
                 Ok(Side::Inside)
             }
-            (Content::Error(quoted, flow), Side::Inside) => {
-                self.leave_error(packet, head, &quoted, &flow, outside)?;
+            (Content::Error(protocol, flow), Side::Inside) => {
+                self.leave_error(packet, protocol, &flow, outside)?;
                 Ok(Side::Outside)
             }
-            (Content::Error(quoted, flow), Side::Outside) => {
-                self.enter_error(packet, head, &quoted, &flow, outside)?;
+            (Content::Error(protocol, flow), Side::Outside) => {
+                self.enter_error(packet, protocol, &flow, outside)?;
                 Ok(Side::Inside)
             }
         }
@@ -174,38 +191,32 @@ impl Nat {
     fn leave(
         &mut self,
         now: Duration,
-        packet: &mut [u8],
-        head: &Head,
+        packet: &mut impl View,
         flow: &Flow,
         outside: Option<Ipv4Addr>,
-        checksum: Checksum,
     ) -> Result<Side, Refusal> {
+        let heading = packet.heading()?;
         // Queries from outside do not get in, so that there is nothing to answer.
         if flow.kind == FlowKind::Reply {
             return Err(Refusal::Unsolicited);
         }
-        if outside.is_some() && !head.has_ports() {
+        if outside.is_some() && !heading.has_ports() {
             return Err(Refusal::Unsupported);
         }
         let is_hairpin = outside.is_some_and(|address| flow.destination.0 == IpAddr::V4(address));
         if is_hairpin && !self.behaviour.hairpin {
             return Err(Refusal::NoHairpin);
         }
-        let key = Key { protocol: head.protocol, inside: flow.source, remote: flow.destination };
-        let port = self.table.open(now, key, flow.kind.tcp_flags(), outside.is_some())?;
+        let (protocol, flags) = (heading.protocol, flow.kind.tcp_flags());
+        let key = Key { protocol, inside: flow.source, remote: flow.destination };
+        let port = self.table.open(now, key, flags, outside.is_some())?;
         let (Some(address), Some(port)) = (outside, port) else { return Ok(Side::Outside) };
         let source = Endpoint(address.into(), port);
         if is_hairpin {
-            let receiver = self.table.enter_mapped(
-                now,
-                head.protocol,
-                flow.destination.1,
-                source,
-                flow.kind.tcp_flags(),
-            )?;
-            head.rewrite(packet, End::Destination, receiver, checksum);
+            let receiver = self.table.enter_mapped(now, protocol, flow.destination.1, source, flags)?;
+            packet.rewrite(End::Destination, receiver);
         }
-        head.rewrite(packet, End::Source, source, checksum);
+        packet.rewrite(End::Source, source);
         Ok(if is_hairpin { Side::Inside } else { Side::Outside })
     }
 
@@ -213,50 +224,47 @@ impl Nat {
     fn enter(
         &mut self,
         now: Duration,
-        packet: &mut [u8],
-        head: &Head,
+        packet: &mut impl View,
         flow: &Flow,
         outside: Option<Ipv4Addr>,
-        checksum: Checksum,
     ) -> Result<(), Refusal> {
+        let heading = packet.heading()?;
         if flow.kind == FlowKind::Request {
             return Err(Refusal::Unsolicited);
         }
-        let (protocol, flags) = (head.protocol, flow.kind.tcp_flags());
+        let (protocol, flags) = (heading.protocol, flow.kind.tcp_flags());
         let Some(address) = outside else {
             let key = Key { protocol, inside: flow.destination, remote: flow.source };
             return self.table.enter(now, key, flags);
         };
-        if !head.has_ports() {
+        if !heading.has_ports() {
             return Err(Refusal::Unsupported);
         }
         if flow.destination.0 != IpAddr::V4(address) {
             return Err(Refusal::Unsolicited);
         }
         let receiver = self.table.enter_mapped(now, protocol, flow.destination.1, flow.source, flags)?;
-        head.rewrite(packet, End::Destination, receiver, checksum);
+        packet.rewrite(End::Destination, receiver);
         Ok(())
     }
 
-    /// An ICMP error from inside about a packet that got in (RFC 5508, REQ-5).
+    /// An ICMP error from inside about a packet that got in (RFC 5508, REQ-5): that one's protocol and flow.
     fn leave_error(
         &self,
-        packet: &mut [u8],
-        head: &Head,
-        quoted: &Head,
+        packet: &mut impl View,
+        protocol: u8,
         flow: &Flow,
         outside: Option<Ipv4Addr>,
     ) -> Result<(), Refusal> {
         // It would be about a hairpin.
-        if outside.is_some_and(|address| head.end(packet, End::Destination) == IpAddr::V4(address)) {
+        if outside.is_some_and(|address| packet.address(End::Destination) == IpAddr::V4(address)) {
             return Err(Refusal::Unsupported);
         }
-        let key = Key { protocol: quoted.protocol, inside: flow.destination, remote: flow.source };
+        let key = Key { protocol, inside: flow.destination, remote: flow.source };
         let port = self.table.entered(key, outside.is_some())?;
         if let (Some(address), Some(port)) = (outside, port) {
-            let receiver = Endpoint(address.into(), port);
-            head.rewrite_quoted(packet, quoted, End::Destination, receiver);
-            head.rewrite_address(packet, End::Source, address);
+            packet.rewrite_quoted(End::Destination, Endpoint(address.into(), port));
+            packet.rewrite_address(End::Source, address);
         }
         Ok(())
     }
@@ -264,24 +272,23 @@ impl Nat {
     /// An ICMP error from outside about a packet that went out (RFC 5508, REQ-4), whoever noticed it.
     fn enter_error(
         &self,
-        packet: &mut [u8],
-        head: &Head,
-        quoted: &Head,
+        packet: &mut impl View,
+        protocol: u8,
         flow: &Flow,
         outside: Option<Ipv4Addr>,
     ) -> Result<(), Refusal> {
         let Some(address) = outside else {
-            let key = Key { protocol: quoted.protocol, inside: flow.source, remote: flow.destination };
+            let key = Key { protocol, inside: flow.source, remote: flow.destination };
             return if self.table.has(key) { Ok(()) } else { Err(Refusal::Unsolicited) };
         };
-        let receiver = head.end(packet, End::Destination);
+        let receiver = packet.address(End::Destination);
         if receiver != IpAddr::V4(address) || flow.source.0 != receiver {
             return Err(Refusal::Unsolicited);
         }
-        let sender = self.table.left(quoted.protocol, flow.source.1, flow.destination)?;
+        let sender = self.table.left(protocol, flow.source.1, flow.destination)?;
         let IpAddr::V4(inside) = sender.0 else { return Err(Refusal::Unsolicited) };
-        head.rewrite_quoted(packet, quoted, End::Source, sender);
-        head.rewrite_address(packet, End::Destination, inside);
+        packet.rewrite_quoted(End::Source, sender);
+        packet.rewrite_address(End::Destination, inside);
         Ok(())
     }
 }

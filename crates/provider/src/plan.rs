@@ -1,11 +1,12 @@
 //! Addresses and routes: which host has which address on which network, and whom it asks for the others. No I/O.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use netsplit_model::{HostName, Reason, Trouble, nearest};
+use netsplit_netmodel::Route;
 use netsplit_netmodel::nat::NatKind;
+use netsplit_netmodel::router::{self, RouterSide};
 use serde::{Deserialize, Serialize};
 
 use crate::bed::{HostSpec, RouterSpec};
@@ -55,6 +56,23 @@ pub(crate) struct RouterPlan {
     pub(crate) routes: Vec<Route>,
 }
 
+impl RouterPlan {
+    /// The router; `None`: there is no such kind.
+    pub(crate) fn spec(&self) -> Option<router::RouterSpec> {
+        let side = |(network, v4, v6): &(String, Ipv4Addr, Ipv6Addr)| {
+            let [bits4, bits6] = PREFIX_BITS;
+            RouterSide { network: network.clone(), v4: Some((*v4, bits4)), v6: Some((*v6, bits6)) }
+        };
+        Some(router::RouterSpec {
+            name: self.name.clone(),
+            inside: side(&self.inside),
+            outside: side(&self.outside),
+            routes: self.routes.clone(),
+            behaviour: NatKind::named(&self.kind)?.behaviour(),
+        })
+    }
+}
+
 /// A host to make, with its addresses.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct HostPlan {
@@ -73,21 +91,6 @@ pub(crate) struct NicPlan {
     pub(crate) network: String,
     pub(crate) v4: Ipv4Addr,
     pub(crate) v6: Ipv6Addr,
-}
-
-/// Where packets for a network go.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Route {
-    pub(crate) to: IpAddr,
-    pub(crate) prefix_bits: u8,
-    pub(crate) via: IpAddr,
-}
-
-impl fmt::Display for Route {
-    /// `10.1.0.0/16 10.0.0.2`.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}/{} {}", self.to, self.prefix_bits, self.via)
-    }
 }
 
 impl Plan {

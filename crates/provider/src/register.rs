@@ -4,7 +4,7 @@ use std::cmp::Reverse;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use netsplit_netmodel::FaultState;
+use netsplit_netmodel::{FaultState, LinkId, Links, Scope};
 
 use crate::network::{FaultReport, FaultSpec, LinkReport};
 
@@ -14,6 +14,20 @@ pub(crate) const TEST: u64 = 0;
 const LINKS_MAX: usize = 10_000;
 /// Faults at once: a test that forgets to heal is told so before it fills the memory.
 const FAULTS_MAX: usize = 1000;
+
+/// Between hosts without a common network there is nothing to be changed: who names two such hosts means something else.
+/// What is about many is about those that there are. The first link of a fault that cannot be for want of it.
+pub(crate) fn lost(scope: &Scope, links: &Links, is_there: impl Fn(LinkId) -> bool) -> Option<LinkId> {
+    let is_named = matches!(scope, Scope::OneWay { .. } | Scope::BothWays { .. });
+    let mut apart = links.iter().filter(|link| !is_there(**link));
+    let first = *apart.next()?;
+    (is_named || apart.count() + 1 == links.len()).then_some(first)
+}
+
+/// What is said of two hosts between which nothing can be changed.
+pub(crate) fn apart(from: &str, to: &str) -> String {
+    format!("{from} and {to} have no network in common; name the router between them")
+}
 
 /// Faults that have not ended, by number.
 #[derive(Debug, Default)]

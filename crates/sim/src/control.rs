@@ -10,13 +10,15 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 use std::time::Duration;
 
+use netsplit_netmodel::Route;
+
 use crate::disk;
 use crate::front::c_strings;
 use crate::front::statics::Statics;
 use crate::kernel::{
     CONTROL, Descriptor, Exit, HostId, HostPlan, Kernel, Nanos, Over, Pid, Plan, Rules, Waiting,
 };
-use crate::net::{Net, Outbox};
+use crate::net::{Net, NicSpec, Outbox};
 use crate::random::Random;
 use crate::switch::{self, Switch};
 
@@ -113,13 +115,8 @@ pub fn run(config: Config, test: impl FnOnce() + Send + 'static) -> Report {
     let statics = Statics::new();
     let has_own_statics = statics.are_own();
     let mut kernel = Kernel::new(Rules { seed: config.seed, limit, cpus: config.cpus, has_own_statics });
-    let host = kernel.add_host(&HostPlan {
-        name: String::new(),
-        address: Ipv4Addr::LOCALHOST,
-        address6: Ipv6Addr::LOCALHOST,
-        disk: None,
-        is_joined: false,
-    });
+    let host =
+        kernel.add_host(&HostPlan { name: String::new(), nics: Vec::new(), routes: Vec::new(), disk: None });
     let plan = Plan { host, name: "test".into(), stdio: [None; 3], cwd: b"/".to_vec(), group: None };
     let control = kernel.add_process(plan);
     debug_assert_eq!(control, CONTROL);
@@ -199,19 +196,27 @@ pub struct Host(HostId);
 pub struct HostSpec {
     /// Its name, by which all others find it.
     pub name: String,
-    /// Its IPv4 address.
-    pub address: Ipv4Addr,
-    /// Its IPv6 address.
-    pub address6: Ipv6Addr,
+    /// Its ways into networks, that of its name first. On several it is a router.
+    pub nics: Vec<NicSpec>,
+    /// Where packets for other networks go.
+    pub routes: Vec<Route>,
     /// What its disk holds, in bytes; `None`: 1 GiB.
     pub disk: Option<u64>,
 }
 
+impl HostSpec {
+    /// One on the only network, which has no name.
+    pub fn new(name: impl Into<String>, v4: Ipv4Addr, v6: Ipv6Addr) -> Self {
+        let nics = vec![NicSpec { network: String::new(), v4, v6 }];
+        Self { name: name.into(), nics, routes: Vec::new(), disk: None }
+    }
+}
+
 impl Host {
-    /// Makes a host: it has power, a disk with the usual folders, and reaches all others.
+    /// Makes a host: it has power, a disk with the usual folders, and reaches all others on its networks.
     pub fn add(spec: &HostSpec) -> Self {
-        let HostSpec { name, address, address6, disk } = spec.clone();
-        let plan = HostPlan { name, address, address6, disk, is_joined: true };
+        let HostSpec { name, nics, routes, disk } = spec.clone();
+        let plan = HostPlan { name, nics, routes, disk };
         Self(kernel(|kernel| kernel.add_host(&plan)))
     }
 

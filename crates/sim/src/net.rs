@@ -5,6 +5,7 @@
 //! | --- | --- |
 //! | `sockets`, `options` | sockets of all kinds: what all have, and what epoll says of them |
 //! | `binding`, `ports`, `address` | which socket has which address and port |
+//! | `hosts`, `forwarding` | networks and routes; packets that are for others |
 //! | `streams`, `tcp` | listeners and connections; what one connection does |
 //! | `datagrams` | UDP: queues, groups, parts of long datagrams |
 //! | `wires`, `packet` | packets, and the links that they pass |
@@ -17,11 +18,14 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::num::NonZeroU32;
 
+use netsplit_netmodel::Route;
+
 mod address;
 mod binding;
 mod capture;
 mod datagrams;
 mod faults;
+mod forwarding;
 mod hosts;
 mod options;
 mod packet;
@@ -42,7 +46,7 @@ pub use wires::Delays;
 
 use address::Ip;
 use faults::FaultTable;
-use hosts::Host;
+use hosts::{Host, NetworkIndex, Nic};
 use packet::{Body, Packet, mix};
 use sockets::Sockets;
 use tcp::Turn;
@@ -98,11 +102,24 @@ enum What {
 pub struct Net {
     seed: u64,
     hosts: Vec<Host>,
+    /// The names of networks, by number.
+    networks: Vec<String>,
     /// Which host has an address, in order of address.
     addresses: Vec<(Ip, HostIndex)>,
     sockets: Sockets,
     wires: Wires,
     faults: FaultTable,
+}
+
+/// A host's way into a network.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NicSpec {
+    /// The network; of the only one the name may be empty.
+    pub network: String,
+    /// The host's IPv4 address there, of a /16.
+    pub v4: Ipv4Addr,
+    /// Its IPv6 address there, of a /64.
+    pub v6: Ipv6Addr,
 }
 
 /// Who has an address of the network that nobody has.
@@ -166,7 +183,13 @@ impl std::fmt::Debug for What {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::Arrival(packet) => {
-                write!(f, "a packet of {} bytes from {} to {}", packet.length(), packet.from.0, packet.to.0)
+                write!(
+                    f,
+                    "a packet of {} bytes from {} to {}",
+                    packet.length(),
+                    packet.hop.from.0,
+                    packet.hop.to.0
+                )
             }
             Self::Release(wire) => write!(f, "the queue of link {wire}"),
             Self::Timer(socket) => write!(f, "a timer of socket {}", socket.0),
@@ -190,6 +213,7 @@ impl Net {
         Self {
             seed,
             hosts: Vec::new(),
+            networks: Vec::new(),
             addresses: Vec::new(),
             sockets: Sockets::default(),
             wires: Wires::new(seed, delays),
@@ -197,36 +221,58 @@ impl Net {
         }
     }
 
-    /// Adds a host that is joined to all others. It is switched on.
+    /// Adds a host that is joined to all others on its networks, of which the first is that of its name; without any it
+    /// sees only itself. On several it sends on what is for others. `routes` lead to further networks. It is switched on.
     pub fn add_host(
         &mut self,
         now: Nanos,
         out: &mut Outbox,
         name: &str,
-        v4: Ipv4Addr,
-        v6: Ipv6Addr,
+        nics: &[NicSpec],
+        routes: &[Route],
     ) -> HostIndex {
-        let addresses = [Ip::new(v4.into()), Ip::new(v6.into())];
-        let host = self.push_host(name, Some(addresses));
-        for ip in addresses {
-            let place = self.addresses.partition_point(|known| known.0 < ip);
-            self.addresses.insert(place, (ip, host));
-        }
+        let port =
+            |at: usize, network: &str| if at == 0 { name.to_owned() } else { format!("{name}@{network}") };
+        let ports = nics.iter().enumerate().map(|(at, nic)| (nic.clone(), port(at, &nic.network))).collect();
+        let host = self.push_host(name, ports, routes);
         self.advance_faults(now, out);
         host
     }
 
-    /// Adds a host that sees only itself.
-    pub fn add_lone_host(&mut self, name: &str) -> HostIndex {
-        self.push_host(name, None)
-    }
-
-    fn push_host(&mut self, name: &str, addresses: Option<[Ip; 2]>) -> HostIndex {
+    /// Adds a host with its ways into networks, and what its links there are named by.
+    fn push_host(&mut self, name: &str, nics: Vec<(NicSpec, String)>, routes: &[Route]) -> HostIndex {
         let host = HostIndex(u32::try_from(self.hosts.len()).expect("fewer hosts than bytes of memory"));
-        self.hosts.push(Host::new(self.seed, name, addresses));
-        self.wires.add_host(name);
+        let (mut known, mut ports) = (Vec::new(), Vec::new());
+        for (NicSpec { network, v4, v6 }, port) in nics {
+            let network = self.network(&network);
+            let nic = Nic::new(network, v4, v6);
+            for ip in nic.addresses() {
+                let place = self.addresses.partition_point(|known| known.0 < ip);
+                self.addresses.insert(place, (ip, host));
+            }
+            known.push(nic);
+            ports.push((network, port));
+        }
+        self.wires.add_host(name, ports, known.len() > 1);
+        self.hosts.push(Host::new(self.seed, name, known, routes));
         self.faults.add_host();
         host
+    }
+
+    /// Names a network that may have no host yet.
+    pub fn add_network(&mut self, name: &str) {
+        self.network(name);
+    }
+
+    /// The number of a network, which is made if there is none of this name.
+    fn network(&mut self, name: &str) -> NetworkIndex {
+        let known = self.networks.iter().position(|known| known == name);
+        let at = known.unwrap_or_else(|| {
+            self.networks.push(name.to_owned());
+            self.wires.add_network();
+            self.networks.len() - 1
+        });
+        NetworkIndex(u32::try_from(at).expect("fewer networks than bytes of memory"))
     }
 
     /// A host's name.
@@ -234,9 +280,26 @@ impl Net {
         self.wires.name(host)
     }
 
-    /// A host's addresses on the network, if it is joined to it.
-    pub fn addresses(&self, host: HostIndex) -> Option<[IpAddr; 2]> {
-        self.hosts[host.at()].addresses.map(|addresses| addresses.map(Ip::address))
+    /// A host's addresses on one of its networks; without a name on its first one.
+    pub fn addresses(&self, host: HostIndex, network: Option<&str>) -> Option<[IpAddr; 2]> {
+        let is_meant = |nic: &&Nic| network.is_none_or(|network| self.networks[nic.network.at()] == network);
+        let nic = self.hosts[host.at()].nics.iter().find(is_meant)?;
+        Some(nic.addresses().map(Ip::address))
+    }
+
+    /// Whether more than one network was named.
+    pub fn has_several_networks(&self) -> bool {
+        self.networks.len() > 1
+    }
+
+    /// Who has an address on a network.
+    pub fn host_at(&self, address: IpAddr) -> Option<HostIndex> {
+        Some(self.owner(Ip::new(address))).filter(|host| *host != NOBODY)
+    }
+
+    /// A host's ports, one for each of its networks: their numbers, and the names by which links are named.
+    pub fn ports(&self, host: HostIndex) -> impl Iterator<Item = (usize, &str)> {
+        self.wires.ports(host)
     }
 
     /// Whether a host is switched on.
@@ -262,7 +325,7 @@ impl Net {
         match event.0 {
             What::Arrival(packet) => {
                 let fingerprint = packet.fingerprint();
-                let takes = self.hosts[packet.to.at()].is_on;
+                let takes = self.hosts[packet.hop.to.at()].is_on;
                 if let Some(packet) = self.wires.arrive(now, out, packet, takes) {
                     self.receive(now, out, packet);
                 }
@@ -286,19 +349,25 @@ impl Net {
     /// Gives a packet to the sockets of its receiver.
     #[inline]
     fn receive(&mut self, now: Nanos, out: &mut Outbox, packet: Box<Packet>) {
-        if !self.hosts[packet.to.at()].is_on {
+        let host = &self.hosts[packet.hop.to.at()];
+        if !host.is_on {
             self.wires.pool.give_back(packet);
+            return;
+        }
+        if host.is_router() && !host.takes(packet.destination.ip) {
+            self.forward(now, out, packet);
             return;
         }
         match packet.body {
             Body::Udp => self.receive_datagram(now, out, packet),
             Body::Tcp(segment) => self.receive_segment(now, out, packet, &segment),
             Body::Icmp(icmp) => {
-                self.receive_unreachable(now, out, packet.to, &icmp);
+                self.receive_unreachable(now, out, packet.hop.to, &icmp);
                 self.wires.pool.give_back(packet);
             }
             Body::Fragment(part) => {
-                if let Some(whole) = self.hosts[packet.to.at()].parts.add(packet, part, &mut self.wires.pool)
+                if let Some(whole) =
+                    self.hosts[packet.hop.to.at()].parts.add(packet, part, &mut self.wires.pool)
                 {
                     self.receive_datagram(now, out, whole);
                 }

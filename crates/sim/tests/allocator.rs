@@ -53,12 +53,7 @@ fn count() -> i32 {
 #[test]
 fn an_allocators_statics_are_everybodys() {
     let report = netsplit_sim::run(Config { seed: 3, ..Config::default() }, || {
-        let host = Host::add(&HostSpec {
-            name: "a".into(),
-            address: [10, 0, 0, 1].into(),
-            address6: "fd6e:7370::1".parse().unwrap(),
-            disk: None,
-        });
+        let host = Host::add(&HostSpec::new("a", [10, 0, 0, 1].into(), "fd6e:7370::1".parse().unwrap()));
         for round in 1..=3 {
             let (mut reader, writer) = std::io::pipe().unwrap();
             let stream = || writer.try_clone().unwrap().into();

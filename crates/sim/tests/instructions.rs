@@ -44,12 +44,7 @@ unsafe fn raw(number: i64) -> i64 {
 #[test]
 fn the_c_librarys_own_calls_are_on_the_hosts_files() {
     let report = netsplit_sim::run(Config { seed: 3, ..Config::default() }, || {
-        let host = Host::add(&HostSpec {
-            name: "a".into(),
-            address: [10, 0, 0, 1].into(),
-            address6: "fd6e:7370::1".parse().unwrap(),
-            disk: None,
-        });
+        let host = Host::add(&HostSpec::new("a", [10, 0, 0, 1].into(), "fd6e:7370::1".parse().unwrap()));
         let (mut reader, writer) = std::io::pipe().unwrap();
         let stream = || writer.try_clone().unwrap().into();
         let process = host.spawn(Spawn {

@@ -25,12 +25,7 @@ fn spins() {
     let config = Config { seed: 5, spin: Some(Duration::from_millis(300)), ..Config::default() };
     let report = netsplit_sim::run(config, || {
         let (_reader, writer) = std::io::pipe().unwrap();
-        let host = Host::add(&HostSpec {
-            name: "a".into(),
-            address: [10, 0, 0, 1].into(),
-            address6: "fd6e:7370::1".parse().unwrap(),
-            disk: None,
-        });
+        let host = Host::add(&HostSpec::new("a", [10, 0, 0, 1].into(), "fd6e:7370::1".parse().unwrap()));
         let stream = || writer.try_clone().unwrap().into();
         let spawn = Spawn {
             name: "spinner".into(),

@@ -132,12 +132,9 @@ fn simulate(case: &Case, printed: &Arc<Mutex<String>>) {
 }
 
 fn add_host(name: &str, number: u8) -> Host {
-    Host::add(&HostSpec {
-        name: name.to_owned(),
-        address: Ipv4Addr::new(10, 0, 0, number),
-        address6: Ipv6Addr::new(0xfd6e, 0x7370, 0, 0, 0, 0, 0, number.into()),
-        disk: None,
-    })
+    let address = Ipv4Addr::new(10, 0, 0, number);
+    let address6 = Ipv6Addr::new(0xfd6e, 0x7370, 0, 0, 0, 0, 0, number.into());
+    Host::add(&HostSpec::new(name, address, address6))
 }
 
 /// A process whose output, and that of all others, comes together.

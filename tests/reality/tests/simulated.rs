@@ -26,12 +26,9 @@ fn two_workers() -> Runtime {
 
 /// Runs all cases as a process on a host of its own; gives what they saw.
 fn seen_on(name: &str, number: u16, build: Build) -> String {
-    let host = Host::add(&HostSpec {
-        name: name.into(),
-        address: [10, 0, 0, u8::try_from(number).unwrap()].into(),
-        address6: Ipv6Addr::new(0xfd6e, 0x7370, 0, 0, 0, 0, 0, number),
-        disk: None,
-    });
+    let address = [10, 0, 0, u8::try_from(number).unwrap()].into();
+    let address6 = Ipv6Addr::new(0xfd6e, 0x7370, 0, 0, 0, 0, 0, number);
+    let host = Host::add(&HostSpec::new(name, address, address6));
     let seen = Arc::new(Mutex::new(String::new()));
     let told = Arc::clone(&seen);
     let (_nothing, stdin) = std::io::pipe().unwrap();

@@ -5,11 +5,10 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpStream, UdpSocket};
 use std::process::Command;
 use std::time::Instant;
 
-use netsplit_fabric::{
-    BoxDrop, BoxReport, BoxRoute, BoxSide, BoxSpec, CaptureFilter, Change, FabricError, PortKind, Report,
-};
+use netsplit_fabric::{BoxReport, CaptureFilter, Change, FabricError, PortKind, Report};
 use netsplit_netmodel::nat::{NatKind, Refusal};
-use netsplit_netmodel::{Behaviour, Cause, Condition};
+use netsplit_netmodel::router::{RouterDrop, RouterSide, RouterSpec};
+use netsplit_netmodel::{Behaviour, Cause, Condition, Route};
 
 use crate::capture::Capture;
 use crate::parse::Seen;
@@ -19,15 +18,15 @@ use crate::{MS, SILENCE, connect, count, delivered, reach, reaches, sockets, tra
 const INSIDE4: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 254);
 const OUTSIDE4: Ipv4Addr = Ipv4Addr::new(203, 0, 113, 254);
 
-fn spec(kind: NatKind) -> BoxSpec {
-    BoxSpec {
+fn spec(kind: NatKind) -> RouterSpec {
+    RouterSpec {
         name: "box".into(),
-        inside: BoxSide {
+        inside: RouterSide {
             network: String::new(),
             v4: Some((INSIDE4, 24)),
             v6: Some(("fd6e:7370::fe".parse().unwrap(), 64)),
         },
-        outside: BoxSide {
+        outside: RouterSide {
             network: "outside".into(),
             v4: Some((OUTSIDE4, 24)),
             v6: Some(("2001:db8::fe".parse().unwrap(), 64)),
@@ -101,7 +100,7 @@ fn udp_passes_boxes_of_each_kind() {
             assert!(state.to_inside.packets > 0 && state.to_outside.packets > 0, "{kind}");
         }
         let report = world.report();
-        assert!(state(&report).dropped[&BoxDrop::Refused(Refusal::Unsolicited)].packets >= 1);
+        assert!(state(&report).dropped[&RouterDrop::Refused(Refusal::Unsolicited)].packets >= 1);
         assert_eq!(report.port("box").unwrap().kind, Some(PortKind::Box));
         assert_eq!(report.port("box@inside").unwrap().network, "");
         assert!(report.port("box@inside").unwrap().sent.packets > 0);
@@ -218,7 +217,7 @@ fn pings_are_answered_by_boxes_and_behind_them() {
             }
         }
         let report = world.report();
-        if let Some(dropped) = state(&report).dropped.get(&BoxDrop::NoRoute) {
+        if let Some(dropped) = state(&report).dropped.get(&RouterDrop::NoRoute) {
             assert_eq!(dropped.packets, 1);
         }
     });
@@ -287,11 +286,11 @@ fn boxes_stand_in_a_row() {
         let mut home = spec(NatKind::Home);
         let next = Ipv4Addr::new(100, 64, 0, 1);
         home.outside =
-            BoxSide { network: "provider".into(), v4: Some((Ipv4Addr::new(100, 64, 0, 2), 24)), v6: None };
-        home.routes = vec![BoxRoute { to: Ipv4Addr::UNSPECIFIED.into(), prefix_bits: 0, via: next.into() }];
+            RouterSide { network: "provider".into(), v4: Some((Ipv4Addr::new(100, 64, 0, 2), 24)), v6: None };
+        home.routes = vec![Route { to: Ipv4Addr::UNSPECIFIED.into(), prefix_bits: 0, via: next.into() }];
         let mut provider = spec(NatKind::Cgnat);
         provider.name = "isp".into();
-        provider.inside = BoxSide { network: "provider".into(), v4: Some((next, 24)), v6: None };
+        provider.inside = RouterSide { network: "provider".into(), v4: Some((next, 24)), v6: None };
         world.fabric.add_box(home).unwrap();
         world.fabric.add_box(provider).unwrap();
         let (near, far) = &sockets(a, c)[0];

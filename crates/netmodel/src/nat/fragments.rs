@@ -5,7 +5,7 @@ use core::net::IpAddr;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::packet::{End, Fragment, Head};
+use super::view::{End, Fragment, Heading, View};
 use super::{Refusal, Side};
 
 /// How long the rest of a packet may take: as long as Linux waits for it.
@@ -35,8 +35,9 @@ struct Passed {
     until: Duration,
 }
 
-fn ends(head: &Head, packet: &[u8]) -> [IpAddr; 2] {
-    [End::Source, End::Destination].map(|end| head.end(packet, end))
+/// The addresses of a packet.
+pub(super) fn ends(packet: &impl View) -> [IpAddr; 2] {
+    End::ALL.map(|end| packet.address(end))
 }
 
 impl Fragments {
@@ -45,35 +46,35 @@ impl Fragments {
         &self,
         now: Duration,
         from: Side,
-        head: &Head,
-        fragment: Fragment,
-        packet: &mut [u8],
+        Heading { protocol, .. }: Heading,
+        Fragment { id, .. }: Fragment,
+        packet: &mut impl View,
     ) -> Result<Side, Refusal> {
-        let key = Key { from, ends: ends(head, packet), protocol: head.protocol, id: fragment.id };
+        let key = Key { from, ends: ends(packet), protocol, id };
         let first = self.passed.get(&key).filter(|first| first.until > now).ok_or(Refusal::Fragment)?;
-        for (index, end) in [End::Source, End::Destination].into_iter().enumerate() {
-            if let IpAddr::V4(address) = first.ends[index] {
-                head.rewrite_address(packet, end, address);
+        for (end, address) in End::ALL.into_iter().zip(first.ends) {
+            if let IpAddr::V4(address) = address {
+                packet.rewrite_address(end, address);
             }
         }
         Ok(first.to)
     }
 
-    /// Notes that a first part has passed, which came with these addresses.
+    /// Notes that a first part has passed, which came with these addresses and goes with those.
     pub(super) fn note(
         &mut self,
         now: Duration,
         [from, to]: [Side; 2],
-        head: &Head,
-        fragment: Fragment,
-        [came, packet]: [&[u8]; 2],
+        Heading { protocol, .. }: Heading,
+        Fragment { id, .. }: Fragment,
+        [came, goes]: [[IpAddr; 2]; 2],
     ) {
         if self.passed.len() >= PACKETS_MAX {
             self.passed.retain(|_, first| first.until > now);
         }
         if self.passed.len() < PACKETS_MAX {
-            let key = Key { from, ends: ends(head, came), protocol: head.protocol, id: fragment.id };
-            self.passed.insert(key, Passed { to, ends: ends(head, packet), until: now + LIFE });
+            let key = Key { from, ends: came, protocol, id };
+            self.passed.insert(key, Passed { to, ends: goes, until: now + LIFE });
         }
     }
 }

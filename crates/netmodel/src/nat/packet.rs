@@ -1,14 +1,11 @@
-//! IP packets as far as translation needs them: where their ends stand, and how these are changed with every checksum that
-//! covers them. Nothing that a packet says is trusted.
+//! IP packets as bytes, as far as translation needs them: where their ends stand, and how these are changed with every
+//! checksum that covers them. Nothing that a packet says is trusted.
 
 use core::net::{IpAddr, Ipv4Addr};
 
+use super::view::{Content, End, Endpoint, Flow, FlowKind, Fragment, Heading, ICMP, ICMPV6, TCP, UDP, View};
 use super::{Checksum, Refusal};
 
-const ICMP: u8 = 1;
-const TCP: u8 = 6;
-const UDP: u8 = 17;
-const ICMPV6: u8 = 58;
 /// IPv6 extension headers (RFC 8200, section 4): hop-by-hop, routing, fragment, authentication, destination options.
 const HOP_BY_HOP: u8 = 0;
 const ROUTING: u8 = 43;
@@ -29,76 +26,30 @@ const FRAGMENT_OFFSET: u16 = 0x1fff;
 const MORE_FRAGMENTS_V6: u16 = 0x0001;
 const FRAGMENT_OFFSET_V6: u16 = 0xfff8;
 
-/// An address and a port. Queries have their identifier as the port of who asks, and 0 for who answers; protocols without
-/// ports have 0.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Endpoint(pub(super) IpAddr, pub(super) u16);
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum End {
-    Source,
-    Destination,
-}
-
 /// Where things stand in a packet, or in a packet that an ICMP error quotes.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Head {
+struct Head {
     is_ipv4: bool,
-    pub(super) protocol: u8,
-    pub(super) fragment: Option<Fragment>,
+    protocol: u8,
+    fragment: Option<Fragment>,
     /// Where the IP header begins, where what it carries does, and where that ends, or is cut off.
     ip: usize,
     transport: usize,
     end: usize,
 }
 
-/// A part of a packet. Only the first has what shows its flow.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Fragment {
-    pub(super) is_first: bool,
-    /// The same for all parts.
-    pub(super) id: u32,
-}
-
-#[derive(Clone, Copy, Debug)]
-pub(super) enum Content {
-    Flow(Flow),
-    /// An ICMP error, and what it quotes.
-    Error(Head, Flow),
-}
-
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Flow {
-    pub(super) source: Endpoint,
-    pub(super) destination: Endpoint,
-    pub(super) kind: FlowKind,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum FlowKind {
-    /// With its flags.
-    Tcp(u8),
-    /// An ICMP query.
-    Request,
-    /// Its answer.
-    Reply,
-    Other,
+/// An IP packet as bytes.
+#[derive(Debug)]
+pub struct Bytes<'p> {
+    packet: &'p mut [u8],
+    head: Result<Head, Refusal>,
+    checksum: Checksum,
 }
 
 /// What changed in words that a checksum covers: the one's complement sum of what is new and of the complement of what was
 /// old (RFC 1624, equation 3).
 #[derive(Clone, Copy, Debug, Default)]
 struct Delta(u64);
-
-impl FlowKind {
-    /// `None`: it is no TCP.
-    pub(super) fn tcp_flags(self) -> Option<u8> {
-        match self {
-            Self::Tcp(flags) => Some(flags),
-            _ => None,
-        }
-    }
-}
 
 fn read_u16(bytes: &[u8], at: usize) -> Result<u16, Refusal> {
     let word = bytes.get(at..at + 2).and_then(|word| word.try_into().ok());
@@ -109,11 +60,63 @@ fn read_u8(bytes: &[u8], at: usize) -> Result<u8, Refusal> {
     bytes.get(at).copied().ok_or(Refusal::Malformed)
 }
 
-impl Head {
-    pub(super) fn of(packet: &[u8]) -> Result<Self, Refusal> {
-        Self::at(packet, 0, false)
+impl<'p> Bytes<'p> {
+    /// A packet that begins with its IP header; what lies behind its end is left alone.
+    ///
+    /// # Errors
+    /// [`Refusal::Malformed`]: it has no whole IP header.
+    pub fn new(packet: &'p mut [u8], checksum: Checksum) -> Result<Self, Refusal> {
+        let is_whole = match packet.first().map(|first| first >> 4) {
+            Some(4) => packet.len() >= 20,
+            Some(6) => packet.len() >= IPV6_HEADER,
+            _ => false,
+        };
+        if !is_whole {
+            return Err(Refusal::Malformed);
+        }
+        let head = Head::at(packet, 0, false);
+        Ok(Self { packet, head, checksum })
+    }
+}
+
+impl View for Bytes<'_> {
+    fn address(&self, end: End) -> IpAddr {
+        address(self.packet, 0, self.packet[0] >> 4 == 4, end)
     }
 
+    fn heading(&self) -> Result<Heading, Refusal> {
+        self.head.map(|head| Heading { protocol: head.protocol, fragment: head.fragment })
+    }
+
+    fn content(&self) -> Result<Content, Refusal> {
+        self.head?.content(self.packet)
+    }
+
+    fn count_hop(&mut self) -> bool {
+        hop(self.packet)
+    }
+
+    fn rewrite(&mut self, end: End, to: Endpoint) {
+        if let Ok(head) = self.head {
+            head.rewrite_into(self.packet, end, to, self.checksum, &mut Delta::default());
+        }
+    }
+
+    fn rewrite_quoted(&mut self, end: End, to: Endpoint) {
+        let quoted = self.head.and_then(|head| Ok((head, head.quoted(self.packet)?)));
+        if let Ok((head, quoted)) = quoted {
+            head.rewrite_quoted(self.packet, &quoted, end, to);
+        }
+    }
+
+    fn rewrite_address(&mut self, end: End, to: Ipv4Addr) {
+        if let Ok(head) = self.head {
+            head.rewrite_address(self.packet, end, to);
+        }
+    }
+}
+
+impl Head {
     /// The one of the packet at `ip`. One that is quoted may be cut off behind its first bytes, and be a first fragment.
     fn at(bytes: &[u8], ip: usize, is_quoted: bool) -> Result<Self, Refusal> {
         let head = match read_u8(bytes, ip)? >> 4 {
@@ -179,29 +182,22 @@ impl Head {
         Err(Refusal::Malformed)
     }
 
-    /// Where the fixed part of the IP header ends, in which its addresses are.
-    pub(super) fn ip_end(&self) -> usize {
-        self.ip + if self.is_ipv4 { 20 } else { IPV6_HEADER }
-    }
-
-    /// Whether the protocol has what a translator may change.
-    pub(super) fn has_ports(&self) -> bool {
-        [TCP, UDP].contains(&self.protocol) || self.is_icmp()
-    }
-
     fn is_icmp(&self) -> bool {
         self.protocol == if self.is_ipv4 { ICMP } else { ICMPV6 }
     }
 
-    pub(super) fn content(&self, bytes: &[u8]) -> Result<Content, Refusal> {
+    fn content(&self, bytes: &[u8]) -> Result<Content, Refusal> {
         if self.is_icmp() && self.is_error(read_u8(bytes, self.transport)?) {
-            let quoted = Self::at(&bytes[..self.end], self.transport + ICMP_HEADER, true)?;
-            if quoted.is_ipv4 != self.is_ipv4 {
-                return Err(Refusal::Malformed);
-            }
-            return Ok(Content::Error(quoted, quoted.flow(bytes, true)?));
+            let quoted = self.quoted(bytes)?;
+            return Ok(Content::Error(quoted.protocol, quoted.flow(bytes, true)?));
         }
         self.flow(bytes, false).map(Content::Flow)
+    }
+
+    /// That of the packet that an ICMP error quotes.
+    fn quoted(&self, bytes: &[u8]) -> Result<Self, Refusal> {
+        let quoted = Self::at(&bytes[..self.end], self.transport + ICMP_HEADER, true)?;
+        if quoted.is_ipv4 == self.is_ipv4 { Ok(quoted) } else { Err(Refusal::Malformed) }
     }
 
     /// Destination unreachable, time exceeded, parameter problem (RFC 792); and packet too big (RFC 4443).
@@ -220,7 +216,7 @@ impl Head {
         if self.end < at + least {
             return Err(Refusal::Malformed);
         }
-        let [from, to] = [End::Source, End::Destination].map(|end| self.end(bytes, end));
+        let [from, to] = End::ALL.map(|end| address(bytes, self.ip, self.is_ipv4, end));
         let flow = |[source, destination]: [u16; 2], kind| Flow {
             source: Endpoint(from, source),
             destination: Endpoint(to, destination),
@@ -246,24 +242,8 @@ impl Head {
         })
     }
 
-    /// The address of one end.
-    pub(super) fn end(&self, bytes: &[u8], end: End) -> IpAddr {
-        let at = self.address_at(end);
-        if self.is_ipv4 {
-            IpAddr::V4(std::array::from_fn::<u8, 4, _>(|byte| bytes[at + byte]).into())
-        } else {
-            IpAddr::V6(std::array::from_fn::<u8, 16, _>(|byte| bytes[at + byte]).into())
-        }
-    }
-
     fn address_at(&self, end: End) -> usize {
-        self.ip
-            + match (self.is_ipv4, end) {
-                (true, End::Source) => 12,
-                (true, End::Destination) => 16,
-                (false, End::Source) => 8,
-                (false, End::Destination) => 24,
-            }
+        address_at(self.ip, self.is_ipv4, end)
     }
 
     fn port_at(&self, end: End) -> usize {
@@ -284,26 +264,22 @@ impl Head {
             }
     }
 
-    /// Gives one end of an IPv4 packet another address and port, or identifier.
-    pub(super) fn rewrite(&self, packet: &mut [u8], end: End, to: Endpoint, checksum: Checksum) {
-        self.rewrite_into(packet, end, to, checksum, &mut Delta::default());
-    }
-
-    /// The same for an end of what this ICMP error quotes, and for its own checksum.
-    pub(super) fn rewrite_quoted(&self, packet: &mut [u8], quoted: &Self, end: End, to: Endpoint) {
+    /// Gives an end of what this ICMP error quotes another address and port, and mends the error's own checksum.
+    fn rewrite_quoted(&self, packet: &mut [u8], quoted: &Self, end: End, to: Endpoint) {
         let mut all = Delta::default();
         quoted.rewrite_into(packet, end, to, Checksum::Finished, &mut all);
         all.mend(packet, self.checksum_at());
     }
 
     /// Gives one end of an IPv4 packet another address, where no checksum behind the IP header covers it.
-    pub(super) fn rewrite_address(&self, packet: &mut [u8], end: End, to: Ipv4Addr) {
+    fn rewrite_address(&self, packet: &mut [u8], end: End, to: Ipv4Addr) {
         let mut address = Delta::default();
         address.put(packet, self.address_at(end), &to.octets());
         address.mend(packet, self.ip + 10);
     }
 
-    /// Adds every word that it changes, checksums included, to `all`.
+    /// Gives one end of an IPv4 packet another address and port, or identifier. Adds every word that it changes, checksums
+    /// included, to `all`.
     fn rewrite_into(&self, packet: &mut [u8], end: End, to: Endpoint, checksum: Checksum, all: &mut Delta) {
         let IpAddr::V4(to_address) = to.0 else { return };
         let (mut address, mut port) = (Delta::default(), Delta::default());
@@ -352,6 +328,25 @@ impl Delta {
     fn mend(self, bytes: &mut [u8], at: usize) {
         let checksum = self.after(word(bytes, at));
         bytes[at..at + 2].copy_from_slice(&checksum.to_be_bytes());
+    }
+}
+
+/// One address of the IP header that begins at `ip`, which is whole.
+fn address(bytes: &[u8], ip: usize, is_ipv4: bool, end: End) -> IpAddr {
+    let at = address_at(ip, is_ipv4, end);
+    if is_ipv4 {
+        IpAddr::V4(std::array::from_fn::<u8, 4, _>(|byte| bytes[at + byte]).into())
+    } else {
+        IpAddr::V6(std::array::from_fn::<u8, 16, _>(|byte| bytes[at + byte]).into())
+    }
+}
+
+fn address_at(ip: usize, is_ipv4: bool, end: End) -> usize {
+    ip + match (is_ipv4, end) {
+        (true, End::Source) => 12,
+        (true, End::Destination) => 16,
+        (false, End::Source) => 8,
+        (false, End::Destination) => 24,
     }
 }
 

@@ -5,13 +5,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::num::NonZeroU16;
 use std::time::Duration;
 
-use super::packet::Endpoint;
+use super::view::{Endpoint, ICMP, ICMPV6, TCP};
 use super::{NatBehaviour, NatRule, Ports, Refusal};
 use crate::draws::{Draws, Purpose};
 
-const ICMP: u8 = 1;
-const TCP: u8 = 6;
-const ICMPV6: u8 = 58;
 const FIN: u8 = 0x01;
 const SYN: u8 = 0x02;
 const RST: u8 = 0x04;

@@ -1,6 +1,8 @@
-//! Promises of translators and firewalls: what each kind maps and lets in, for how long, and what holds of every packet.
+//! Promises of translators and firewalls: what each kind maps and lets in, for how long, and what holds of every packet;
+//! and of the routers that they stand in.
 
 mod packets;
+mod routers;
 mod rules;
 
 use std::net::Ipv4Addr;

@@ -6,15 +6,14 @@ mod captures;
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io;
-use std::net::{Ipv4Addr, Ipv6Addr};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::time::Instant;
 
 use netsplit_fabric::{
-    BoxRoute, BoxSide, BoxSpec, CaptureFilter as FabricFilter, CaptureSpec, Change, Fabric, Limits,
-    LinkReport as FabricLink, Mac, Port, PortError, PortKind, Report, Scheduling,
+    CaptureFilter as FabricFilter, CaptureSpec, Change, Fabric, Limits, LinkReport as FabricLink, Mac, Port,
+    PortError, PortKind, Report, Scheduling,
 };
-use netsplit_netmodel::nat::{NatKind, Side};
+use netsplit_netmodel::nat::Side;
 use netsplit_netmodel::{Advance, Behaviour, FaultState, Faults, LinkId, Scope, Topology};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::net::RecvFlags;
@@ -30,8 +29,8 @@ use super::net::Netlink;
 use crate::network::{
     CaptureFilter, FaultReport, FaultSpec, LatenessReport, LinkReport, NetworkReport, PortReport,
 };
-use crate::plan::{PREFIX_BITS, Route, RouterPlan};
-use crate::register::{Register, TEST, nanos, shortened};
+use crate::plan::RouterPlan;
+use crate::register::{self, Register, TEST, nanos, shortened};
 use crate::sys;
 
 /// Runs the network until the stage, which is pid 1 of our namespace, has gone.
@@ -218,22 +217,7 @@ impl Network {
     fn router(&mut self, plan: &str) -> Result<(), StepError> {
         const STEP: &str = "make a router";
         let plan: RouterPlan = serde_json::from_str(plan).map_err(whole).step(STEP)?;
-        let kind = NatKind::named(&plan.kind).ok_or(io::ErrorKind::InvalidInput).step(STEP)?;
-        let side = |(network, v4, v6): &(String, Ipv4Addr, Ipv6Addr)| {
-            let [bits4, bits6] = PREFIX_BITS;
-            BoxSide { network: network.clone(), v4: Some((*v4, bits4)), v6: Some((*v6, bits6)) }
-        };
-        let route = |route: &Route| {
-            let Route { to, prefix_bits, via } = *route;
-            BoxRoute { to, prefix_bits, via }
-        };
-        let spec = BoxSpec {
-            name: plan.name.clone(),
-            inside: side(&plan.inside),
-            outside: side(&plan.outside),
-            routes: plan.routes.iter().map(route).collect(),
-            behaviour: kind.behaviour(),
-        };
+        let spec = plan.spec().ok_or(io::ErrorKind::InvalidInput).step(STEP)?;
         let sides = [Side::Outside, Side::Inside].map(|side| spec.port_name(side));
         self.fabric.add_box(spec).map_err(whole).step(STEP)?;
         let networks = [plan.outside.0, plan.inside.0];
@@ -302,21 +286,15 @@ impl Network {
         known.ok_or_else(|| io::Error::other(format!("no host `{name}` has come up")))
     }
 
-    /// Between hosts without a common network there is nothing to be changed: who names two such hosts means something
-    /// else. What is about many is about those that there are.
     fn check_links(&self, scope: &Scope) -> io::Result<()> {
         let links = scope.links(&Topology::new(self.stations.len())).map_err(whole)?;
-        let is_named = matches!(scope, Scope::OneWay { .. } | Scope::BothWays { .. });
-        let mut apart = links.iter().filter(|link| self.pairs(**link).is_empty());
-        match apart.next() {
-            Some(link) if is_named || apart.count() + 1 == links.len() => refuse(self.apart(*link)),
-            _ => Ok(()),
-        }
+        register::lost(scope, &links, |link| !self.pairs(link).is_empty())
+            .map_or(Ok(()), |link| refuse(self.apart(link)))
     }
 
     fn apart(&self, link: LinkId) -> String {
-        let [from, to] = [link.from, link.to].map(|index| &self.stations[index].name);
-        format!("{from} and {to} have no network in common; name the router between them")
+        let [from, to] = [link.from, link.to].map(|index| &*self.stations[index].name);
+        register::apart(from, to)
     }
 
     fn heal(&mut self, client: u64, id: u32) -> Result<(), StepError> {
@@ -523,6 +501,7 @@ fn whole(error: impl std::error::Error) -> io::Error {
 
 #[cfg(test)]
 mod tests {
+    use std::net::Ipv4Addr;
     use std::time::Duration;
 
     use netsplit_netmodel::{Condition, Fault as Asked, Schedule};

@@ -7,6 +7,7 @@ use std::time::Duration;
 use netsplit_agent::Settings;
 use netsplit_model::{HostName, Reason, Teardown, Trouble};
 use netsplit_sim::Host;
+use netsplit_sim::net::NicSpec;
 use tokio::sync::{Notify, mpsc};
 use tokio::task::JoinHandle;
 
@@ -15,7 +16,7 @@ use super::network::Network;
 use crate::bed::{Bed, BedEvent, BoxFuture, BoxTransport, HostSpec, MadeHost, NetworkSpec, Power};
 use crate::machine::{ClockFault, DiskFault};
 use crate::network::{CaptureReport, CaptureSpec, FaultSpec, NetworkReport};
-use crate::plan::{HostPlan, Plan};
+use crate::plan::{HostPlan, NicPlan, Plan};
 
 /// The shortest time until faults are asked again what they did: that of a timer of tokio's.
 const LOOK_AGAIN: Duration = Duration::from_millis(1);
@@ -57,7 +58,8 @@ struct DiskFaultInForce {
 struct Placed {
     name: HostName,
     host: Host,
-    addresses: (Ipv4Addr, Ipv6Addr),
+    /// On each of its networks.
+    addresses: Vec<(Ipv4Addr, Ipv6Addr)>,
     generation: u32,
     power: Is,
 }
@@ -73,24 +75,18 @@ impl Testbed {
     /// A testbed without hosts. Must be called in a tokio runtime.
     pub(super) fn begin(network: NetworkSpec) -> Result<Self, Trouble> {
         let NetworkSpec { networks, routers, .. } = network;
-        if networks.len() > 1 || !routers.is_empty() {
-            let text = "needs several networks, which simulated hosts do not have";
-            return Err(
-                Trouble::new(Reason::MissingCapability, text).because("one network joins all of them")
-            );
-        }
         #[expect(
             clippy::disallowed_methods,
             reason = "one death for each time that a host came up, and turns of faults"
         )]
         let (tell, events) = mpsc::unbounded_channel();
-        let state = State {
-            plan: Plan::new(networks, routers)?,
-            hosts: Vec::new(),
-            network: Network::default(),
-            disk_faults: Vec::new(),
-            disk_faults_ever: 0,
-        };
+        netsplit_sim::network(|net, _, _| networks.iter().for_each(|name| net.add_network(name)));
+        let plan = Plan::new(networks, routers)?;
+        let mut network = Network::default();
+        for router in plan.routers() {
+            network.add_router(&router)?;
+        }
+        let state = State { plan, hosts: Vec::new(), network, disk_faults: Vec::new(), disk_faults_ever: 0 };
         let shared = Arc::new(Shared { state: Mutex::new(state), tell, faults_changed: Notify::new() });
         let watching = tokio::spawn(Arc::clone(&shared).watch_faults());
         Ok(Self { shared, events: tokio::sync::Mutex::new(events), watching })
@@ -112,10 +108,11 @@ impl Shared {
         let mut state = self.lock();
         let (plans, names) = state.plan.add(specs)?;
         let added: Vec<_> = plans.iter().map(|plan| plan.name.clone()).collect();
-        for HostPlan { name, nics, disk, .. } in plans {
-            let addresses = (nics[0].v4, nics[0].v6);
-            let (address, address6) = addresses;
-            let host = Host::add(&netsplit_sim::HostSpec { name: name.to_string(), address, address6, disk });
+        for HostPlan { name, nics, routes, disk } in plans {
+            let addresses = nics.iter().map(|nic| (nic.v4, nic.v6)).collect();
+            let nics =
+                nics.into_iter().map(|NicPlan { network, v4, v6 }| NicSpec { network, v4, v6 }).collect();
+            let host = Host::add(&netsplit_sim::HostSpec { name: name.to_string(), nics, routes, disk });
             let what = || format!("make host {name}");
             host.write_file("/etc/hostname", format!("{name}\n").as_bytes())
                 .map_err(|error| failed(&what(), &error))?;
@@ -147,7 +144,7 @@ impl Shared {
             placed.switch_off();
             failed(&what, &error)
         })?;
-        let (name, generation, (address, address6)) = (name.clone(), placed.generation, placed.addresses);
+        let (name, generation, (address, address6)) = (name.clone(), placed.generation, placed.addresses[0]);
         let (shared, died) = (Arc::clone(self), name.clone());
         tokio::spawn(async move {
             let words = words.last().await;
@@ -248,8 +245,8 @@ impl State {
 
 impl Placed {
     fn settings(&self) -> Settings {
-        let (v4, v6) = self.addresses;
-        let addresses = vec![IpAddr::from(v4), IpAddr::from(v6)];
+        let both = |(v4, v6): &(Ipv4Addr, Ipv6Addr)| [IpAddr::from(*v4), IpAddr::from(*v6)];
+        let addresses = self.addresses.iter().flat_map(both).collect();
         Settings { host: self.name.to_string(), generation: self.generation, addresses }
     }
 

@@ -460,10 +460,6 @@ fn what_a_simulation_does_not_have_is_said() {
     simulate("what_a_simulation_does_not_have_is_said", || async {
         let made = make(&["a"]).await;
         assert_eq!(made.bed.keep().await.unwrap_err().name, Reason::MissingCapability);
-        let networks = vec!["left".to_owned(), "right".to_owned()];
-        let network = NetworkSpec { networks, ..NetworkSpec::default() };
-        let refused = Simulated.begin(BedSpec { dir: "/".into(), run: "y".to_owned(), network }).await;
-        assert_eq!(refused.unwrap_err().name, Reason::MissingCapability);
         for (start, text) in [
             (Start { user: "nobody".to_owned(), ..start(&["words"]) }, "no user `nobody` on a"),
             (Start { cwd: "/none".to_owned(), ..start(&["words"]) }, "the working directory `/none` is not"),

@@ -1,11 +1,13 @@
-//! Hosts: a name, addresses, a disk, clocks, and power.
+//! Hosts: a name, networks, a disk, clocks, and power.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::IpAddr;
+
+use netsplit_netmodel::Route;
 
 use super::sched::{ThreadId, Waiter};
 use super::{Clock, Exit, Kernel, Pid};
 use crate::disk::{Crash, Disk, Faults};
-use crate::net::HostIndex;
+use crate::net::{HostIndex, NicSpec};
 use crate::random::Random;
 
 /// The number of a host.
@@ -22,19 +24,16 @@ impl HostId {
 #[derive(Clone, Debug)]
 pub(crate) struct HostPlan {
     pub(crate) name: String,
-    pub(crate) address: Ipv4Addr,
-    pub(crate) address6: Ipv6Addr,
+    /// Its ways into networks; without any it reaches itself only.
+    pub(crate) nics: Vec<NicSpec>,
+    pub(crate) routes: Vec<Route>,
     /// What its disk holds, in bytes.
     pub(crate) disk: Option<u64>,
-    /// Whether it reaches the others, rather than itself only.
-    pub(crate) is_joined: bool,
 }
 
 #[derive(Debug)]
 pub(crate) struct Host {
     pub(super) name: String,
-    pub(super) address: Ipv4Addr,
-    pub(super) address6: Ipv6Addr,
     pub(super) net: HostIndex,
     pub(super) disk: Disk,
     /// While it is paused: the threads that could run.
@@ -51,17 +50,11 @@ pub(crate) struct Host {
 impl Kernel {
     /// A new host, up and without processes.
     pub(crate) fn add_host(&mut self, plan: &HostPlan) -> HostId {
-        let net = if plan.is_joined {
-            let (now, out) = (self.now, &mut self.outbox);
-            self.net.add_host(now, out, &plan.name, plan.address, plan.address6)
-        } else {
-            self.net.add_lone_host(&plan.name)
-        };
+        let (now, out) = (self.now, &mut self.outbox);
+        let net = self.net.add_host(now, out, &plan.name, &plan.nics, &plan.routes);
         let id = HostId(u32::try_from(self.hosts.len()).expect("fewer than 2^32 hosts"));
         self.hosts.push(Host {
             name: plan.name.clone(),
-            address: plan.address,
-            address6: plan.address6,
             net,
             disk: Disk::new(plan.disk),
             frozen: None,
@@ -105,10 +98,14 @@ impl Kernel {
         }
     }
 
-    /// The hosts of the network by name, with their addresses.
+    /// The addresses of a host: by its name on its first network; where there are several, by `HOST.NETWORK` on that one.
     pub(crate) fn named(&self, name: &str) -> Option<[IpAddr; 2]> {
-        let host = self.hosts.iter().find(|host| host.name == name)?;
-        Some([host.address.into(), host.address6.into()])
+        let (host, network) = match name.split_once('.') {
+            Some((host, network)) if self.net.has_several_networks() => (host, Some(network)),
+            _ => (name, None),
+        };
+        let host = self.hosts.iter().find(|known| known.name == host)?;
+        self.net.addresses(host.net, network)
     }
 
     /// Cuts its power: processes and sockets are gone without a word, and of its disk what was not durable.

@@ -1,7 +1,7 @@
 //! Sockets of the network as open files.
 
 use std::io::{IoSlice, IoSliceMut};
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 
 use super::file::{Caller, FileId, Kind, Timing};
 use super::sched::{On, Wait};
@@ -154,13 +154,8 @@ impl Kernel {
 
     /// An address, with its host's name if it has one.
     fn by_name(&self, address: SocketAddr) -> String {
-        let ip = address.ip().to_canonical();
-        let host = self.hosts.iter().find(|host| match ip {
-            IpAddr::V4(ip) => host.address == ip,
-            IpAddr::V6(ip) => host.address6 == ip,
-        });
-        match host {
-            Some(host) => format!("{}:{}", host.name, address.port()),
+        match self.net.host_at(address.ip().to_canonical()) {
+            Some(host) => format!("{}:{}", self.net.host_name(host), address.port()),
             None => address.to_string(),
         }
     }

@@ -83,6 +83,11 @@ impl Ip {
         }
     }
 
+    /// Whether its first `bits` of 128 are those of another of its family.
+    pub(super) fn begins_as(self, other: Self, bits: u32) -> bool {
+        self.is_v4() == other.is_v4() && (self.0 ^ other.0).leading_zeros() >= bits
+    }
+
     /// The usual form: IPv4 is itself.
     pub(super) fn address(self) -> IpAddr {
         let v6 = Ipv6Addr::from(self.0);

@@ -181,7 +181,7 @@ impl Net {
     pub(super) fn best_on_port(&self, packet: &Packet, is_stream: bool) -> Option<SocketId> {
         let mut best: Option<(u32, SocketId)> = None;
         let mut is_tied = false;
-        for (id, socket) in self.on_port(packet.to, is_stream, packet.destination.port) {
+        for (id, socket) in self.on_port(packet.hop.to, is_stream, packet.destination.port) {
             let Some(score) = score(socket, packet) else { continue };
             match best {
                 Some((most, _)) if most > score => {}
@@ -193,7 +193,7 @@ impl Net {
         if !is_tied {
             return Some(id);
         }
-        let all = self.on_port(packet.to, is_stream, packet.destination.port);
+        let all = self.on_port(packet.hop.to, is_stream, packet.destination.port);
         let group: Vec<_> = all
             .filter(|(_, socket)| score(socket, packet) == Some(most) && socket.options.reuse_port)
             .collect();
@@ -204,7 +204,7 @@ impl Net {
 
     /// All datagram sockets that a packet to a group is for.
     pub(super) fn all_on_port(&self, packet: &Packet) -> Vec<SocketId> {
-        let all = self.on_port(packet.to, false, packet.destination.port);
+        let all = self.on_port(packet.hop.to, false, packet.destination.port);
         let mut ids: Vec<_> =
             all.filter(|(_, socket)| score(socket, packet).is_some()).map(|(id, _)| id).collect();
         ids.sort_unstable();

@@ -5,7 +5,7 @@ use std::io::{IoSlice, IoSliceMut};
 use std::net::{IpAddr, SocketAddr};
 
 use super::address::{Endpoint, Ip};
-use super::hosts::Route;
+use super::hosts::{Hop, Route};
 use super::options::BUFFER_DEFAULT;
 use super::packet::{Body, Fragment, HOPS, Icmp, Packet, Pool, Unreachable};
 use super::sockets::{Role, Socket};
@@ -179,11 +179,11 @@ impl Net {
             None if is_group => self.group_route(host, to.ip, options.broadcast)?,
             None => self.route(host, to.ip)?,
         };
-        if local.ip.is_loopback() && route.host != host {
+        if local.ip.is_loopback() && !route.hop.is_loopback() {
             return Err(Errno::EINVAL);
         }
         let headers = if to.ip.is_v4() { 28 } else { 48 };
-        if options.mtu_discover >= 2 && route.host != host && length + headers > MTU {
+        if options.mtu_discover >= 2 && !route.hop.is_loopback() && length + headers > MTU {
             return Err(Errno::EMSGSIZE);
         }
         let socket = self.sockets.get_mut(id)?;
@@ -192,7 +192,7 @@ impl Net {
         if let Role::Datagrams(datagrams) = &mut socket.state {
             datagrams.last = Some((to.ip, route));
         }
-        let mut packet = self.wires.pool.take([host, route.host], ends, Body::Udp);
+        let mut packet = self.wires.pool.take(route.hop, ends, Body::Udp);
         self.wires.pool.make_room(&mut packet.payload, length);
         data.iter().for_each(|slice| packet.payload.extend_from_slice(slice));
         packet.tos = options.tos;
@@ -213,26 +213,29 @@ impl Net {
             return Err(Errno::EACCES);
         }
         let tables = &self.hosts[host.at()];
-        if tables.addresses.is_none() {
-            return Err(Errno::ENETUNREACH);
-        }
-        Ok(Route { host, source: tables.own(group) })
+        let nic = tables.nic_for(group).ok_or(Errno::ENETUNREACH)?;
+        let hop = Hop { from: host, to: host, network: nic.network };
+        Ok(Route { hop, source: nic.address(group.is_v4()) })
     }
 
-    /// To all members, each over its own link.
+    /// To all members on its network, each over its own link. Who joined a group did so on the first of his networks.
     fn send_to_group(&mut self, now: Nanos, out: &mut Outbox, mut packet: Box<Packet>, is_looped: bool) {
         let group = packet.destination.ip;
-        let from = packet.from;
+        let Hop { from, network, .. } = packet.hop;
         packet.is_shared = true;
         for to in (0..).map(HostIndex).take(self.hosts.len()) {
             let host = &self.hosts[to.at()];
-            let is_member = !group.is_multicast() || group.is_all_hosts() || host.groups.contains_key(&group);
+            let has_joined = || {
+                host.groups.contains_key(&group)
+                    && host.nics.first().is_some_and(|nic| nic.network == network)
+            };
+            let is_member = !group.is_multicast() || group.is_all_hosts() || has_joined();
             let is_own = to == from && (is_looped || !group.is_multicast());
-            if !is_member || host.addresses.is_none() || to == from && !is_own {
+            if !is_member || !host.is_on_network(network) || to == from && !is_own {
                 continue;
             }
             let mut copy = self.wires.pool.copy(&packet);
-            copy.to = to;
+            copy.hop.to = to;
             self.wires.send(now, out, copy);
         }
         self.wires.see_all(now, &packet);
@@ -247,7 +250,7 @@ impl Net {
         } else {
             self.route(host, peer.ip)?
         };
-        if is_bound && local.ip.is_loopback() && route.host != host {
+        if is_bound && local.ip.is_loopback() && !route.hop.is_loopback() {
             return Err(Errno::EINVAL);
         }
         self.bind_any(id)?;
@@ -280,7 +283,7 @@ impl Net {
     #[inline]
     pub(super) fn receive_datagram(&mut self, now: Nanos, out: &mut Outbox, packet: Box<Packet>) {
         let to = packet.destination.ip;
-        if to.is_multicast() || to.is_broadcast(self.hosts[packet.to.at()].own(to)) {
+        if to.is_multicast() || to.is_broadcast(self.hosts[packet.hop.to.at()].own(to)) {
             for id in self.all_on_port(&packet) {
                 let copy = self.wires.pool.copy(&packet);
                 self.give(out, id, copy);
@@ -289,7 +292,7 @@ impl Net {
         } else if let Some(id) = self.best_on_port(&packet, false) {
             self.give(out, id, packet);
         } else {
-            self.hosts[packet.to.at()].drops.no_port += 1;
+            self.hosts[packet.hop.to.at()].drops.no_port += 1;
             self.wires.refuse(now, out, packet, Unreachable::Port);
         }
     }
@@ -302,7 +305,7 @@ impl Net {
         match datagrams.push(packet, options.receive_buffer.unwrap_or(BUFFER_DEFAULT)) {
             None => out.wake(id, IN),
             Some(packet) => {
-                self.hosts[packet.to.at()].drops.queue += 1;
+                self.hosts[packet.hop.to.at()].drops.queue += 1;
                 self.wires.pool.give_back(packet);
             }
         }
@@ -311,7 +314,7 @@ impl Net {
     /// Tells the connected socket whose datagram nobody took.
     pub(super) fn fail_datagrams(&mut self, out: &mut Outbox, host: HostIndex, icmp: &Icmp, error: Errno) {
         // As the answer of a packet that came the other way.
-        let answer = self.wires.pool.take([host, host], [icmp.destination, icmp.source], Body::Udp);
+        let answer = self.wires.pool.take(Hop::loopback(host), [icmp.destination, icmp.source], Body::Udp);
         let id = self.best_on_port(&answer, false);
         self.wires.pool.give_back(answer);
         let Some(id) = id else { return };
@@ -337,7 +340,7 @@ impl Net {
         if datagrams.groups.contains(&group) {
             return Err(Errno::EADDRINUSE);
         }
-        if self.hosts[host.at()].addresses.is_none() {
+        if self.hosts[host.at()].nics.is_empty() {
             return Err(Errno::ENODEV);
         }
         datagrams.groups.push(group);
@@ -426,6 +429,10 @@ impl Parts {
             self.open.len() - 1
         });
         let open = &mut self.open[place];
+        // Ports stand in the first part alone.
+        if part.offset == 0 {
+            (open.whole.source, open.whole.destination) = (packet.source, packet.destination);
+        }
         if !open.offsets.contains(&part.offset) {
             let end = part.offset + packet.payload.len();
             open.offsets.push(part.offset);

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use netsplit_netmodel::{Advance, Behaviour, Counters, Fault, FaultError, FaultState, FaultTurn, Faults};
 
+use super::hosts::Hop;
 use super::{Event, HostIndex, NEVER, Nanos, Net, Outbox};
 
 /// The table, in which every host has its own number.
@@ -21,6 +22,8 @@ pub struct LinkReport<'n> {
     pub from: HostIndex,
     /// The receiver.
     pub to: HostIndex,
+    /// The names of their ports on the network of the link: on a host's first network its own.
+    pub ports: [&'n str; 2],
     /// What it does.
     pub behaviour: &'n Behaviour,
     /// What happened to its packets. Bytes are those of IP packets.
@@ -79,16 +82,29 @@ impl Net {
         self.faults.table.deadline()
     }
 
-    /// What a link does now.
-    pub fn behaviour(&self, from: HostIndex, to: HostIndex) -> Behaviour {
-        self.wires.behaviour([from, to])
+    /// The links from one host to another, one for each network that both are on: the ports of their ends, and what they
+    /// do now.
+    pub fn links_between(
+        &self,
+        from: HostIndex,
+        to: HostIndex,
+    ) -> impl Iterator<Item = ([usize; 2], Behaviour)> {
+        self.hops([from, to]).map(|hop| (self.wires.ports_of(hop), self.wires.behaviour(hop)))
+    }
+
+    /// The links from one host to another.
+    fn hops(&self, [from, to]: [HostIndex; 2]) -> impl Iterator<Item = Hop> {
+        let [ours, theirs] = [from, to].map(|host| &self.hosts[host.at()]);
+        let both = ours.nics.iter().filter(|nic| theirs.is_on_network(nic.network));
+        both.map(move |nic| Hop { from, to, network: nic.network })
     }
 
     /// Every link that was used or changed, in the order in which they were.
     pub fn links(&self) -> impl Iterator<Item = LinkReport<'_>> {
-        self.wires.links().map(|([from, to], behaviour, counters)| LinkReport {
-            from,
-            to,
+        self.wires.links().map(|(hop, behaviour, counters)| LinkReport {
+            from: hop.from,
+            to: hop.to,
+            ports: self.wires.names_of(hop),
             behaviour,
             counters,
         })
@@ -104,11 +120,9 @@ impl Net {
         let Advance { links, turns } = self.faults.table.advance(Duration::from_nanos(now));
         self.faults.turns.extend(turns);
         for (link, behaviour) in links {
-            let is_joined = |at: usize| self.hosts[at].addresses.is_some();
-            if is_joined(link.from) && is_joined(link.to) {
-                let host = |at: usize| HostIndex(u32::try_from(at).expect("a host's number"));
-                self.wires.change(now, out, [host(link.from), host(link.to)], behaviour);
-            }
+            let ends = [link.from, link.to].map(|at| HostIndex(u32::try_from(at).expect("a host's number")));
+            let hops: Vec<_> = self.hops(ends).collect();
+            hops.into_iter().for_each(|hop| self.wires.change(now, out, hop, behaviour));
         }
         let deadline = self.faults.table.deadline();
         let deadline = deadline.and_then(|at| u64::try_from(at.as_nanos()).ok());

@@ -5,13 +5,14 @@ use std::mem;
 
 use netsplit_netmodel::Delivery;
 
+use super::SocketId;
 use super::address::Endpoint;
-use super::{HostIndex, SocketId};
+use super::hosts::Hop;
 
 /// An IP packet.
 pub(super) struct Packet {
-    pub(super) from: HostIndex,
-    pub(super) to: HostIndex,
+    /// Where it is: on which network, and between whom there.
+    pub(super) hop: Hop,
     pub(super) source: Endpoint,
     pub(super) destination: Endpoint,
     pub(super) body: Body,
@@ -53,7 +54,7 @@ pub(super) struct Segment {
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) struct Flags(pub(super) u8);
 
-/// "Unreachable", about a packet that the receiver of this had sent.
+/// "Unreachable" or "time exceeded", about a packet that the receiver of this had sent.
 #[derive(Clone, Copy)]
 pub(super) struct Icmp {
     pub(super) what: Unreachable,
@@ -66,6 +67,9 @@ pub(super) struct Icmp {
 pub(super) enum Unreachable {
     Port,
     Host,
+    Network,
+    /// It had no hop left.
+    Expired,
 }
 
 /// Which part of which datagram.
@@ -130,7 +134,7 @@ impl Packet {
 
     /// A number that two packets share only by chance: of both ends, the kind, the header and every byte.
     pub(super) fn fingerprint(&self) -> u64 {
-        let ends = u64::from(self.from.0) << 32 | u64::from(self.to.0);
+        let ends = u64::from(self.hop.from.0) << 32 | u64::from(self.hop.to.0);
         let ports = u64::from(self.source.port) << 16 | u64::from(self.destination.port);
         let mut hash = mix(mix(ends, ports), self.payload.len() as u64);
         hash = match &self.body {
@@ -196,18 +200,11 @@ const LONG_MAX: usize = 256;
 impl Pool {
     /// A packet without a payload.
     #[inline]
-    pub(super) fn take(
-        &mut self,
-        ends: [HostIndex; 2],
-        [source, destination]: [Endpoint; 2],
-        body: Body,
-    ) -> Box<Packet> {
-        let [from, to] = ends;
+    pub(super) fn take(&mut self, hop: Hop, [source, destination]: [Endpoint; 2], body: Body) -> Box<Packet> {
         self.number = self.number.wrapping_add(1);
         let number = self.number;
         if let Some(mut packet) = self.free.pop() {
-            packet.from = from;
-            packet.to = to;
+            packet.hop = hop;
             packet.source = source;
             packet.destination = destination;
             packet.body = body;
@@ -220,8 +217,7 @@ impl Pool {
         }
         let payload = Vec::new();
         Box::new(Packet {
-            from,
-            to,
+            hop,
             source,
             destination,
             body,
@@ -262,8 +258,7 @@ impl Pool {
 
     /// The same once more.
     pub(super) fn copy(&mut self, packet: &Packet) -> Box<Packet> {
-        let ends = [packet.from, packet.to];
-        let mut copy = self.take(ends, [packet.source, packet.destination], packet.body.clone());
+        let mut copy = self.take(packet.hop, [packet.source, packet.destination], packet.body.clone());
         self.make_room(&mut copy.payload, packet.payload.len());
         copy.payload.extend_from_slice(&packet.payload);
         copy.tos = packet.tos;
@@ -275,7 +270,6 @@ impl Pool {
 
     /// What tells the sender of `packet` that nobody takes it, and why. `None` where nobody may be told.
     pub(super) fn refusal(&mut self, packet: &Packet, what: Unreachable) -> Option<Box<Packet>> {
-        let ends = [packet.to, packet.from];
         let Packet { source, destination, .. } = *packet;
         if packet.is_shared {
             return None;
@@ -291,7 +285,7 @@ impl Pool {
             }
             Body::Icmp(_) | Body::Fragment(_) => return None,
         };
-        Some(self.take(ends, [destination, source], body))
+        Some(self.take(packet.hop.back(), [destination, source], body))
     }
 }
 

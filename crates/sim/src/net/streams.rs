@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::net::SocketAddr;
 
 use super::address::{Endpoint, Ip};
-use super::hosts::Ends;
+use super::hosts::{Ends, Hop, Route};
 use super::options::Options;
 use super::packet::{Flags, HOPS, Icmp, Packet, Segment, Unreachable};
 use super::sockets::{Role, Socket};
@@ -100,7 +100,7 @@ impl Net {
             return Err(Errno::ENETUNREACH);
         }
         let route = self.route(host, peer.ip)?;
-        if is_bound && local.ip.is_loopback() && route.host != host {
+        if is_bound && local.ip.is_loopback() && !route.hop.is_loopback() {
             return Err(Errno::EINVAL);
         }
         let ip = if is_bound { local.ip } else { route.source };
@@ -114,7 +114,7 @@ impl Net {
         }
         let sequence = self.hosts[host.at()].sequence();
         let socket = self.sockets.get_mut(id)?;
-        let path = Path::new([host, route.host], [local, peer], id, &socket.options);
+        let path = Path::new(route.hop, [local, peer], id, &socket.options);
         let mut turn = Self::turn(&mut self.wires, now, out);
         socket.state = Role::Connection(Connection::connect(&mut turn, path, &socket.options, sequence));
         // Without a port of its own it is found by its connection.
@@ -193,7 +193,7 @@ impl Net {
             return Some(id);
         }
         let ends = Ends::of(packet.destination, packet.source);
-        self.hosts[packet.to.at()].connections.get(&ends).copied()
+        self.hosts[packet.hop.to.at()].connections.get(&ends).copied()
     }
 
     /// Has a connection that is over make place for a new one of the same ends. Whether it was one.
@@ -249,6 +249,8 @@ impl Net {
 
     /// Answers a SYN, unless there is no room: then it is as if it were lost.
     fn answer(&mut self, now: Nanos, out: &mut Outbox, parent: SocketId, packet: &Packet, syn: &Segment) {
+        // Whom it cannot answer it does not hear.
+        let Ok(Route { hop, .. }) = self.route(packet.hop.to, packet.source.ip) else { return };
         let child = self.sockets.next();
         let Some(Socket { state: Role::Listener(listener), options, family, host, .. }) =
             self.sockets.find(parent)
@@ -256,14 +258,14 @@ impl Net {
             return;
         };
         if listener.ready.len() > listener.backlog || listener.half >= BACKLOG_MAX {
-            self.hosts[packet.to.at()].drops.backlog += 1;
+            self.hosts[packet.hop.to.at()].drops.backlog += 1;
             return;
         }
         listener.half += 1;
         let (options, family, host) = (*options, *family, *host);
         let (local, peer) = (packet.destination, packet.source);
         let sequence = self.hosts[host.at()].sequence();
-        let mut path = Path::new([host, packet.from], [local, peer], child, &options);
+        let mut path = Path::new(hop, [local, peer], child, &options);
         path.peer_id = syn.sockets[0];
         let mut turn = Self::turn(&mut self.wires, now, out);
         let connection = Connection::answer(&mut turn, path, &options, sequence, (parent, syn));
@@ -320,10 +322,14 @@ impl Net {
     pub(super) fn receive_unreachable(&mut self, now: Nanos, out: &mut Outbox, host: HostIndex, icmp: &Icmp) {
         let error = match icmp.what {
             Unreachable::Port => Errno::ECONNREFUSED,
-            Unreachable::Host => Errno::EHOSTUNREACH,
+            Unreachable::Network => Errno::ENETUNREACH,
+            Unreachable::Host | Unreachable::Expired => Errno::EHOSTUNREACH,
         };
         if !icmp.is_tcp {
-            self.fail_datagrams(out, host, icmp, error);
+            // Of the others a socket is told that asks for them (`IP_RECVERR`), which none can here.
+            if icmp.what == Unreachable::Port {
+                self.fail_datagrams(out, host, icmp, error);
+            }
             return;
         }
         let ends = Ends::of(icmp.source, icmp.destination);
@@ -342,13 +348,13 @@ impl Ends {
 }
 
 impl Path {
-    fn new(hosts: [HostIndex; 2], [local, peer]: [Endpoint; 2], id: SocketId, options: &Options) -> Self {
+    fn new(hop: Hop, [local, peer]: [Endpoint; 2], id: SocketId, options: &Options) -> Self {
         let hops = options.hops.unwrap_or(HOPS);
-        Self { hosts, local, peer, id, peer_id: None, tos: options.tos, hops }
+        Self { hop, local, peer, id, peer_id: None, tos: options.tos, hops }
     }
 
     #[inline]
     fn is_of(&self, packet: &Packet) -> bool {
-        self.hosts[0] == packet.to && self.local == packet.destination && self.peer == packet.source
+        self.hop.from == packet.hop.to && self.local == packet.destination && self.peer == packet.source
     }
 }

@@ -23,10 +23,11 @@ use send::Send;
 use timers::{FIN_TIMEOUT, Timers};
 
 use super::address::Endpoint;
+use super::hosts::Hop;
 use super::options::{Opt, Options};
 use super::packet::{Flags, HOPS, Segment};
 use super::wires::{MTU, MTU_LOOPBACK, Wires};
-use super::{ERR, HUP, HostIndex, IN, Nanos, OUT, Outbox, RDHUP, SocketId};
+use super::{ERR, HUP, IN, Nanos, OUT, Outbox, RDHUP, SocketId};
 use crate::errno::{Errno, Result};
 
 /// A moment, and where what happens in it goes.
@@ -61,7 +62,8 @@ pub(super) struct Connection {
 /// Both ends.
 #[derive(Clone, Copy)]
 pub(super) struct Path {
-    pub(super) hosts: [HostIndex; 2],
+    /// Its first step.
+    pub(super) hop: Hop,
     pub(super) local: Endpoint,
     pub(super) peer: Endpoint,
     pub(super) id: SocketId,
@@ -328,7 +330,7 @@ const MSS_MIN: u64 = 48;
 impl Path {
     /// How much of an IP packet is payload.
     fn mss(&self) -> u64 {
-        let mtu = if self.hosts[0] == self.hosts[1] { MTU_LOOPBACK } else { MTU };
+        let mtu = if self.hop.is_loopback() { MTU_LOOPBACK } else { MTU };
         let headers = if self.peer.ip.is_v4() { 40 } else { 60 };
         (mtu - headers) as u64
     }

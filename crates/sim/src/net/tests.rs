@@ -3,6 +3,7 @@
 mod connecting;
 mod datagrams;
 mod faults;
+mod networks;
 mod properties;
 mod streams;
 
@@ -53,8 +54,9 @@ impl World {
 
     fn add(&mut self, name: &str) -> HostIndex {
         let last = u8::try_from(self.net.hosts.len() + 1).unwrap();
-        let v6 = format!("fd00::{last}").parse().unwrap();
-        self.net.add_host(self.now, &mut self.out, name, Ipv4Addr::new(10, 0, 0, last), v6)
+        let (v4, v6) = (Ipv4Addr::new(10, 0, 0, last), format!("fd00::{last}").parse().unwrap());
+        let nic = NicSpec { network: String::new(), v4, v6 };
+        self.net.add_host(self.now, &mut self.out, name, &[nic], &[])
     }
 
     fn call<T>(&mut self, f: impl FnOnce(&mut Net, Nanos, &mut Outbox) -> T) -> T {
@@ -192,6 +194,11 @@ impl World {
     fn offered(&self, from: u32, to: u32) -> u64 {
         let link = self.net.links().find(|link| (link.from.0, link.to.0) == (from, to));
         link.map_or(0, |link| link.counters.offered.packets)
+    }
+
+    /// What the only link from one host to another does.
+    fn behaviour(&self, from: u32, to: u32) -> String {
+        self.net.links_between(HostIndex(from), HostIndex(to)).next().unwrap().1.to_string()
     }
 
     fn is_error(&mut self, id: SocketId, error: Errno) -> bool {

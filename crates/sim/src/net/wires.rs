@@ -1,5 +1,5 @@
-//! Links between hosts: each ordered pair has a `netmodel::Link` of its own, made when it is first used. Packets go in;
-//! events that give them to their receivers come out. What a receiver does with one is not known here.
+//! Links between hosts: each ordered pair on a network has a `netmodel::Link` of its own, made when it is first used.
+//! Packets go in; events that give them to their receivers come out. What a receiver does with one is not known here.
 
 use std::collections::VecDeque;
 use std::mem;
@@ -9,6 +9,7 @@ use netsplit_netmodel::capture::{Point, Remark};
 use netsplit_netmodel::{Behaviour, Cause, Counters, Delivery, Fate, Link, Passage};
 
 use super::capture::{self, Watcher};
+use super::hosts::{Hop, NetworkIndex};
 use super::packet::{Body, Fragment, Packet, Pool, UDP_HEADER, Unreachable};
 use super::{Event, HostIndex, NEVER, NOBODY, Nanos, Outbox};
 
@@ -16,17 +17,35 @@ use super::{Event, HostIndex, NEVER, NOBODY, Nanos, Outbox};
 pub(super) struct Wires {
     seed: u64,
     pub(super) pool: Pool,
+    ends: Vec<Ends>,
+    /// What links are named by, by number of port.
     names: Vec<String>,
-    /// Hosts that `table` has room for, in each direction.
-    stride: usize,
-    /// By sender and receiver; 0 where there is no wire yet, else one more than its index.
-    table: Vec<u32>,
+    /// By network.
+    tables: Vec<Table>,
     wires: Vec<Wire>,
     datagrams_ever: u64,
     pub(super) delays: Delays,
     pub(super) watcher: Option<Watcher>,
     /// Packets with a flipped bit, which their receivers' checksums found.
     pub(super) corrupted: u64,
+}
+
+/// A host as its links know it.
+struct Ends {
+    name: String,
+    /// The number of its port on each of its networks.
+    ports: Vec<(NetworkIndex, usize)>,
+    /// Whether it sends on what is for others.
+    is_router: bool,
+}
+
+/// The wires of a network.
+#[derive(Default)]
+struct Table {
+    /// Hosts that there is room for, in each direction.
+    stride: usize,
+    /// By sender and receiver; 0 where there is no wire yet, else one more than its index.
+    numbers: Vec<u32>,
 }
 
 /// How long packets take where nothing was asked for: time must pass, or programs that answer each other at once would never
@@ -48,7 +67,9 @@ impl Default for Delays {
 
 /// A link and the packets in its queue.
 struct Wire {
-    ends: [HostIndex; 2],
+    hop: Hop,
+    /// Whether its receiver sends on what is for others.
+    is_to_router: bool,
     link: Link,
     queue: VecDeque<Box<Packet>>,
     /// When the kernel has it looked at next.
@@ -60,16 +81,16 @@ pub(super) const MTU: usize = 1500;
 pub(super) const MTU_LOOPBACK: usize = 65_536;
 
 /// Three questions, a second each (`mcast_solicit`, `retrans_time`).
-const NEIGHBOUR_TIMEOUT: Nanos = 3_000_000_000;
+pub(super) const NEIGHBOUR_TIMEOUT: Nanos = 3_000_000_000;
 
 impl Wires {
     pub(super) fn new(seed: u64, delays: Delays) -> Self {
         Self {
             seed,
             pool: Pool::default(),
+            ends: Vec::new(),
             names: Vec::new(),
-            stride: 0,
-            table: Vec::new(),
+            tables: Vec::new(),
             wires: Vec::new(),
             datagrams_ever: 0,
             delays,
@@ -78,21 +99,43 @@ impl Wires {
         }
     }
 
-    pub(super) fn add_host(&mut self, name: &str) {
-        self.names.push(name.to_owned());
-        if self.names.len() <= self.stride {
-            return;
+    pub(super) fn add_network(&mut self) {
+        self.tables.push(Table::default());
+    }
+
+    /// Adds a host with its networks, and what its links on each are named by.
+    pub(super) fn add_host(&mut self, name: &str, networks: Vec<(NetworkIndex, String)>, is_router: bool) {
+        let hosts = self.ends.len() + 1;
+        let mut ports = Vec::new();
+        for (network, port) in networks {
+            self.tables[network.at()].make_room(hosts);
+            ports.push((network, self.names.len()));
+            self.names.push(port);
         }
-        let stride = (self.stride * 2).max(16);
-        let mut table = vec![0; stride * stride];
-        for (row, old) in table.chunks_mut(stride).zip(self.table.chunks(self.stride.max(1))) {
-            row[..old.len()].copy_from_slice(old);
-        }
-        (self.stride, self.table) = (stride, table);
+        self.ends.push(Ends { name: name.to_owned(), ports, is_router });
     }
 
     pub(super) fn name(&self, host: HostIndex) -> &str {
-        &self.names[host.at()]
+        &self.ends[host.at()].name
+    }
+
+    /// The ports of a host, by number, with their names.
+    pub(super) fn ports(&self, host: HostIndex) -> impl Iterator<Item = (usize, &str)> {
+        self.ends[host.at()].ports.iter().map(|(_, port)| (*port, self.names[*port].as_str()))
+    }
+
+    /// The ports of both ends of a step, which is on a network that both are on.
+    pub(super) fn ports_of(&self, hop: Hop) -> [usize; 2] {
+        [hop.from, hop.to].map(|host| {
+            let ports = &self.ends[host.at()].ports;
+            let at = ports.iter().find(|(network, _)| *network == hop.network);
+            at.expect("a host on the network of its links").1
+        })
+    }
+
+    /// The names of the ports of both ends.
+    pub(super) fn names_of(&self, hop: Hop) -> [&str; 2] {
+        self.ports_of(hop).map(|port| self.names[port].as_str())
     }
 
     /// By their numbers.
@@ -102,71 +145,67 @@ impl Wires {
 
     /// The index of the wire of a pair.
     #[inline]
-    fn wire(&mut self, [from, to]: [HostIndex; 2]) -> u32 {
-        let at = from.at() * self.stride + to.at();
-        match self.table[at] {
-            0 => self.make(at, [from, to]),
+    fn wire(&mut self, hop: Hop) -> u32 {
+        match self.tables[hop.network.at()].number(hop) {
+            0 => self.make(hop),
             number => number - 1,
         }
     }
 
     #[cold]
-    fn make(&mut self, at: usize, ends: [HostIndex; 2]) -> u32 {
-        let [from, to] = ends.map(|host| self.names[host.at()].as_str());
+    fn make(&mut self, hop: Hop) -> u32 {
+        let [from, to] = self.names_of(hop);
         let link = Link::new(self.seed, &format!("{from}>{to}"));
-        self.wires.push(Wire { ends, link, queue: VecDeque::new(), armed: NEVER });
+        let is_to_router = self.ends[hop.to.at()].is_router;
+        self.wires.push(Wire { hop, is_to_router, link, queue: VecDeque::new(), armed: NEVER });
         let number = u32::try_from(self.wires.len()).expect("fewer links than packets");
-        self.table[at] = number;
+        self.tables[hop.network.at()].set(hop, number);
         number - 1
     }
 
     /// What a link does.
-    pub(super) fn behaviour(&self, [from, to]: [HostIndex; 2]) -> Behaviour {
-        let number = self.table[from.at() * self.stride + to.at()];
+    pub(super) fn behaviour(&self, hop: Hop) -> Behaviour {
+        let number = self.tables[hop.network.at()].number(hop);
         let wire = (number as usize).checked_sub(1).map(|index| &self.wires[index]);
         wire.map_or_else(Behaviour::default, |wire| *wire.link.behaviour())
     }
 
     /// Every link that was used or changed, in the order in which they were.
-    pub(super) fn links(&self) -> impl Iterator<Item = ([HostIndex; 2], &Behaviour, &Counters)> {
-        self.wires.iter().map(|wire| (wire.ends, wire.link.behaviour(), wire.link.counters()))
+    pub(super) fn links(&self) -> impl Iterator<Item = (Hop, &Behaviour, &Counters)> {
+        self.wires.iter().map(|wire| (wire.hop, wire.link.behaviour(), wire.link.counters()))
     }
 
-    pub(super) fn change(
-        &mut self,
-        now: Nanos,
-        out: &mut Outbox,
-        ends: [HostIndex; 2],
-        behaviour: Behaviour,
-    ) {
-        let index = self.wire(ends);
+    pub(super) fn change(&mut self, now: Nanos, out: &mut Outbox, hop: Hop, behaviour: Behaviour) {
+        let index = self.wire(hop);
         self.wires[index as usize].link.change(Duration::from_nanos(now), behaviour);
         self.release(now, out, index);
     }
 
-    /// Whether several segments may pass a pair's link as one.
+    /// Whether several segments may pass a pair's link as one. To routers each goes by itself: the next link may not take
+    /// them otherwise.
     #[inline]
-    pub(super) fn takes_super(&mut self, ends: [HostIndex; 2]) -> bool {
-        if ends[0] == ends[1] || ends[1] == NOBODY {
+    pub(super) fn takes_super(&mut self, hop: Hop) -> bool {
+        if hop.is_loopback() || hop.to == NOBODY {
             return true;
         }
-        let index = self.wire(ends);
+        let index = self.wire(hop);
         let wire = &self.wires[index as usize];
         let behaviour = wire.link.behaviour();
-        behaviour.is_plain() && behaviour.passage() != Passage::Hold && wire.queue.is_empty()
+        !wire.is_to_router
+            && behaviour.is_plain()
+            && behaviour.passage() != Passage::Hold
+            && wire.queue.is_empty()
     }
 
     /// Sends a packet. A datagram that is too long for the link's packets goes in parts.
     #[inline]
     pub(super) fn send(&mut self, now: Nanos, out: &mut Outbox, packet: Box<Packet>) {
-        let ends = [packet.from, packet.to];
-        if ends[0] == ends[1] {
+        let hop = packet.hop;
+        if hop.is_loopback() {
             out.timers.push((now + self.delays.loopback, Event::arrival(packet)));
-        } else if ends[1] == NOBODY {
+        } else if hop.to == NOBODY {
             self.find_nobody(now, out, packet);
-        } else if packet.length() as usize > MTU
-            && matches!(packet.body, Body::Udp)
-            && !self.takes_super(ends)
+        } else if packet.length() as usize > MTU && matches!(packet.body, Body::Udp) && !self.takes_super(hop)
         {
             self.send_parts(now, out, packet);
         } else {
@@ -177,7 +216,7 @@ impl Wires {
     /// Nobody answers who has the address, and the sender's own host says so.
     #[cold]
     fn find_nobody(&mut self, now: Nanos, out: &mut Outbox, mut packet: Box<Packet>) {
-        packet.to = packet.from;
+        packet.hop = Hop::loopback(packet.hop.from);
         if let Some(answer) = self.pool.refusal(&packet, Unreachable::Host) {
             out.timers.push((now + NEIGHBOUR_TIMEOUT, Event::arrival(answer)));
         }
@@ -212,7 +251,7 @@ impl Wires {
 
     #[inline]
     fn offer(&mut self, now: Nanos, out: &mut Outbox, packet: Box<Packet>) {
-        let index = self.wire([packet.from, packet.to]);
+        let index = self.wire(packet.hop);
         let wire = &mut self.wires[index as usize];
         let fate = wire.link.offer(Duration::from_nanos(now), packet.length());
         if self.watcher.is_some() {
@@ -304,7 +343,7 @@ impl Wires {
         takes: bool,
     ) -> Option<Box<Packet>> {
         let Some((index, delivery)) = packet.way.take() else {
-            if self.watcher.is_some() && packet.from != packet.to {
+            if self.watcher.is_some() && !packet.hop.is_loopback() {
                 self.see(now, &packet, Point::Given, Remark::Answer);
             }
             return Some(packet);
@@ -331,7 +370,7 @@ impl Wires {
         Some(packet)
     }
 
-    /// Answers a packet that nobody takes.
+    /// Answers a packet that nobody takes, on the way that it came.
     pub(super) fn refuse(&mut self, now: Nanos, out: &mut Outbox, packet: Box<Packet>, what: Unreachable) {
         if let Some(answer) = self.pool.refusal(&packet, what) {
             self.send(now, out, answer);
@@ -341,16 +380,42 @@ impl Wires {
 
     /// All that a host sent to several was offered to their links.
     pub(super) fn see_all(&mut self, now: Nanos, packet: &Packet) {
+        let [from, _] = self.ports_of(packet.hop);
         if let Some(watcher) = &mut self.watcher {
-            capture::show(watcher, &self.names, (now, packet, None), Point::SentToAll, Remark::Plain);
+            capture::show(watcher, &self.names, (now, packet), (from, None), Point::SentToAll, Remark::Plain);
         }
     }
 
     #[cold]
     fn see(&mut self, now: Nanos, packet: &Packet, point: Point, remark: Remark) {
+        let [from, to] = self.ports_of(packet.hop);
         if let Some(watcher) = &mut self.watcher {
-            capture::show(watcher, &self.names, (now, packet, Some(packet.to)), point, remark);
+            capture::show(watcher, &self.names, (now, packet), (from, Some(to)), point, remark);
         }
+    }
+}
+
+impl Table {
+    fn make_room(&mut self, hosts: usize) {
+        if hosts <= self.stride {
+            return;
+        }
+        let stride = hosts.next_power_of_two().max(16);
+        let mut numbers = vec![0; stride * stride];
+        for (row, old) in numbers.chunks_mut(stride).zip(self.numbers.chunks(self.stride.max(1))) {
+            row[..old.len()].copy_from_slice(old);
+        }
+        (self.stride, self.numbers) = (stride, numbers);
+    }
+
+    /// Both ends of a hop are on the network, so that there is room.
+    #[inline]
+    fn number(&self, hop: Hop) -> u32 {
+        self.numbers[hop.from.at() * self.stride + hop.to.at()]
+    }
+
+    fn set(&mut self, hop: Hop, number: u32) {
+        self.numbers[hop.from.at() * self.stride + hop.to.at()] = number;
     }
 }
 

@@ -104,6 +104,16 @@ pub(in crate::net) fn udp_checksum(ends: [Endpoint; 2], payload: &[u8]) -> u16 {
     u16::from_be_bytes([whole[6], whole[7]])
 }
 
+/// A checksum that covers one end, when that has become another (RFC 1624). 0 is none.
+pub(in crate::net) fn mended(checksum: u16, old: Endpoint, new: Endpoint) -> u16 {
+    if checksum == 0 {
+        return 0;
+    }
+    let sum_of = |end: Endpoint| fold(sum(&end.ip.bits().to_be_bytes()) + u64::from(end.port));
+    let mended = !fold(u64::from(!checksum) + u64::from(!sum_of(old)) + u64::from(sum_of(new)));
+    if mended == 0 { 0xffff } else { mended }
+}
+
 fn tcp(body: &mut Vec<u8>, ends: [Endpoint; 2], segment: &Segment, payload: &[u8]) {
     let is_syn = segment.flags.has(Flags::SYN);
     let window = if is_syn { segment.window } else { segment.window >> WINDOW_SHIFT };
@@ -126,8 +136,12 @@ fn unreachable(body: &mut Vec<u8>, icmp: &Icmp, ends: [Endpoint; 2]) {
     let (kind, code) = match (is_v4, icmp.what) {
         (true, Unreachable::Port) => (3, 3),
         (true, Unreachable::Host) => (3, 1),
+        (true, Unreachable::Network) => (3, 0),
+        (true, Unreachable::Expired) => (11, 0),
         (false, Unreachable::Port) => (1, 4),
         (false, Unreachable::Host) => (1, 3),
+        (false, Unreachable::Network) => (1, 0),
+        (false, Unreachable::Expired) => (3, 0),
     };
     body.extend([kind, code, 0, 0, 0, 0, 0, 0]);
     let protocol = if icmp.is_tcp { TCP } else { UDP };

@@ -220,8 +220,8 @@ impl Connection {
         if !self.is_connected() {
             return;
         }
-        let hosts = self.path.hosts;
-        while let Some(length) = self.send.part(no_delay, || turn.wires.takes_super(hosts)) {
+        let hop = self.path.hop;
+        while let Some(length) = self.send.part(no_delay, || turn.wires.takes_super(hop)) {
             let send = &mut self.send;
             let sequence = send.next;
             let after = sequence + length;
@@ -258,11 +258,8 @@ impl Connection {
         self.send.round_trip.forget();
         let from = self.send.acknowledged;
         let data = self.send.data_end() - from;
-        let most = if turn.wires.takes_super(self.path.hosts) {
-            SUPER_MAX.max(self.send.mss)
-        } else {
-            self.send.mss
-        };
+        let most =
+            if turn.wires.takes_super(self.path.hop) { SUPER_MAX.max(self.send.mss) } else { self.send.mss };
         let length = data.min(most).min(self.send.end - from);
         let with_fin = self.send.fin.is_some_and(|fin| fin == from + length && self.send.end > fin);
         let flags = if with_fin { Flags::FIN } else { Flags::NONE };
@@ -281,7 +278,7 @@ impl Connection {
         };
         self.timers.acknowledge = NEVER;
         let ends = [self.path.local, self.path.peer];
-        let mut packet = turn.wires.pool.take(self.path.hosts, ends, Body::Tcp(segment));
+        let mut packet = turn.wires.pool.take(self.path.hop, ends, Body::Tcp(segment));
         if length > 0 {
             turn.wires.pool.make_room(&mut packet.payload, length);
             self.send.copy(sequence, length, &mut packet.payload);
@@ -314,7 +311,7 @@ impl Connection {
             self.timers.retransmit = turn.now + self.send.round_trip.timeout();
         }
         let ends = [self.path.local, self.path.peer];
-        let mut packet = turn.wires.pool.take(self.path.hosts, ends, Body::Tcp(segment));
+        let mut packet = turn.wires.pool.take(self.path.hop, ends, Body::Tcp(segment));
         (packet.tos, packet.hops) = (self.path.tos, self.path.hops);
         turn.wires.send(turn.now, turn.out, packet);
     }

@@ -137,7 +137,7 @@ fn loopback_is_each_hosts_own() {
     assert_eq!(world.net.readiness(near), OUT);
     assert!(world.is_error(far, Errno::ECONNREFUSED));
     assert!(world.is_error(outside, Errno::ECONNREFUSED));
-    let lone = world.net.add_lone_host("test");
+    let lone = world.net.add_host(0, &mut Outbox::default(), "test", &[], &[]);
     let id = world.net.socket(lone, Family::V4, Kind::Stream);
     assert_eq!(world.connect(id, "10.0.0.1:80"), Err(Errno::ENETUNREACH));
     assert_eq!(world.connect(id, "127.0.0.1:80"), Err(Errno::EINPROGRESS));

@@ -27,13 +27,13 @@ fn faults_turn_by_themselves() {
     let scope = Scope::Isolate { hosts: vec![1] };
     let fault = Fault { scope, condition: Condition::new().cut(), schedule };
     world.call(|net, now, out| net.begin_fault(now, out, 7, fault)).unwrap();
-    let passage = |world: &World| world.net.behaviour(HostIndex(0), HostIndex(1)).to_string();
+    let passage = |world: &World| world.behaviour(0, 1);
     assert_eq!(passage(&world), "nothing");
     world.run(150 * MS);
     assert_eq!(passage(&world), "cut");
     assert_eq!(world.net.faults().count(), 1);
     world.add("c");
-    assert_eq!(world.net.behaviour(HostIndex(1), HostIndex(2)).to_string(), "cut", "of new ones, too");
+    assert_eq!(world.behaviour(1, 2), "cut", "of new ones, too");
     world.run(150 * MS);
     assert_eq!(passage(&world), "nothing");
     let turns: Vec<_> = world.net.take_turns().iter().map(|turn| (turn.id, turn.at)).collect();
@@ -130,7 +130,7 @@ fn one_seed_is_one_run() {
 }
 
 /// The sum of a packet's 16-bit words with its pseudo header, which is all ones when it is right.
-fn is_sum_right(packet: &[u8]) -> bool {
+pub(super) fn is_sum_right(packet: &[u8]) -> bool {
     let sum = |bytes: &[u8]| -> u32 {
         bytes
             .chunks(2)
@@ -154,19 +154,19 @@ fn is_sum_right(packet: &[u8]) -> bool {
     fold(fold(fold(pseudo + sum(body)))) == 0xffff
 }
 
-struct Seen {
-    from: usize,
+pub(super) struct Seen {
+    pub(super) from: usize,
     to: Option<usize>,
-    point: Point,
+    pub(super) point: Point,
     remark: Remark,
     bytes: Vec<u8>,
 }
 
 #[derive(Default)]
-struct Watched(Arc<Mutex<Vec<Seen>>>);
+pub(super) struct Watched(Arc<Mutex<Vec<Seen>>>);
 
 impl Watched {
-    fn begin(world: &mut World) -> Self {
+    pub(super) fn begin(world: &mut World) -> Self {
         let watched = Self::default();
         let seen = Arc::clone(&watched.0);
         world.net.watch(Some(Box::new(move |sight, bytes| {
@@ -176,7 +176,7 @@ impl Watched {
         watched
     }
 
-    fn take(&self) -> Vec<Seen> {
+    pub(super) fn take(&self) -> Vec<Seen> {
         std::mem::take(&mut self.0.lock().unwrap())
     }
 }
@@ -266,6 +266,35 @@ fn a_packet_to_several_is_shown_to_each_and_then_to_all() {
     );
 }
 
+/// The packet that was taken into these parts.
+pub(super) fn put_together(parts: &[Seen]) -> Vec<u8> {
+    let is_v4 = parts[0].bytes[0] >> 4 == 4;
+    let (header, extension) = if is_v4 { (20, 0) } else { (40, 8) };
+    let mut whole = parts[0].bytes[..header].to_vec();
+    for Seen { bytes, .. } in parts {
+        let place = if is_v4 {
+            usize::from(u16::from_be_bytes([bytes[6], bytes[7]]) & 0x1fff) * 8
+        } else {
+            usize::from(u16::from_be_bytes([bytes[42], bytes[43]]) & 0xfff8)
+        };
+        assert_eq!(place, whole.len() - header);
+        whole.extend(&bytes[header + extension..]);
+    }
+    let length = u16::try_from(whole.len() - if is_v4 { 0 } else { 40 }).unwrap().to_be_bytes();
+    if is_v4 {
+        // Its header's own checksum is of a part.
+        whole[2..4].copy_from_slice(&length);
+        whole[10..12].fill(0);
+        let sum: u32 = whole[..20].chunks(2).map(|word| u32::from(word[0]) << 8 | u32::from(word[1])).sum();
+        let sum = !u16::try_from((sum & 0xffff) + (sum >> 16)).unwrap();
+        whole[10..12].copy_from_slice(&sum.to_be_bytes());
+    } else {
+        whole[4..6].copy_from_slice(&length);
+        whole[6] = 17;
+    }
+    whole
+}
+
 #[test]
 fn parts_put_together_have_the_checksum_of_the_whole() {
     let mut world = World::new(1, 2);
@@ -277,31 +306,6 @@ fn parts_put_together_have_the_checksum_of_the_whole() {
         let sights = watched.take();
         assert_eq!(sights.len(), 3);
         assert!(sights.iter().all(|sight| sight.bytes.len() <= 1500));
-        let is_v4 = sights[0].bytes[0] >> 4 == 4;
-        let (header, extension) = if is_v4 { (20, 0) } else { (40, 8) };
-        let mut whole = sights[0].bytes[..header].to_vec();
-        for sight in &sights {
-            let place = if is_v4 {
-                usize::from(u16::from_be_bytes([sight.bytes[6], sight.bytes[7]]) & 0x1fff) * 8
-            } else {
-                usize::from(u16::from_be_bytes([sight.bytes[42], sight.bytes[43]]) & 0xfff8)
-            };
-            assert_eq!(place, whole.len() - header);
-            whole.extend(&sight.bytes[header + extension..]);
-        }
-        let length = u16::try_from(whole.len() - if is_v4 { 0 } else { 40 }).unwrap().to_be_bytes();
-        if is_v4 {
-            // Its header's own checksum is of a part.
-            whole[2..4].copy_from_slice(&length);
-            whole[10..12].fill(0);
-            let sum: u32 =
-                whole[..20].chunks(2).map(|word| u32::from(word[0]) << 8 | u32::from(word[1])).sum();
-            let sum = !u16::try_from((sum & 0xffff) + (sum >> 16)).unwrap();
-            whole[10..12].copy_from_slice(&sum.to_be_bytes());
-        } else {
-            whole[4..6].copy_from_slice(&length);
-            whole[6] = 17;
-        }
-        assert!(is_sum_right(&whole), "{to}");
+        assert!(is_sum_right(&put_together(&sights)), "{to}");
     }
 }
