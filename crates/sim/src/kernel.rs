@@ -120,6 +120,8 @@ pub(crate) struct Kernel {
     clocks: Vec<Clock>,
     /// How many hosts are paused and processes stopped.
     frozen: usize,
+    /// Whether a signal has ever been left for a thread to do.
+    has_signals: bool,
     files: Slab<File>,
     buffers: Slab<Buffer>,
     unix: unix::Names,
@@ -196,6 +198,7 @@ impl Kernel {
             hosts: Vec::new(),
             clocks: Vec::new(),
             frozen: 0,
+            has_signals: false,
             files: Slab::default(),
             buffers: Slab::default(),
             unix: unix::Names::default(),

@@ -27,13 +27,14 @@ macro_rules! shared {
 }
 pub(crate) use shared;
 
-/// What is compared and moved at once, in bytes.
-const BLOCK: usize = 64;
+/// What is compared and moved at once, in bytes: most statics that programs write are words.
+const BLOCK: usize = size_of::<Block>();
 const PAGE: usize = 4096;
 /// Beyond the largest block that the C library takes from its heap rather than from the kernel.
 const LARGE: usize = 64 << 20;
 
-type Block = [u8; BLOCK];
+/// Bytes as they lie there.
+type Block = u128;
 
 /// Statics as they were at some moment: stretch after stretch.
 #[derive(Clone, Debug, Default)]
@@ -135,9 +136,8 @@ impl Statics {
     fn put_away(&mut self, pid: Pid) {
         for (spot, is_own) in self.spots.iter().zip(&mut self.is_own) {
             let now = spot.read();
-            let given = self.given.block(*spot);
-            if now[..spot.length] != *given {
-                given.copy_from_slice(&now[..spot.length]);
+            if now != self.given.block(*spot) {
+                self.given.note(*spot, now);
                 if !std::mem::replace(is_own, true) {
                     self.own.push(*spot);
                 }
@@ -145,18 +145,19 @@ impl Statics {
         }
         let image = &mut self.images[pid.index()];
         image.clear();
-        image.extend(self.own.iter().map(|spot| spot.read()));
+        image.extend(self.own.iter().map(|spot| self.given.block(*spot)));
     }
 
     fn lay_out(&mut self, pid: Pid) {
         let image = &self.images[pid.index()];
         for (spot, block) in self.own.iter().zip(image) {
-            spot.write(block, &mut self.given);
+            spot.write(*block);
+            self.given.note(*spot, *block);
         }
         for spot in self.own.iter().skip(image.len()) {
-            let mut block = [0; BLOCK];
-            block[..spot.length].copy_from_slice(self.begin.block(*spot));
-            spot.write(&block, &mut self.given);
+            let block = self.begin.block(*spot);
+            spot.write(block);
+            self.given.note(*spot, block);
         }
     }
 }
@@ -167,7 +168,7 @@ impl Image {
         let length = stretches.iter().map(ExactSizeIterator::len).sum();
         let mut image = Self { stretches, bytes: vec![0; length] };
         for spot in image.spots() {
-            image.block(spot).copy_from_slice(&spot.read()[..spot.length]);
+            image.note(spot, spot.read());
         }
         image
     }
@@ -197,38 +198,53 @@ impl Image {
         spots
     }
 
-    fn block(&mut self, spot: Spot) -> &mut [u8] {
-        &mut self.bytes[spot.place..spot.place + spot.length]
+    /// What it has there; behind the end of a short block zeros.
+    #[inline]
+    fn block(&self, spot: Spot) -> Block {
+        block_of(&self.bytes[spot.place..spot.place + spot.length])
+    }
+
+    #[inline]
+    fn note(&mut self, spot: Spot, block: Block) {
+        set(&mut self.bytes[spot.place..spot.place + spot.length], block);
+    }
+}
+
+/// As a number, which is moved in a register: short blocks are rare.
+#[inline]
+fn block_of(bytes: &[u8]) -> Block {
+    match bytes.try_into() {
+        Ok(bytes) => Block::from_ne_bytes(bytes),
+        Err(_) => {
+            let mut block = [0; BLOCK];
+            block[..bytes.len()].copy_from_slice(bytes);
+            Block::from_ne_bytes(block)
+        }
+    }
+}
+
+#[inline]
+fn set(bytes: &mut [u8], block: Block) {
+    match <&mut [u8; BLOCK]>::try_from(&mut *bytes) {
+        Ok(bytes) => *bytes = block.to_ne_bytes(),
+        Err(_) => bytes.copy_from_slice(&block.to_ne_bytes()[..bytes.len()]),
     }
 }
 
 impl Spot {
+    /// What lies there.
+    #[inline]
     fn read(self) -> Block {
-        let mut block = [0; BLOCK];
-        let from = std::ptr::with_exposed_provenance::<u8>(self.address);
+        let from = std::ptr::with_exposed_provenance(self.address);
         // SAFETY: the executable's data is there for ever, has this length, and nobody else of the simulation runs.
-        unsafe { std::ptr::copy_nonoverlapping(from, block.as_mut_ptr(), self.length) };
-        block
+        block_of(unsafe { std::slice::from_raw_parts(from, self.length) })
     }
 
-    /// Lays a block there, and notes that it was given.
     #[inline]
-    fn write(self, block: &Block, given: &mut Image) {
-        let into = std::ptr::with_exposed_provenance_mut::<Block>(self.address);
-        let noted = &mut given.bytes[self.place..self.place + self.length];
+    fn write(self, block: Block) {
+        let into = std::ptr::with_exposed_provenance_mut(self.address);
         // SAFETY: as above, and it is writable. What lay there belongs to a process that will find it there again.
-        unsafe {
-            match <&mut Block>::try_from(&mut *noted) {
-                Ok(noted) => {
-                    *noted = *block;
-                    into.write_unaligned(*block);
-                }
-                Err(_) => {
-                    noted.copy_from_slice(&block[..self.length]);
-                    std::ptr::copy_nonoverlapping(block.as_ptr(), into.cast(), self.length);
-                }
-            }
-        }
+        set(unsafe { std::slice::from_raw_parts_mut(into, self.length) }, block);
     }
 }
 

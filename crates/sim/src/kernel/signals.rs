@@ -114,7 +114,11 @@ impl Kernel {
     }
 
     /// Those that a thread could do or take, if it held nothing back.
+    #[inline]
     pub(crate) fn pending_signals(&self, thread: ThreadId) -> Mask {
+        if !self.has_signals {
+            return 0;
+        }
         let Thread { process, signals, .. } = self.thread(thread);
         signals.pending | self.process(*process).signals.pending
     }
@@ -148,6 +152,7 @@ impl Kernel {
         if is_fixed || (ready.is_some() && !is_handled) {
             return self.suffer(pid, signal);
         }
+        self.has_signals = true;
         match thread {
             Some(thread) => self.thread_mut(thread).signals.pending |= bit(signal),
             None => self.process_mut(pid).signals.pending |= bit(signal),
