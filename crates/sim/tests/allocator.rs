@@ -1,5 +1,6 @@
 //! An executable with an allocator of its own, whose statics are the memory of all processes: they share theirs.
 #![expect(unsafe_code, reason = "an allocator is unsafe to write")]
+#![expect(clippy::print_stdout, reason = "a program's own output")]
 
 use std::alloc::{GlobalAlloc, Layout};
 use std::io::Read;

@@ -1,5 +1,6 @@
 //! What reaches the kernel by an instruction rather than by a function of ours: the C library's own calls are such.
 #![expect(unsafe_code, reason = "C functions")]
+#![expect(clippy::print_stdout, reason = "a program's own output")]
 
 use std::ffi::{CStr, CString};
 use std::io::Read;

@@ -38,7 +38,7 @@ async fn saves(words: Vec<String>) {
 /// What a clock shows, in milliseconds: the time of day, and of its own.
 async fn times(process: &Process, question: &str) -> Result<[i64; 2]> {
     process.write(format!("{question}\n")).await?;
-    let line = process.wait_for(&format!("^{question}: ")).await?;
+    let line = process.wait_for(format!("^{question}: ")).await?;
     let mut numbers = line.text().rsplit(' ').map(|number| number.parse().expect("a number"));
     let (own, day) = (numbers.next().expect("two"), numbers.next().expect("two"));
     Ok([day, own])

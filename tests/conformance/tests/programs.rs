@@ -156,7 +156,7 @@ async fn its_statics_are_its_own(bed: Testbed) -> netsplit::Result {
     for round in 1..=3 {
         for (name, process) in &processes {
             process.write(format!("{name}\n")).await?;
-            process.wait_for(&format!("^it is {name}, {round}$")).await?;
+            process.wait_for(format!("^it is {name}, {round}$")).await?;
         }
     }
     b.kill().await?;

@@ -71,7 +71,11 @@ unsafe fn other(
     }
     // The control process has the files of this machine.
     let is_real = process::is_control(me) && super::trap::OF_FILES.contains(&number);
-    if is_real { Some(switch::call(number, a)) } else { by_file_function(number, a, pointer, result) }
+    if is_real {
+        return Some(switch::call(number, a));
+    }
+    by_descriptor_function(number, a, pointer, result)
+        .or_else(|| by_name_function(number, a, pointer, result))
 }
 
 /// Calls of sockets, waiting and time that have a function here are that function's.
@@ -136,22 +140,17 @@ unsafe fn by_function(
     Some(result(done))
 }
 
-/// Calls on files that have a function here are that function's.
-unsafe fn by_file_function(
+/// Calls on descriptors that have a function here are that function's.
+unsafe fn by_descriptor_function(
     number: i64,
     a: [i64; 6],
     pointer: &dyn Fn(i64) -> *mut c_void,
     result: &dyn Fn(i64) -> i64,
 ) -> Option<i64> {
-    use super::{attributes, files, folders, signals};
+    use super::{files, folders};
     let int = |value: i64| value as i32;
-    let mode = |value: i64| value as u32;
     let size = |value: i64| value as usize;
-    let here = libc::AT_FDCWD;
     let done: i64 = match number {
-        libc::SYS_open => files::open(pointer(a[0]).cast(), int(a[1]), mode(a[2])).into(),
-        libc::SYS_openat => files::openat(int(a[0]), pointer(a[1]).cast(), int(a[2]), mode(a[3])).into(),
-        libc::SYS_creat => files::creat(pointer(a[0]).cast(), mode(a[1])).into(),
         libc::SYS_close => files::close(int(a[0])).into(),
         libc::SYS_dup => files::dup(int(a[0])).into(),
         libc::SYS_read => files::read(int(a[0]), pointer(a[1]).cast(), size(a[2])) as i64,
@@ -167,9 +166,30 @@ unsafe fn by_file_function(
         libc::SYS_flock => files::flock(int(a[0]), int(a[1])).into(),
         libc::SYS_fcntl => files::fcntl(int(a[0]), int(a[1]), a[2]).into(),
         libc::SYS_ioctl => files::ioctl(int(a[0]), a[1].cast_unsigned(), pointer(a[2])).into(),
+        libc::SYS_fstat => folders::fstat(int(a[0]), pointer(a[1]).cast()).into(),
+        _ => return None,
+    };
+    Some(result(done))
+}
+
+/// Calls on files by name that have a function here are that function's.
+unsafe fn by_name_function(
+    number: i64,
+    a: [i64; 6],
+    pointer: &dyn Fn(i64) -> *mut c_void,
+    result: &dyn Fn(i64) -> i64,
+) -> Option<i64> {
+    use super::{attributes, files, folders, signals};
+    let int = |value: i64| value as i32;
+    let mode = |value: i64| value as u32;
+    let size = |value: i64| value as usize;
+    let here = libc::AT_FDCWD;
+    let done: i64 = match number {
+        libc::SYS_open => files::open(pointer(a[0]).cast(), int(a[1]), mode(a[2])).into(),
+        libc::SYS_openat => files::openat(int(a[0]), pointer(a[1]).cast(), int(a[2]), mode(a[3])).into(),
+        libc::SYS_creat => files::creat(pointer(a[0]).cast(), mode(a[1])).into(),
         libc::SYS_stat => folders::stat(pointer(a[0]).cast(), pointer(a[1]).cast()).into(),
         libc::SYS_lstat => folders::lstat(pointer(a[0]).cast(), pointer(a[1]).cast()).into(),
-        libc::SYS_fstat => folders::fstat(int(a[0]), pointer(a[1]).cast()).into(),
         libc::SYS_newfstatat => {
             folders::fstatat(int(a[0]), pointer(a[1]).cast(), pointer(a[2]).cast(), int(a[3])).into()
         }
