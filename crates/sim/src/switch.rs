@@ -124,11 +124,11 @@ thread_local! {
     static ME: Cell<Option<&'static Context>> = const { Cell::new(None) };
 }
 
-/// The simulated thread that runs here; `None`: this thread is of the real world, or within the simulated one, where a panic
+/// The simulated thread that runs here; `None`: this thread is of the real world, or looks at the simulated one, where a panic
 /// is told to whoever looks at the real one.
 #[inline]
 pub(crate) fn me() -> Option<&'static Context> {
-    ME.get().filter(|_| !IS_BORROWED.load(Ordering::Relaxed))
+    ME.get()
 }
 
 /// Runs `f` in the real world: whatever it calls is real, and takes no time of the simulation.
@@ -143,16 +143,22 @@ pub fn outside<T>(f: impl FnOnce() -> T) -> T {
     f()
 }
 
-/// As [`with`], for a thread of the simulation, which has the turn: no other one is within, but perhaps this one.
+/// As [`with`], for a thread of the simulation, which has the turn: no other one is within, nor is this one, which finds
+/// itself outside of the simulation while it is.
 #[inline]
-pub(crate) fn with_turn<T>(_me: &'static Context, f: impl FnOnce(&mut World) -> T) -> T {
-    assert!(!IS_BORROWED.load(Ordering::Relaxed), "the world is looked at already");
-    IS_BORROWED.store(true, Ordering::Relaxed);
+pub(crate) fn with_turn<T>(me: &'static Context, f: impl FnOnce(&mut World) -> T) -> T {
+    if cfg!(debug_assertions) {
+        assert!(!IS_BORROWED.swap(true, Ordering::Relaxed), "the world is looked at already");
+    }
+    ME.set(None);
     let broken = Broken;
-    // SAFETY: a context is found only by its own thread, so that the caller has the turn; the flag was free and is ours.
+    // SAFETY: a context is found only by its own thread, so that the caller has the turn; and only while it is not within.
     let done = f(unsafe { (*WORLD.0.get()).as_mut() }.expect("there is a simulation"));
     std::mem::forget(broken);
-    IS_BORROWED.store(false, Ordering::Release);
+    ME.set(Some(me));
+    if cfg!(debug_assertions) {
+        IS_BORROWED.store(false, Ordering::Relaxed);
+    }
     done
 }
 
@@ -172,10 +178,13 @@ impl Drop for Broken {
 #[inline]
 pub(crate) fn with<T>(f: impl FnOnce(&mut World) -> T) -> T {
     assert!(!IS_BORROWED.swap(true, Ordering::Acquire), "the world is looked at already");
+    let me = ME.replace(None);
     let broken = Broken;
-    // SAFETY: the flag was free and is ours now, so that no other reference exists until it is given back.
+    // SAFETY: the flag was free and is ours now, so that no other reference exists until it is given back; nor does one of
+    // `with_turn`, from within which nobody calls this, as builds with assertions make sure.
     let done = f(unsafe { (*WORLD.0.get()).as_mut() }.expect("there is a simulation"));
     std::mem::forget(broken);
+    ME.set(me);
     IS_BORROWED.store(false, Ordering::Release);
     done
 }
@@ -504,7 +513,7 @@ fn kind_of(attributes: *const libc::pthread_attr_t) -> Result<Kind, Unlike> {
 /// The first thing that a simulated thread does, on its own stack with its own thread-locals.
 extern "C" fn entry() {
     let context = me().expect("a simulated thread");
-    after_switch(context);
+    after_switch();
     if let Some(start) = context.start.take() {
         context.result.set(start());
     }
@@ -660,17 +669,19 @@ fn give(from: &'static Context, to: &'static Context) -> Interrupted {
             take_turn(from);
         }
     }
-    after_switch(from)
+    after_switch()
 }
 
 /// What a thread does first when it has been given the turn.
-fn after_switch(context: &'static Context) -> Interrupted {
-    let has_signals = with(|world| {
+fn after_switch() -> Interrupted {
+    // The controller is no simulated thread; when it has the turn it is over.
+    let Some(me) = me() else { return Interrupted::No };
+    let has_signals = with_turn(me, |world| {
         // Only now is nobody on the stack of a thread that ended, so that its OS thread may go and free it.
         world.dead.extend(world.leaving.take());
-        !std::ptr::eq(context, world.controller) && world.kernel.pending_signals(context.id()) != 0
+        world.kernel.pending_signals(me.id()) != 0
     });
-    if has_signals { crate::front::signals::handle(context) } else { Interrupted::No }
+    if has_signals { crate::front::signals::handle(me) } else { Interrupted::No }
 }
 
 /// Lets the OS threads of ended threads end too: before more are made, and before one is joined.

@@ -234,7 +234,10 @@ unsafe extern "C" fn on_call(_signal: i32, info: *mut libc::siginfo_t, context: 
             let saved = *libc::__errno_location();
             let result = numbers::by_number(me, number, arguments);
             if result.is_none() {
-                report(&format!("system call {number}"), read(libc::REG_RIP) as usize);
+                let what = format!(
+                    "system call {number} was made by an instruction, which is not simulated; it failed"
+                );
+                report(&what, read(libc::REG_RIP) as usize);
             }
             tell(me, |kernel, _| kernel.counts.traps += 1);
             *libc::__errno_location() = saved;
@@ -298,6 +301,12 @@ unsafe extern "C" fn on_fault(signal: i32, info: *mut libc::siginfo_t, context: 
         [0x0f, 0x01, 0xf9] => 3,
         _ => return pass_on(signal, info, context),
     };
+    if me().is_some() && is_vdso(place) {
+        report(
+            "a clock was read from the kernel's page (vDSO), which is not simulated; it showed nonsense",
+            place,
+        );
+    }
     let ticks = match me() {
         Some(me) => tell(me, |kernel, caller| {
             kernel.clock_read(caller.thread);
@@ -312,6 +321,14 @@ unsafe extern "C" fn on_fault(signal: i32, info: *mut libc::siginfo_t, context: 
     registers[libc::REG_RAX as usize] = (ticks & 0xffff_ffff).cast_signed();
     registers[libc::REG_RDX as usize] = (ticks >> 32).cast_signed();
     registers[libc::REG_RIP as usize] += length;
+}
+
+/// Whether code is of the page that the kernel maps into every process, by which the C library reads clocks.
+unsafe fn is_vdso(place: usize) -> bool {
+    /// It has one to four pages.
+    const SIZE: usize = 4 * 4096;
+    let start = libc::getauxval(libc::AT_SYSINFO_EHDR) as usize;
+    (start..start + SIZE).contains(&place)
 }
 
 /// A fault that is one: whoever handled them before does.
@@ -340,9 +357,6 @@ fn report(what: &str, place: usize) {
         let trace = std::backtrace::Backtrace::force_capture().to_string();
         let frames = trace.lines().filter(|line| !line.trim_start().starts_with("at "));
         let frames: Vec<_> = frames.skip(4).take(12).collect();
-        eprintln!(
-            "warning: {what} was made by an instruction, which is not simulated; it failed\n{}",
-            frames.join("\n")
-        );
+        eprintln!("warning: {what}\n{}", frames.join("\n"));
     });
 }
