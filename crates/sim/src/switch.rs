@@ -118,6 +118,8 @@ unsafe impl Sync for Only {}
 shared! {
     static WORLD: Only = Only(UnsafeCell::new(None));
     static IS_BORROWED: AtomicBool = AtomicBool::new(false);
+    /// Whether there may be something to do for who is given the turn.
+    static IS_EVENTFUL: AtomicBool = AtomicBool::new(false);
 }
 
 thread_local! {
@@ -575,6 +577,7 @@ impl World {
         if process != self.laid_out {
             self.lay_out(process);
         }
+        IS_EVENTFUL.store(self.leaving.is_some() || self.kernel.has_signals(), Ordering::Relaxed);
         next.map_or(self.controller, |id| self.contexts[id.0 as usize])
     }
 
@@ -674,6 +677,9 @@ fn give(from: &'static Context, to: &'static Context) -> Interrupted {
 
 /// What a thread does first when it has been given the turn.
 fn after_switch() -> Interrupted {
+    if !IS_EVENTFUL.load(Ordering::Relaxed) {
+        return Interrupted::No;
+    }
     // The controller is no simulated thread; when it has the turn it is over.
     let Some(me) = me() else { return Interrupted::No };
     let has_signals = with_turn(me, |world| {

@@ -113,12 +113,14 @@ impl Kernel {
         before
     }
 
-    /// Those that a thread could do or take, if it held nothing back.
+    /// Whether any has ever been left for a thread to do.
     #[inline]
+    pub(crate) fn has_signals(&self) -> bool {
+        self.has_signals
+    }
+
+    /// Those that a thread could do or take, if it held nothing back.
     pub(crate) fn pending_signals(&self, thread: ThreadId) -> Mask {
-        if !self.has_signals {
-            return 0;
-        }
         let Thread { process, signals, .. } = self.thread(thread);
         signals.pending | self.process(*process).signals.pending
     }

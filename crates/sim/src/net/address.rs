@@ -69,9 +69,14 @@ impl Ip {
     }
 
     /// The broadcast to all, or to the network of a host at `own`.
-    #[inline]
     pub(super) fn is_broadcast(self, own: Self) -> bool {
-        self == Self::BROADCAST || (self.is_v4() && self.0 & 0xffff == 0xffff && self.is_beside(own))
+        self == Self::BROADCAST || (self.ends_as_broadcast() && self.is_beside(own))
+    }
+
+    /// Whether it may be a broadcast.
+    #[inline]
+    pub(super) fn ends_as_broadcast(self) -> bool {
+        self.is_v4() && self.0 & 0xffff == 0xffff
     }
 
     /// Whether both are on one network: /16 and /64, as testbeds have them.

@@ -36,7 +36,7 @@ impl Net {
             return Err(Errno::EINVAL);
         }
         let host = &self.hosts[socket.host.at()];
-        let is_group = end.ip.is_multicast() || end.ip.is_broadcast(host.own(end.ip));
+        let is_group = host.is_group(end.ip);
         let may_have = end.ip.is_any() || host.owns(end.ip) || is_group && !socket.is_stream();
         if !may_have {
             return Err(Errno::EADDRNOTAVAIL);

@@ -173,7 +173,7 @@ impl Net {
         if local.port == 0 {
             self.bind_any(id)?;
         }
-        let is_group = to.ip.is_multicast() || to.ip.is_broadcast(self.hosts[host.at()].own(to.ip));
+        let is_group = self.hosts[host.at()].is_group(to.ip);
         let route = match known {
             Some(route) => route,
             None if is_group => self.group_route(host, to.ip, options.broadcast)?,
@@ -244,7 +244,7 @@ impl Net {
 
     pub(super) fn connect_datagrams(&mut self, id: SocketId, peer: Endpoint) -> Result<()> {
         let Socket { host, options, local, is_bound, .. } = *self.sockets.get(id)?;
-        let is_group = peer.ip.is_multicast() || peer.ip.is_broadcast(self.hosts[host.at()].own(peer.ip));
+        let is_group = self.hosts[host.at()].is_group(peer.ip);
         let route = if is_group {
             self.group_route(host, peer.ip, options.broadcast)?
         } else {
@@ -283,7 +283,7 @@ impl Net {
     #[inline]
     pub(super) fn receive_datagram(&mut self, now: Nanos, out: &mut Outbox, packet: Box<Packet>) {
         let to = packet.destination.ip;
-        if to.is_multicast() || to.is_broadcast(self.hosts[packet.hop.to.at()].own(to)) {
+        if self.hosts[packet.hop.to.at()].is_group(to) {
             for id in self.all_on_port(&packet) {
                 let copy = self.wires.pool.copy(&packet);
                 self.give(out, id, copy);

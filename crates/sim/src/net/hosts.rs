@@ -191,6 +191,12 @@ impl Host {
         nic.map_or(loopback, |nic| nic.address(ip.is_v4()))
     }
 
+    /// Whether an address is of a group, or of everybody on its network.
+    #[inline]
+    pub(super) fn is_group(&self, ip: Ip) -> bool {
+        ip.is_multicast() || (ip.ends_as_broadcast() && ip.is_broadcast(self.own(ip)))
+    }
+
     /// Whether it sends on what is for others.
     #[inline]
     pub(super) fn is_router(&self) -> bool {
@@ -199,7 +205,7 @@ impl Host {
 
     /// Whether a packet to an address ends here. One that is no host has a use for none.
     pub(super) fn takes(&self, ip: Ip) -> bool {
-        self.gateway.is_none() && (self.owns(ip) || ip.is_multicast() || ip.is_broadcast(self.own(ip)))
+        self.gateway.is_none() && (self.owns(ip) || self.is_group(ip))
     }
 
     /// The connections that have a local port.
