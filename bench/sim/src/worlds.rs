@@ -115,23 +115,15 @@ fn start(host: Host, main: impl FnOnce() -> Result<()> + Send + 'static) -> (Pro
         let (stdin, _) = io::pipe()?;
         let (said, stdout) = io::pipe()?;
         let stderr = stdout.try_clone()?;
-        let process = host.spawn(Spawn {
-            name: "program".to_owned(),
-            arguments: Vec::new(),
-            environment: Vec::new(),
-            cwd: "/".into(),
-            stdin: stdin.into(),
-            stdout: stdout.into(),
-            stderr: stderr.into(),
-            group: None,
-            main: Box::new(move || match main() {
-                Ok(()) => 0,
-                Err(error) => {
-                    eprintln!("{error:#}");
-                    1
-                }
-            }),
-        })?;
+        let main = move || match main() {
+            Ok(()) => 0,
+            Err(error) => {
+                eprintln!("{error:#}");
+                1
+            }
+        };
+        let streams = [stdin.into(), stdout.into(), stderr.into()];
+        let process = host.spawn(Spawn::new("program", streams, main))?;
         Ok((process, said))
     };
     begin().expect("a process begins on a host that has power")

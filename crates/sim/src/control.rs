@@ -117,7 +117,7 @@ pub fn run(config: Config, test: impl FnOnce() + Send + 'static) -> Report {
     let mut kernel = Kernel::new(Rules { seed: config.seed, limit, cpus: config.cpus, has_own_statics });
     let host =
         kernel.add_host(&HostPlan { name: String::new(), nics: Vec::new(), routes: Vec::new(), disk: None });
-    let plan = Plan { host, name: "test".into(), stdio: [None; 3], cwd: b"/".to_vec(), group: None };
+    let plan = Plan { host, name: "test".into(), stdio: [None; 3], cwd: b"/".to_vec() };
     let control = kernel.add_process(plan);
     debug_assert_eq!(control, CONTROL);
     let begin = move || {
@@ -308,10 +308,22 @@ pub struct Spawn {
     pub stdout: OwnedFd,
     /// As `stdin`.
     pub stderr: OwnedFd,
-    /// The process whose group it joins; `None`: one of its own.
-    pub group: Option<u32>,
     /// What it does; its result is the exit code.
     pub main: Box<dyn FnOnce() -> i32 + Send>,
+}
+
+impl Spawn {
+    /// One in `/` that is told its name and nothing else, with these standard streams.
+    pub fn new(
+        name: impl Into<String>,
+        [stdin, stdout, stderr]: [OwnedFd; 3],
+        main: impl FnOnce() -> i32 + Send + 'static,
+    ) -> Self {
+        let name = name.into();
+        let arguments = vec![name.clone().into()];
+        let (environment, cwd, main) = (Vec::new(), PathBuf::from("/"), Box::new(main));
+        Self { name, arguments, environment, cwd, stdin, stdout, stderr, main }
+    }
 }
 
 impl std::fmt::Debug for Spawn {
@@ -337,7 +349,7 @@ pub fn spawn(spawn: Spawn) -> io::Result<Process> {
 }
 
 fn begin(host: HostId, spawn: Spawn) -> io::Result<Process> {
-    let Spawn { name, arguments, environment, cwd, stdin, stdout, stderr, group, main } = spawn;
+    let Spawn { name, arguments, environment, cwd, stdin, stdout, stderr, main } = spawn;
     let me = switch::me().ok_or_else(|| io::Error::other("no thread of a simulation"))?;
     let streams = [stdin.as_raw_fd(), stdout.as_raw_fd(), stderr.as_raw_fd()];
     let variable = |(name, value): &(OsString, OsString)| [name.as_bytes(), b"=", value.as_bytes()].concat();
@@ -354,9 +366,8 @@ fn begin(host: HostId, spawn: Spawn) -> io::Result<Process> {
                 }
             }
         }
-        let group = group.and_then(|group| kernel.pid(group.cast_signed()));
         let cwd = cwd.as_os_str().as_bytes().to_vec();
-        let pid = kernel.add_process(Plan { host, name, stdio, cwd, group });
+        let pid = kernel.add_process(Plan { host, name, stdio, cwd });
         world.set_environment(pid, variables.as_mut_ptr());
         Ok(pid)
     })?;
@@ -392,12 +403,9 @@ impl Process {
     }
 }
 
-/// Sends a signal to a process or to all of its group; how many it reached. 0 only asks.
-pub fn signal(pid: u32, is_group: bool, signal: i32) -> usize {
-    kernel(|kernel| match kernel.pid(pid.cast_signed()) {
-        Some(pid) => kernel.signal(pid, is_group, signal),
-        None => 0,
-    })
+/// Sends a signal to a process; whether it is there. 0 only asks.
+pub fn signal(pid: u32, signal: i32) -> bool {
+    kernel(|kernel| kernel.pid(pid.cast_signed()).is_some_and(|pid| kernel.signal(pid, None, signal)))
 }
 
 /// Does something with the network.

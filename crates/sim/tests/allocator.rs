@@ -58,17 +58,8 @@ fn an_allocators_statics_are_everybodys() {
         for round in 1..=3 {
             let (mut reader, writer) = std::io::pipe().unwrap();
             let stream = || writer.try_clone().unwrap().into();
-            let process = host.spawn(Spawn {
-                name: "counter".into(),
-                arguments: Vec::new(),
-                environment: Vec::new(),
-                cwd: "/".into(),
-                stdin: stream(),
-                stdout: stream(),
-                stderr: stream(),
-                group: None,
-                main: Box::new(count),
-            });
+            let streams = [stream(), stream(), stream()];
+            let process = host.spawn(Spawn::new("counter", streams, count));
             drop(writer);
             let mut said = String::new();
             reader.read_to_string(&mut said).unwrap();

@@ -66,17 +66,8 @@ fn run_program(main: fn() -> i32) -> (String, Report) {
         let host = Host::add(&HostSpec::new("a", [10, 0, 0, 1].into(), "fd6e:7370::1".parse().unwrap()));
         let (mut reader, writer) = std::io::pipe().unwrap();
         let stream = || writer.try_clone().unwrap().into();
-        let process = host.spawn(Spawn {
-            name: "program".into(),
-            arguments: Vec::new(),
-            environment: Vec::new(),
-            cwd: "/".into(),
-            stdin: stream(),
-            stdout: stream(),
-            stderr: stream(),
-            group: None,
-            main: Box::new(main),
-        });
+        let streams = [stream(), stream(), stream()];
+        let process = host.spawn(Spawn::new("program", streams, main));
         drop(writer);
         reader.read_to_string(&mut told.lock().unwrap()).unwrap();
         assert_eq!(process.unwrap().exit(), Some(Exit::Code(0)), "{}", told.lock().unwrap());

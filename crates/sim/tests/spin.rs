@@ -27,18 +27,8 @@ fn spins() {
         let (_reader, writer) = std::io::pipe().unwrap();
         let host = Host::add(&HostSpec::new("a", [10, 0, 0, 1].into(), "fd6e:7370::1".parse().unwrap()));
         let stream = || writer.try_clone().unwrap().into();
-        let spawn = Spawn {
-            name: "spinner".into(),
-            arguments: Vec::new(),
-            environment: Vec::new(),
-            cwd: "/".into(),
-            stdin: stream(),
-            stdout: stream(),
-            stderr: stream(),
-            group: None,
-            main: Box::new(spin_for_ever),
-        };
-        host.spawn(spawn).unwrap();
+        let streams = [stream(), stream(), stream()];
+        host.spawn(Spawn::new("spinner", streams, spin_for_ever)).unwrap();
         std::thread::sleep(Duration::from_secs(1));
     });
     panic!("it came to an end: {report:?}");

@@ -142,20 +142,13 @@ fn start(host: Host, name: &str, main: Main, printed: &Arc<Mutex<String>>) -> St
     let (mut reader, writer) = std::io::pipe().unwrap();
     let (stdin, _writer) = std::io::pipe().unwrap();
     let writer = OwnedFd::from(writer);
-    let spawn = Spawn {
-        name: name.to_owned(),
-        arguments: Vec::new(),
-        environment: vec![("HOME".into(), "/root".into())],
-        cwd: "/".into(),
-        stdin: stdin.into(),
-        stdout: writer.as_fd().try_clone_to_owned().unwrap(),
-        stderr: writer,
-        group: None,
-        main: Box::new(move || {
-            main();
-            0
-        }),
+    let streams = [stdin.into(), writer.as_fd().try_clone_to_owned().unwrap(), writer];
+    let main = move || {
+        main();
+        0
     };
+    let environment = vec![("HOME".into(), "/root".into())];
+    let spawn = Spawn { environment, ..Spawn::new(name, streams, main) };
     let process = host.spawn(spawn).unwrap();
     let printed = Arc::clone(printed);
     let output = std::thread::spawn(move || {

@@ -40,18 +40,9 @@ fn seen_on(name: &str, number: u16, build: Build) -> String {
         runtime.shutdown_timeout(Duration::from_secs(1));
         0
     };
-    let spawn = Spawn {
-        name: "cases".into(),
-        arguments: Vec::new(),
-        environment: Vec::new(),
-        cwd: "/".into(),
-        stdin: stdin.into(),
-        stderr: OwnedFd::from(stdout.try_clone().unwrap()),
-        stdout: stdout.into(),
-        group: None,
-        main: Box::new(main),
-    };
-    let process = host.spawn(spawn).unwrap();
+    let stderr = stdout.try_clone().unwrap();
+    let streams = [stdin.into(), stdout.into(), stderr.into()];
+    let process = host.spawn(Spawn::new("cases", streams, main)).unwrap();
     let said = std::io::read_to_string(File::from(OwnedFd::from(output))).unwrap();
     assert_eq!(process.exit(), Some(Exit::Code(0)), "{said}");
     let seen = seen.lock().unwrap();

@@ -3,7 +3,6 @@
 use std::io::{self, Write};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream as StdStream;
-use std::path::PathBuf;
 
 use netsplit_agent::{Agent, Settings};
 use netsplit_sim::{Host, Process, Spawn};
@@ -31,17 +30,8 @@ pub(super) fn start(host: Host, settings: Settings) -> io::Result<Started> {
     let (ours, theirs) = StdStream::pair()?;
     // It must not wait for us when it has something to say.
     let (words, said) = pipe_with(PipeFlags::CLOEXEC | PipeFlags::NONBLOCK)?;
-    let process = host.spawn(Spawn {
-        name: "agent".to_owned(),
-        arguments: vec!["agent".into()],
-        environment: Vec::new(),
-        cwd: PathBuf::from("/"),
-        stdin: theirs.into(),
-        stdout: said.try_clone()?,
-        stderr: said,
-        group: None,
-        main: Box::new(move || run(settings)),
-    })?;
+    let streams = [theirs.into(), said.try_clone()?, said];
+    let process = host.spawn(Spawn::new("agent", streams, move || run(settings)))?;
     ours.set_nonblocking(true)?;
     let transport = Box::new(UnixStream::from_std(ours)?);
     Ok(Started { transport, process, words: Words(pipe::Receiver::from_owned_fd_unchecked(words)?) })

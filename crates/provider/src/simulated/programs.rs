@@ -59,11 +59,10 @@ impl Programs {
             stdin: their_stdin,
             stdout: their_stdout,
             stderr: their_stderr,
-            group: None,
             main: Box::new(move || run(program, arguments)),
         })?;
         let exit = self.follow(process).inspect_err(|_| {
-            netsplit_sim::signal(process.pid, true, libc::SIGKILL);
+            netsplit_sim::signal(process.pid, libc::SIGKILL);
         })?;
         let pid = pid(process)?;
         Ok(Child { pid, streams: Streams::Pipes { stdin, stdout, stderr }, exit })
@@ -118,7 +117,7 @@ impl System for Programs {
         reach(leader, signal.as_raw());
     }
 
-    // No process of a simulated host leaves the group that it was started in.
+    // Programs of simulated hosts start no others.
     fn signal(&self, tree: &Tree, signal: Signal) {
         reach(tree.leader, signal.as_raw());
     }
@@ -128,13 +127,13 @@ impl System for Programs {
     }
 
     fn is_empty(&self, tree: &Tree) -> bool {
-        reach(tree.leader, 0) == 0
+        !reach(tree.leader, 0)
     }
 }
 
-/// How many processes of a group a signal reached.
-fn reach(leader: Pid, signal: i32) -> usize {
-    netsplit_sim::signal(leader.as_raw_nonzero().get().unsigned_abs(), true, signal)
+/// Sends a signal to a process, which is its whole tree; whether it is there.
+fn reach(leader: Pid, signal: i32) -> bool {
+    netsplit_sim::signal(leader.as_raw_nonzero().get().unsigned_abs(), signal)
 }
 
 fn pid(process: Process) -> io::Result<Pid> {

@@ -76,21 +76,14 @@ pub(super) unsafe fn with_mask<T>(
 }
 
 /// Sends a signal; a process that it ends runs no further.
-fn send(me: &'static Context, signal: i32, to: impl FnOnce(&mut Kernel, Pid) -> usize) -> Result<()> {
+fn send(me: &'static Context, signal: i32, to: impl FnOnce(&mut Kernel, Pid) -> bool) -> Result<()> {
     if signal != 0 && bit(signal) == 0 {
         return Err(Errno::EINVAL);
     }
-    let reached = tell(me, |kernel, caller| to(kernel, caller.process));
+    let is_there = tell(me, |kernel, caller| to(kernel, caller.process));
     // What it sent to itself is done when the call returns.
     handle(me);
-    if reached == 0 { Err(Errno::ESRCH) } else { Ok(()) }
-}
-
-fn send_to(me: &'static Context, signal: i32, pid: impl FnOnce(&Kernel, Pid) -> Option<(Pid, bool)>) -> i32 {
-    zero(send(me, signal, |kernel, own| match pid(kernel, own) {
-        Some((pid, is_group)) => kernel.signal(pid, is_group, signal),
-        None => 0,
-    }))
+    if is_there { Ok(()) } else { Err(Errno::ESRCH) }
 }
 
 unsafe fn change(
@@ -129,20 +122,21 @@ unsafe fn await_one(me: &'static Context, set: *const libc::sigset_t, until: Opt
 }
 
 define! {
-    /// Signals a simulated process, or its own group.
+    /// Signals a process of the host. Each is a group of its own; all at once cannot be signalled.
     fn kill(pid: i32, signal: i32) -> i32 |me, real| {
-        send_to(me, signal, |kernel, own| match pid {
-            1.. => kernel.pid(pid).map(|pid| (pid, false)),
-            0 => Some((kernel.group_of(own), true)),
-            _ => kernel.pid(-pid).map(|pid| (pid, true)),
-        })
+        if pid == -1 {
+            return fail(Errno::EPERM);
+        }
+        zero(send(me, signal, |kernel, own| {
+            let meant = if pid == 0 { Some(own) } else { kernel.neighbour(own, pid.saturating_abs()) };
+            meant.is_some_and(|pid| kernel.signal(pid, None, signal))
+        }))
     }
 
     /// Signals the calling thread.
     fn raise(signal: i32) -> i32 |me, real| {
         zero(send(me, signal, |kernel, own| {
-            kernel.signal_process(own, Some(me.id()), signal);
-            1
+            kernel.signal(own, Some(me.id()), signal)
         }))
     }
 
@@ -150,8 +144,7 @@ define! {
     fn pthread_kill(thread: libc::pthread_t, signal: i32) -> i32 |me, real| {
         let Some(thread) = switch::with(|world| switch::thread_of(world, thread)) else { return libc::ESRCH };
         let sent = send(me, signal, |kernel, _| {
-            kernel.signal_process(kernel.process_of(thread), Some(thread), signal);
-            1
+            kernel.signal(kernel.process_of(thread), Some(thread), signal)
         });
         sent.map_or_else(|errno| errno.0, |()| 0)
     }

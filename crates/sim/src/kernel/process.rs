@@ -52,8 +52,6 @@ pub(crate) struct Plan {
     pub(crate) stdio: [Option<FileId>; 3],
     /// Its folder, by an absolute path. One that is not there is `/`.
     pub(crate) cwd: Vec<u8>,
-    /// Its process group: that of another process, or its own.
-    pub(crate) group: Option<Pid>,
 }
 
 #[derive(Debug)]
@@ -66,7 +64,6 @@ pub(crate) struct Process {
     /// Its folder.
     pub(super) cwd: Inode,
     pub(super) umask: u32,
-    pub(super) group: Pid,
     pub(super) signals: Signals,
     pub(super) exit: Option<Exit>,
     /// While SIGSTOP holds it: the threads that could run.
@@ -110,7 +107,6 @@ impl Kernel {
             fds: Vec::new(),
             cwd,
             umask: 0o022,
-            group: plan.group.unwrap_or(pid),
             signals: Signals::default(),
             exit: None,
             stopped: None,
@@ -156,9 +152,9 @@ impl Kernel {
         (pid.index() < self.processes.len()).then_some(pid)
     }
 
-    /// Its process group.
-    pub(crate) fn group_of(&self, pid: Pid) -> Pid {
-        self.process(pid).group
+    /// The process of this number on the host of another one, which sees no others.
+    pub(crate) fn neighbour(&self, of: Pid, number: i32) -> Option<Pid> {
+        self.pid(number).filter(|pid| self.process(*pid).host == self.process(of).host)
     }
 
     /// Sets the mask of new files' permissions; gives the one before.

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use super::file::Caller;
-use super::process::{Exit, Pid, Process};
+use super::process::{Exit, Pid};
 use super::sched::{On, Thread, ThreadId, Wait};
 use super::{Call, Kernel, Nanos};
 use crate::errno::Errno;
@@ -125,22 +125,16 @@ impl Kernel {
         signals.pending | self.process(*process).signals.pending
     }
 
-    /// Sends a signal to a process, or to a group; how many took it. 0 only asks.
-    pub(crate) fn signal(&mut self, pid: Pid, is_group: bool, signal: i32) -> usize {
-        let is_meant =
-            |(other, process): &(Pid, &Process)| if is_group { process.group == pid } else { *other == pid };
-        let meant: Vec<_> = self.live_processes().filter(is_meant).map(|(pid, _)| pid).collect();
-        for pid in &meant {
-            self.signal_process(*pid, None, signal);
+    /// Sends a signal to a process, or to one thread of it; whether it is there. 0 only asks.
+    pub(crate) fn signal(&mut self, pid: Pid, thread: Option<ThreadId>, signal: i32) -> bool {
+        let is_there = self.exit_of(pid).is_none();
+        if is_there && signal != 0 {
+            self.send_signal(pid, thread, signal);
         }
-        meant.len()
+        is_there
     }
 
-    /// Sends a signal to a process, or to one thread of it.
-    pub(crate) fn signal_process(&mut self, pid: Pid, thread: Option<ThreadId>, signal: i32) {
-        if signal == 0 {
-            return;
-        }
+    fn send_signal(&mut self, pid: Pid, thread: Option<ThreadId>, signal: i32) {
         if signal == libc::SIGCONT {
             self.go_on(pid);
         }
