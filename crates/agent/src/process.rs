@@ -15,7 +15,7 @@ use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
 use crate::agent::Session;
-use crate::streams::{carry_out, reader, resize, write_in, writer};
+use crate::streams::{carry, reader, resize, write_in, writer};
 use crate::system::{Child, Exit, Streams, Tree};
 
 /// A process that has no deadline.
@@ -69,7 +69,7 @@ struct Running {
     exit: oneshot::Receiver<Exit>,
     exited: watch::Sender<bool>,
     drained: mpsc::Receiver<()>,
-    outputs: Vec<JoinHandle<()>>,
+    output: JoinHandle<()>,
     stdin: Option<Stdin>,
     sender: Sender,
     terminal: Option<OwnedFd>,
@@ -81,22 +81,25 @@ impl Running {
     fn new(session: &Session, start: Start, child: Child, sender: &Sender) -> std::io::Result<Self> {
         let (exited, watch) = watch::channel(false);
         let (drain, drained) = mpsc::channel(1);
-        let carry = |fd, tag| tokio::spawn(carry_out(fd, tag, sender.clone(), watch.clone(), drain.clone()));
-        let (mut outputs, mut terminal, mut stdin) = (Vec::new(), None, None);
-        match child.streams {
+        let (mut terminal, mut stdin) = (None, None);
+        let (stdout, stderr) = match child.streams {
             Streams::Pipes { stdin: input, stdout, stderr } => {
-                outputs.push(carry(reader(stdout)?, tag::STDOUT));
-                outputs.push(carry(reader(stderr)?, tag::STDERR));
                 stdin = input.map(writer).transpose()?.map(|fd| feed(fd, false, sender.clone()));
+                (reader(stdout)?, Some(reader(stderr)?))
             }
             Streams::Terminal { master } => {
-                outputs.push(carry(reader(master.try_clone()?)?, tag::STDOUT));
+                let stdout = reader(master.try_clone()?)?;
                 if start.stdin {
                     stdin = Some(feed(writer(master.try_clone()?)?, true, sender.clone()));
                 }
                 terminal = Some(master);
+                (stdout, None)
             }
-        }
+        };
+        let agent = Arc::clone(&session.agent);
+        // Who closes its streams has most often ended.
+        let ended = move || agent.system.look();
+        let output = tokio::spawn(carry(stdout, stderr, sender.clone(), watch, drain, ended));
         let deadline = if start.deadline_ms == 0 { FAR } else { Duration::from_millis(start.deadline_ms) };
         Ok(Self {
             session: session.clone(),
@@ -107,7 +110,7 @@ impl Running {
             exit: child.exit,
             exited,
             drained,
-            outputs,
+            output,
             stdin,
             sender: sender.clone(),
             terminal,
@@ -165,17 +168,10 @@ impl Running {
 
     /// Its children may still hold its streams. What they write is carried on; the client can still end them.
     async fn until_silent(&mut self, receiver: &mut Receiver) -> Option<()> {
-        let mut outputs = std::mem::take(&mut self.outputs);
-        let closed = async {
-            for output in &mut outputs {
-                // A task that panicked has closed its stream as well.
-                let _panicked = output.await;
-            }
-        };
-        tokio::pin!(closed);
         loop {
             tokio::select! {
-                () = &mut closed => return Some(()),
+                // A task that panicked has closed its streams as well.
+                _panicked = &mut self.output => return Some(()),
                 received = receiver.receive() => self.obey(received).await?,
             }
         }

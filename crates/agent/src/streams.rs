@@ -5,7 +5,7 @@ use std::os::fd::{AsFd, OwnedFd};
 
 use bytes::Bytes;
 use netsplit_link::Sender;
-use netsplit_wire::message::Pty;
+use netsplit_wire::message::{Pty, tag};
 use rustix::termios::{Winsize, tcsetwinsize};
 use tokio::io::AsyncWriteExt;
 use tokio::net::unix::pipe;
@@ -13,6 +13,8 @@ use tokio::sync::{mpsc, watch};
 
 /// Bytes read at a time: one frame.
 const READ_MAX: usize = 64 << 10;
+/// Bytes read as long as no more came at a time: most commands write little.
+const READ_FIRST: usize = 1 << 10;
 /// Less than this is copied out of a read's buffer, so that a few bytes do not hold 64 KiB.
 const COPY_MAX: usize = 16 << 10;
 /// A pipe's size once its process has proved to write much. Not sooner: an ordinary user may have 64 MiB in pipes.
@@ -39,25 +41,49 @@ pub(crate) fn resize(master: impl AsFd, size: Pty) -> io::Result<()> {
     Ok(tcsetwinsize(master, size)?)
 }
 
+/// Carries what a process writes to the channel, until its streams have ended, and then calls `ended`. `drained` is told
+/// as [`carry_out`] has it.
+pub(crate) async fn carry(
+    stdout: pipe::Receiver,
+    stderr: Option<pipe::Receiver>,
+    channel: Sender,
+    exited: watch::Receiver<bool>,
+    drained: mpsc::Sender<()>,
+    ended: impl FnOnce(),
+) {
+    // Whoever holds `drained` has not drained its stream.
+    let others = (channel.clone(), exited.clone(), drained.clone());
+    let errors = async {
+        let (channel, exited, drained) = others;
+        if let Some(stderr) = &stderr {
+            carry_out(stderr, tag::STDERR, channel, exited, drained).await;
+        }
+    };
+    tokio::join!(carry_out(&stdout, tag::STDOUT, channel, exited, drained), errors);
+    ended();
+    // Somebody waits for the news, nobody for closed descriptors.
+    tokio::task::yield_now().await;
+}
+
 /// Carries what comes out of `fd` to the channel, as `tag`, until its end. When `exited` turns true, what lies in the
 /// pipe at that moment is sent and `drained` told, before anything that another process may still write: output that
 /// was written before an exit is there when the exit is seen, and a daemon that holds the pipe does not delay it.
-pub(crate) async fn carry_out(
-    fd: pipe::Receiver,
+async fn carry_out(
+    fd: &pipe::Receiver,
     tag: u8,
     channel: Sender,
     mut exited: watch::Receiver<bool>,
     drained: mpsc::Sender<()>,
 ) {
     let mut drained = Some(drained);
-    let mut scratch = Vec::new();
+    let (mut scratch, mut room) = (Vec::new(), READ_FIRST);
     let mut total = 0;
     let mut gone = false;
     // What lay in the pipe at the exit and was not read yet.
     let mut left = None;
     loop {
         if left.is_none() && *exited.borrow_and_update() {
-            left = Some(rustix::io::ioctl_fionread(&fd).unwrap_or(0));
+            left = Some(rustix::io::ioctl_fionread(fd).unwrap_or(0));
         }
         if left == Some(0) {
             drop(drained.take()); // that is the message
@@ -73,29 +99,32 @@ pub(crate) async fn carry_out(
         if ready.is_err() {
             return;
         }
-        let bytes = match fd.try_io(|| read_once(&fd, &mut scratch)) {
+        let bytes = match fd.try_io(|| read_once(fd, &mut scratch, room)) {
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => continue,
             // EIO: the last process closed the terminal.
             Err(_) => return,
             Ok(bytes) if bytes.is_empty() => return,
             Ok(bytes) => bytes,
         };
+        if bytes.len() >= room {
+            room = READ_MAX;
+        }
         let count = bytes.len() as u64;
         left = left.map(|left: u64| left.saturating_sub(count));
         total += count;
         if total >= PIPE_BIG_AFTER && total - count < PIPE_BIG_AFTER {
             // It stays as it is when the user has no more room.
-            let _same = rustix::pipe::fcntl_setpipe_size(&fd, PIPE_BIG);
+            let _same = rustix::pipe::fcntl_setpipe_size(fd, PIPE_BIG);
         }
         // With the client gone what comes is read and dropped: a kept process must not block on its pipe.
         gone = gone || channel.send(tag, bytes).await.is_err();
     }
 }
 
-/// Reads once into `scratch` and gives what came; much is handed over, little is copied out.
-fn read_once(fd: &pipe::Receiver, scratch: &mut Vec<u8>) -> io::Result<Bytes> {
+/// Reads `room` bytes or less into `scratch` and gives what came; much is handed over, little is copied out.
+fn read_once(fd: &pipe::Receiver, scratch: &mut Vec<u8>, room: usize) -> io::Result<Bytes> {
     scratch.clear();
-    scratch.reserve_exact(READ_MAX);
+    scratch.reserve_exact(room);
     rustix::io::read(fd, rustix::buffer::spare_capacity(scratch))?;
     Ok(if scratch.len() < COPY_MAX {
         Bytes::copy_from_slice(scratch)
@@ -136,7 +165,8 @@ mod tests {
         let (output, held) = rustix::pipe::pipe().unwrap();
         let (exited, watch) = watch::channel(false);
         let (drain, mut drained) = mpsc::channel(1);
-        let carrying = tokio::spawn(carry_out(reader(output).unwrap(), 2, channel.sender, watch, drain));
+        let output = reader(output).unwrap();
+        let carrying = tokio::spawn(carry(output, None, channel.sender, watch, drain, || {}));
         drop(exited);
         let before = worked();
         tokio::time::sleep(Duration::from_millis(500)).await;

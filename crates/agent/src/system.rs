@@ -32,6 +32,9 @@ pub trait System: fmt::Debug + Send + Sync + 'static {
 
     /// Whether no process of a command is left.
     fn is_empty(&self, tree: &Tree) -> bool;
+
+    /// A child may just have ended: looks, where looking is sooner than being told.
+    fn look(&self) {}
 }
 
 /// A child that runs.

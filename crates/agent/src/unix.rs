@@ -57,6 +57,10 @@ impl System for Unix {
     fn is_empty(&self, tree: &Tree) -> bool {
         tree::is_empty(tree)
     }
+
+    fn look(&self) {
+        self.reaper.look();
+    }
 }
 
 /// Stops every process of the host but this one. Only for an agent that is its host's pid 1.

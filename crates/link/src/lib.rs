@@ -9,9 +9,11 @@
 mod channel;
 mod link;
 mod pump;
+mod socket;
 
 pub use crate::{
     channel::{Channel, Received, Receiver, Sender},
     link::{Link, LinkError, Peer, Transport, read_peer},
+    socket::Socket,
 };
 pub use netsplit_wire::{Config, Priority, SessionId};

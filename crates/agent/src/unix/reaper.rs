@@ -43,6 +43,11 @@ impl Reaper {
         children.insert(pid, sender);
         Ok((value, receiver))
     }
+
+    /// Reaps who has ended, before the signal has found its way here.
+    pub(super) fn look(&self) {
+        reap(&self.children);
+    }
 }
 
 fn reap(table: &Table) {

@@ -176,29 +176,34 @@ fn path_of(environment: &[(String, String)]) -> &str {
 fn find_program(name: &str, path: &str) -> Result<PathBuf, Ended> {
     if name.contains('/') {
         let file = PathBuf::from(name);
-        return check(&file).map(|()| file);
+        return match fs::metadata(&file) {
+            Err(error) if is_missing(&error) => Err(not(How::NoSuchFile, format!("no file `{name}`"))),
+            looked => check(&file, looked).map(|()| file),
+        };
     }
     let mut refused = None;
     for directory in path.split(':').filter(|directory| !directory.is_empty()) {
         let file = Path::new(directory).join(name);
-        match check(&file) {
+        let looked = fs::metadata(&file);
+        if looked.as_ref().is_err_and(is_missing) {
+            continue;
+        }
+        match check(&file, looked) {
             Ok(()) => return Ok(file),
-            Err(ended) if ended.how() == How::NoSuchFile => {}
             Err(ended) => refused = Some(ended),
         }
     }
     Err(refused.unwrap_or_else(|| not(How::NoSuchProgram, format!("no program `{name}` (PATH={path})"))))
 }
 
-/// Whether the kernel would try to run `file`.
-fn check(file: &Path) -> Result<(), Ended> {
+fn is_missing(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory)
+}
+
+/// Whether the kernel would try to run `file`, of which `looked` was found.
+fn check(file: &Path, looked: io::Result<fs::Metadata>) -> Result<(), Ended> {
     let shown = file.display();
-    match fs::metadata(file) {
-        Err(error)
-            if error.kind() == io::ErrorKind::NotFound || error.kind() == io::ErrorKind::NotADirectory =>
-        {
-            Err(not(How::NoSuchFile, format!("no file `{shown}`")))
-        }
+    match looked {
         Err(error) => Err(not(How::NotExecutable, format!("`{shown}` cannot be looked at: {error}"))),
         Ok(data) if data.is_dir() => Err(not(How::NotExecutable, format!("`{shown}` is a directory"))),
         Ok(data) if data.permissions().mode() & 0o111 == 0 => Err(not(

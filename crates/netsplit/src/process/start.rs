@@ -266,7 +266,8 @@ impl Start {
     async fn launch(self, tells_start: bool) -> Result<Process> {
         let Self { core, host, spec, .. } = self;
         check_needs(&core, &spec)?;
-        check_environment(&core, &host, &spec)?;
+        let environment = core.environment(&host, &spec.scope);
+        check_environment(&environment, &host, &spec)?;
         let resolved = resolve(&core, &host, &spec)?;
         let link = core.link(&host)?;
         let argv = bring(&core, &host, &resolved).await?;
@@ -275,7 +276,7 @@ impl Start {
         let name = core.new_process(&host, &resolved.name);
         let message = StartMessage {
             until_end: !tells_start,
-            ..message(&core, &host, &spec, &resolved, argv, name.to_string())
+            ..message(&core, environment, &spec, &resolved, argv, name.to_string())
         };
         check_length(&message, &shown, &host)?;
         core.recorder.event(Event::ProcessStarted {
@@ -344,9 +345,8 @@ fn check_needs(core: &Core, spec: &Spec) -> Result {
 }
 
 /// What an environment cannot hold would come out as another variable, or as none.
-fn check_environment(core: &Core, host: &HostName, spec: &Spec) -> Result {
-    let environment = core.environment(host, &spec.scope);
-    for (name, value, scope) in &environment {
+fn check_environment(environment: &[(String, String, String)], host: &HostName, spec: &Spec) -> Result {
+    for (name, value, scope) in environment {
         let what = match () {
             () if name.is_empty() => "an empty name",
             () if name.contains(['=', '\0']) => "`=` or NUL in its name",
@@ -400,14 +400,13 @@ async fn bring(core: &Arc<Core>, host: &HostName, resolved: &Resolved) -> Result
 
 fn message(
     core: &Core,
-    host: &HostName,
+    environment: Vec<(String, String, String)>,
     spec: &Spec,
     resolved: &Resolved,
     argv: Vec<String>,
     process: String,
 ) -> StartMessage {
     let millis = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
-    let environment = core.environment(host, &spec.scope);
     StartMessage {
         // Unique on this machine too: hosts of root share its view of processes.
         process: format!("{}.{process}", core.run),

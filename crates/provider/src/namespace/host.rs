@@ -7,9 +7,10 @@ use std::os::unix::net::UnixDatagram as StdDatagram;
 use std::path::PathBuf;
 
 use netsplit_agent::{Agent, Settings, unix};
+use netsplit_link::Socket;
 use rustix::net::RecvFlags;
 use tokio::io::Interest;
-use tokio::net::{UnixDatagram, UnixStream};
+use tokio::net::UnixDatagram;
 
 use super::control::{self, Ask, Nic, REQUEST_MAX, Reply, Request, Say, Step, StepError};
 use super::net::{self, Netlink};
@@ -162,9 +163,7 @@ fn addresses(nics: &[Nic]) -> Vec<IpAddr> {
 
 /// Serves one more client.
 fn attend(agent: &Agent, link: OwnedFd) -> io::Result<()> {
-    let stream = std::os::unix::net::UnixStream::from(link);
-    stream.set_nonblocking(true)?;
-    let stream = UnixStream::from_std(stream)?;
+    let stream = Socket::new(link)?;
     let agent = agent.clone();
     tokio::spawn(async move { agent.serve(stream).await });
     Ok(())

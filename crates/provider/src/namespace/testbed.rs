@@ -4,19 +4,20 @@ use std::collections::HashMap;
 use std::io::{self, Seek};
 use std::net::{Ipv4Addr, Ipv6Addr};
 use std::os::fd::{AsFd, OwnedFd};
-use std::os::unix::net::{UnixDatagram as StdDatagram, UnixStream as StdStream};
+use std::os::unix::net::UnixDatagram as StdDatagram;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use netsplit_link::Socket;
 use netsplit_model::{HostName, Reason, Teardown, Trouble};
 use netsplit_netmodel::FaultState;
 use rustix::fs::{MemfdFlags, memfd_create};
 use rustix::net::RecvFlags;
 use serde::de::DeserializeOwned;
 use tokio::io::Interest;
-use tokio::net::{UnixDatagram, UnixStream};
+use tokio::net::UnixDatagram;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout;
 
@@ -360,9 +361,7 @@ fn asynchronous(socket: OwnedFd) -> io::Result<UnixDatagram> {
 
 fn transport(link: Option<OwnedFd>) -> io::Result<BoxTransport> {
     let link = link.ok_or_else(|| io::Error::other("an answer without its connection"))?;
-    let stream = StdStream::from(link);
-    stream.set_nonblocking(true)?;
-    Ok(Box::new(UnixStream::from_std(stream)?))
+    Ok(Box::new(Socket::new(link)?))
 }
 
 async fn wait_for_end(socket: &UnixDatagram) {
