@@ -1,7 +1,7 @@
 //! Commands on the machine that runs the test: builds before it, oracles after it. Their output is evidence as well.
 //!
 //! A command ends with all its group when nobody waits for it any more. What the kernel does for hosts it does not
-//! do here: a runner that is killed leaves its command running.
+//! do here: when the runner is killed, a guard beside it ends the group.
 
 use std::io;
 use std::path::{self, PathBuf};
@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use netsplit_model::{Event, HostName, NotStarted, NotStartedKind, Outcome, ProcessName, Stream};
+use netsplit_provider::{Guard, Guarded};
 use rustix::process::{Pid, Signal, kill_process_group};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
 use tokio::process::{Child, Command};
@@ -59,6 +60,7 @@ pub struct HereOutput {
 pub(crate) async fn run(
     engine: &Handle,
     recorder: &Recorder,
+    guard: Guard,
     number: u32,
     spec: HereSpec,
 ) -> Result<HereOutput> {
@@ -71,7 +73,7 @@ pub(crate) async fn run(
             pty: false,
         });
         let mut ending = Ending { recorder: &recorder, process: &process, outcome: Outcome::Cancelled };
-        let outcome = match start(&spec) {
+        let outcome = match start(&spec, &guard) {
             Ok(child) => follow(child, &recorder, &process, &spec).await,
             Err(error) => not_started(&spec, &error),
         };
@@ -106,16 +108,27 @@ impl Drop for Ending<'_> {
 }
 
 /// A child that leads a group, which ends with it when nobody waits for it any more.
-struct Leader(Child);
+struct Leader {
+    child: Child,
+    _guarded: Option<Guarded>,
+}
 
 impl Leader {
+    fn new(child: Child, guard: &Guard) -> Self {
+        let guarded = group_of(&child).map(|group| guard.guard(group));
+        Self { child, _guarded: guarded }
+    }
+
     /// Kills the group, unless its leader was reaped: its number may be another's by then.
     fn kill_group(&self) {
-        let group = self.0.id().and_then(|pid| Pid::from_raw(i32::try_from(pid).ok()?));
-        if let Some(group) = group {
+        if let Some(group) = group_of(&self.child) {
             let _gone = kill_process_group(group, Signal::KILL);
         }
     }
+}
+
+fn group_of(leader: &Child) -> Option<Pid> {
+    leader.id().and_then(|pid| Pid::from_raw(i32::try_from(pid).ok()?))
 }
 
 impl Drop for Leader {
@@ -124,7 +137,7 @@ impl Drop for Leader {
     }
 }
 
-fn start(spec: &HereSpec) -> io::Result<Leader> {
+fn start(spec: &HereSpec, guard: &Guard) -> io::Result<Leader> {
     let first = spec.argv.first().ok_or_else(|| io::Error::other("the command is empty"))?;
     // The child looks for a relative program from its own folder, and an empty path is no folder.
     let cwd = path::absolute(std::env::current_dir()?.join(&spec.cwd))?;
@@ -145,7 +158,7 @@ fn start(spec: &HereSpec) -> io::Result<Leader> {
             None => command.env_remove(name),
         };
     }
-    command.spawn().map(Leader)
+    Ok(Leader::new(command.spawn()?, guard))
 }
 
 fn not_started(spec: &HereSpec, error: &io::Error) -> Outcome {
@@ -160,7 +173,7 @@ fn not_started(spec: &HereSpec, error: &io::Error) -> Outcome {
 }
 
 async fn follow(mut leader: Leader, recorder: &Recorder, process: &ProcessName, spec: &HereSpec) -> Outcome {
-    let child = &mut leader.0;
+    let child = &mut leader.child;
     if let (Some(mut stdin), Some(bytes)) = (child.stdin.take(), spec.stdin.clone()) {
         tokio::spawn(async move {
             // It may not read all of it.
@@ -191,7 +204,7 @@ async fn follow(mut leader: Leader, recorder: &Recorder, process: &ProcessName, 
     };
     if let Outcome::TimedOut { .. } = outcome {
         leader.kill_group();
-        let _reaped = leader.0.wait().await;
+        let _reaped = leader.child.wait().await;
     }
     if !is_read {
         let _whoever_holds_them = tokio::time::timeout(STREAMS_MAX, output).await;

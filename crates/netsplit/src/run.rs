@@ -12,7 +12,7 @@ use netsplit_model::{
     Event, FORMAT, HostName, NetworkSummary, Reason, Record, RunId, Selector, Teardown, Term, TestReport,
     Trouble, Verdict, VerdictFile,
 };
-use netsplit_provider::{BedSpec, HostSpec, NetworkSpec, Provider, RouterSpec};
+use netsplit_provider::{BedSpec, Guard, HostSpec, NetworkSpec, Provider, RouterSpec};
 use netsplit_report::{RunDir, RunFile, Runs, junit};
 use netsplit_wire::message::{Body, Keep as KeepMessage, Request};
 use serde::{Deserialize, Serialize};
@@ -113,6 +113,8 @@ pub struct Run {
     core: Option<Arc<Core>>,
     /// How many commands of each name ran here.
     here: Mutex<BTreeMap<String, u32>>,
+    /// Once one did.
+    guard: Mutex<Option<Guard>>,
     /// Of the directory, for as long as the run lasts; `None`: it belongs to whoever made it.
     lock: Option<File>,
 }
@@ -195,6 +197,7 @@ impl Run {
             recorder,
             core: None,
             here: Mutex::default(),
+            guard: Mutex::default(),
             lock: None,
         })
     }
@@ -235,10 +238,11 @@ impl Run {
     }
 
     /// Runs a command on this machine, with its output in the evidence. It ends with all its group when the future
-    /// is dropped, but not when this process is killed.
+    /// is dropped, and when this process is killed.
     ///
     /// # Errors
-    /// Only when the run is over; how the command ended is in what is returned.
+    /// When this program cannot be started again to see to that, or the run is over; how the command ended is in what is
+    /// returned.
     pub async fn here(&self, spec: HereSpec) -> Result<HereOutput> {
         let number = {
             let mut here = self.here.lock().unwrap_or_else(PoisonError::into_inner);
@@ -246,7 +250,16 @@ impl Run {
             *number += 1;
             *number
         };
-        here::run(self.engine.handle(), &self.recorder, number, spec).await
+        here::run(self.engine.handle(), &self.recorder, self.guard()?, number, spec).await
+    }
+
+    /// What ends this run's own commands when this process is killed.
+    fn guard(&self) -> Result<Guard> {
+        let mut guard = self.guard.lock().unwrap_or_else(PoisonError::into_inner);
+        match &*guard {
+            Some(guard) => Ok(guard.clone()),
+            None => Ok(guard.insert(Guard::start()?).clone()),
+        }
     }
 
     /// Makes the hosts; it is done when every agent has answered.

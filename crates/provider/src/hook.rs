@@ -1,5 +1,5 @@
-//! Before `main`: this executable may have been started to be a keeper, a program of the test, a shim, or the process in
-//! which one seed of a test is simulated. What each of them does is elsewhere.
+//! Before `main`: this executable may have been started to be a keeper, a program of the test, a shim, a guard, or the
+//! process in which one seed of a test is simulated. What each of them does is elsewhere.
 #![expect(unsafe_code, reason = "a constructor is placed by link section")]
 
 use std::io::Write;
@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use netsplit_model::{Reason, Trouble};
 use rustix::process::{Pid, Signal, getppid, set_parent_process_death_signal};
 
-use crate::{namespace, program, simulation, sys};
+use crate::{guard, namespace, program, simulation, sys};
 
 /// What a process is to become, set only between our own processes.
 pub(crate) const BECOME: &str = "NETSPLIT_BECOME";
@@ -68,6 +68,7 @@ fn become_role(role: &str) -> i32 {
             }
             None => refuse(role),
         },
+        None if role == guard::ROLE => guard::run(),
         _ => refuse(role),
     }
 }

@@ -5,6 +5,7 @@
 //! and are the same code everywhere; none of it is here.
 
 mod bed;
+mod guard;
 mod hook;
 mod machine;
 pub mod namespace;
@@ -21,6 +22,7 @@ pub use crate::{
         Bed, BedEvent, BedSpec, BoxFuture, BoxTransport, HostSpec, MadeHost, NetworkModel, NetworkSpec,
         Power, Provider, RouterSpec, by_name, names,
     },
+    guard::{Guard, Guarded},
     machine::{ClockFault, DiskFault},
     network::{
         CaptureFilter, CaptureReport, CaptureSpec, FaultReport, FaultSpec, FaultTurned, LatenessReport,

@@ -48,19 +48,34 @@ fn once_ends_in_order() {
     nothing_left("NS_TEST_ONCE=1");
 }
 
+/// A run that does something here for ever, with a daemon beside it, marked by a variable.
+fn busy_here(project: &Project, mark: &str) -> Started {
+    let sh = format!("sh = \"sleep 1000 & echo now busy; sleep 1000\", on = \"here\", env.{mark} = \"1\"");
+    project.scenario("here.toml", &format!("{{ {sh} }}"));
+    let started = project.start(&["run", "here.toml"]);
+    project.wait_for_event("\"process\":\"here/sh.1\",\"stream\":\"stdout\"");
+    started
+}
+
 /// What runs here goes with all that it started.
 #[test]
 fn commands_here_end_with_the_run() {
     let project = Project::new();
-    let sh = "sh = \"sleep 1000 & echo now busy; sleep 1000\", on = \"here\", env.NS_TEST_HERE = \"1\"";
-    project.scenario("here.toml", &format!("{{ {sh} }}"));
-    let started = project.start(&["run", "here.toml"]);
-    project.wait_for_event("\"process\":\"here/sh.1\",\"stream\":\"stdout\"");
+    let started = busy_here(&project, "NS_TEST_HERE");
     started.signal("INT");
     let (ran, took) = started.end();
     ran.expect(130);
     assert!(took < Duration::from_secs(5), "{took:?}");
     nothing_left("NS_TEST_HERE=1");
+}
+
+#[test]
+fn commands_here_end_with_a_killed_runner() {
+    let project = Project::new();
+    let started = busy_here(&project, "NS_TEST_HERE_KILL");
+    started.signal("KILL");
+    started.end();
+    nothing_left("NS_TEST_HERE_KILL=1");
 }
 
 /// Also when only the test is over that it belongs to.
