@@ -15,7 +15,7 @@ use std::io::{self, Write};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use netsplit_model::{Event, HostName, ProcessName, Record, Stream};
+use netsplit_model::{Event, HostName, ProcessName, Reason, Record, Stream, Trouble};
 use netsplit_report::RunDir;
 use tokio::sync::Notify;
 
@@ -80,7 +80,7 @@ pub(super) struct Inner {
     last_written: Option<(ProcessName, Stream)>,
     listeners: Vec<Listener>,
     /// Why evidence is no longer written.
-    broken: Option<String>,
+    broken: Option<Trouble>,
 }
 
 impl Recorder {
@@ -161,6 +161,16 @@ impl Recorder {
         inner.end_watches_of(process);
     }
 
+    /// Nothing more comes from a process, nor from what it left.
+    pub(crate) fn close(&self, process: &ProcessName) {
+        let mut inner = self.lock();
+        for stream in Stream::ALL {
+            if let Some(log) = inner.streams.get_mut(&(process.clone(), stream)) {
+                log.close();
+            }
+        }
+    }
+
     /// Looks at lines without an end that nothing has followed for [`QUIET`]. Returns whether some may still become so.
     pub(crate) fn match_quiet(&self) -> bool {
         self.lock().match_quiet()
@@ -182,7 +192,7 @@ impl Recorder {
     }
 
     /// Why evidence could not be written, if it could not.
-    pub(crate) fn broken(&self) -> Option<String> {
+    pub(crate) fn broken(&self) -> Option<Trouble> {
         self.lock().broken.clone()
     }
 }
@@ -201,7 +211,7 @@ impl Inner {
         });
         let written = line.map_err(io::Error::from).and_then(|line| self.log.write_all(&line));
         if let Err(error) = written {
-            self.broken.get_or_insert_with(|| format!("events.jsonl: {error}"));
+            self.broken.get_or_insert_with(|| not_kept("events.jsonl", &error));
         }
         for listener in &mut self.listeners {
             listener(&record);
@@ -218,10 +228,11 @@ impl Inner {
         let key = (process.clone(), stream);
         if !self.streams.contains_key(&key) {
             let path = self.dir.stream(process, stream);
+            let shown = path.display().to_string();
             let made =
-                fs::create_dir_all(self.dir.host(process.host())).and_then(|()| StreamLog::create(&path));
+                fs::create_dir_all(self.dir.host(process.host())).and_then(|()| StreamLog::create(path));
             let log = made.unwrap_or_else(|error| {
-                self.broken.get_or_insert_with(|| format!("{}: {error}", path.display()));
+                self.broken.get_or_insert_with(|| not_kept(&shown, &error));
                 StreamLog::lost()
             });
             self.streams.insert(key.clone(), log);
@@ -234,11 +245,22 @@ impl Inner {
         }
         let offset = log.length();
         if let Err(error) = log.append(moment, bytes) {
-            self.broken.get_or_insert_with(|| format!("{process}.{stream}: {error}"));
+            self.broken.get_or_insert_with(|| not_kept(&format!("{process}.{stream}"), &error));
         }
         let event = Event::Output { process: process.clone(), stream, offset, bytes: bytes.len() as u64 };
         self.write(event, moment.t);
         self.match_output(&key, bytes, moment)
+    }
+}
+
+/// Why `what` is not in the evidence.
+fn not_kept(what: &str, error: &io::Error) -> Trouble {
+    let trouble = |text: &str| Trouble::new(Reason::DiskFull, format!("{text}: {what}: {error}"));
+    match error.kind() {
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
+            trouble("no space for evidence").fix("netsplit clean")
+        }
+        _ => trouble("evidence cannot be written").guess("NETSPLIT_DIR=/another/folder"),
     }
 }
 

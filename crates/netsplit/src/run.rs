@@ -318,8 +318,7 @@ impl Run {
     /// holds that would not.
     pub fn spoiled(&self) -> Option<Trouble> {
         if let Some(broken) = self.recorder.broken() {
-            let text = format!("no space for evidence: {broken}");
-            return Some(Trouble::new(Reason::DiskFull, text).fix("netsplit clean"));
+            return Some(broken);
         }
         let (host, reason) = self.core.as_ref()?.any_lost()?;
         Some(crate::core::lost(&host, &reason).into())

@@ -45,6 +45,34 @@ async fn dies_at_once() -> io::Result<()> {
     Ok(())
 }
 
+/// Evidence of this run that this process has open, beside what is one file a run.
+fn open_streams(bed: &Testbed) -> usize {
+    let is_stream = |entry: io::Result<fs::DirEntry>| {
+        let open = entry.and_then(|entry| fs::read_link(entry.path())).unwrap_or_default();
+        open.starts_with(bed.evidence()) && open.extension().is_some_and(|ending| ending == "stdout")
+    };
+    fs::read_dir("/proc/self/fd").into_iter().flatten().map(is_stream).filter(|is| *is).count()
+}
+
+/// A system gives a process 1,024 files or so: commands that have ended take none of them.
+#[netsplit::test(hosts = 1, needs = ["programs"])]
+async fn streams_that_have_ended_are_no_open_files(bed: Testbed) -> netsplit::Result {
+    let a = bed.host("a")?;
+    let lasting = a.start(sh("echo ready; read line; echo $line")).stdin_open().ready("ready").await?;
+    for number in 0..20 {
+        a.run(["echo", &number.to_string()]).await?;
+    }
+    let only_that = || if open_streams(&bed) == 1 { Ok(()) } else { Err("they are open") };
+    eventually(secs(10), async || only_that()).await.expect("one is open");
+    lasting.write("more\n").await?;
+    lasting.wait().await?;
+    eventually(secs(10), async || if open_streams(&bed) == 0 { Ok(()) } else { Err("one is open") })
+        .await
+        .expect("none is open");
+    assert_eq!(lasting.stdout()?, b"ready\nmore\n");
+    Ok(())
+}
+
 #[netsplit::test(hosts = 1)]
 async fn what_was_written_before_an_exit_is_there_with_it(bed: Testbed) -> netsplit::Result {
     let a = bed.host("a")?;

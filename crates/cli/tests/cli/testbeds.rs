@@ -106,6 +106,26 @@ fn a_running_testbed_can_be_entered_and_followed() {
     assert!(text.contains("stdout  begun") && text.contains("stdout  done"), "{text}");
 }
 
+/// A testbed takes more open files than many systems give a process that does not ask; its commands have what the user had.
+#[test]
+fn many_hosts_want_no_higher_limit_of_files() {
+    let project = Project::new();
+    let step = |on: &str| format!("{{ sh = \"ulimit -S -n\", on = \"{on}\", stdout = \"200\" }}");
+    let steps = [step("h"), step("here")].join(", ");
+    project.write("many.toml", &format!("hosts.h = 120\n[[test]]\nname = \"many\"\nsteps = [ {steps} ]\n"));
+    let inner = project.command(&["run", "many.toml"]);
+    let mut command = Command::new("sh");
+    command
+        .args(["-c", "ulimit -S -n 200; exec \"$0\" \"$@\""])
+        .arg(inner.get_program())
+        .args(inner.get_args());
+    for (name, _) in inner.get_envs() {
+        command.env_remove(name);
+    }
+    let output = command.current_dir(project.path()).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
+}
+
 #[test]
 fn logs_are_merged_filtered_and_for_machines() {
     let project = Project::new();

@@ -53,6 +53,9 @@ impl Driver {
         self.ended(outcome);
         // Children may hold its streams: what they write is still evidence.
         while self.receive().await.is_some() {}
+        if let Some(core) = self.core.upgrade() {
+            core.recorder.close(&self.name);
+        }
         self.receiver.release_later();
     }
 

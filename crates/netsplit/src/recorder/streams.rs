@@ -2,7 +2,7 @@
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
-use std::path::Path;
+use std::path::PathBuf;
 
 use super::Moment;
 
@@ -13,6 +13,9 @@ pub(super) const LINE_MAX: usize = 1 << 20;
 
 #[derive(Debug)]
 pub(super) struct StreamLog {
+    /// `None`: its bytes are not kept.
+    path: Option<PathBuf>,
+    /// As long as more may come.
     file: Option<File>,
     length: u64,
     /// When bytes came: the moment and the offset of the first of them, both ascending.
@@ -25,15 +28,15 @@ pub(super) struct StreamLog {
 }
 
 impl StreamLog {
-    pub(super) fn create(path: &Path) -> io::Result<Self> {
-        let file = OpenOptions::new().create_new(true).append(true).open(path)?;
-        Ok(Self { file: Some(file), ..Self::lost() })
+    pub(super) fn create(path: PathBuf) -> io::Result<Self> {
+        let file = OpenOptions::new().create_new(true).append(true).open(&path)?;
+        Ok(Self { path: Some(path), file: Some(file), ..Self::lost() })
     }
 
     /// A stream whose file cannot be made: waits still work, its bytes are not kept.
     pub(super) fn lost() -> Self {
         let last_at = Moment::default();
-        Self { file: None, length: 0, marks: Vec::new(), mark: true, last_at, tail: Vec::new() }
+        Self { path: None, file: None, length: 0, marks: Vec::new(), mark: true, last_at, tail: Vec::new() }
     }
 
     pub(super) fn append(&mut self, now: Moment, bytes: &[u8]) -> io::Result<()> {
@@ -43,10 +46,20 @@ impl StreamLog {
         }
         self.last_at = now;
         self.length += bytes.len() as u64;
-        match &mut self.file {
-            Some(file) => file.write_all(bytes).inspect_err(|_| self.file = None),
-            None => Ok(()),
+        self.keep(bytes).inspect_err(|_| (self.path, self.file) = (None, None))
+    }
+
+    fn keep(&mut self, bytes: &[u8]) -> io::Result<()> {
+        let Some(path) = &self.path else { return Ok(()) };
+        if self.file.is_none() {
+            self.file = Some(OpenOptions::new().append(true).open(path)?);
         }
+        self.file.as_mut().map_or(Ok(()), |file| file.write_all(bytes))
+    }
+
+    /// Most likely nothing more comes: a process may have so many files only.
+    pub(super) fn close(&mut self) {
+        self.file = None;
     }
 
     pub(super) fn mark_next(&mut self) {

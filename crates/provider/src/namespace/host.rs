@@ -16,6 +16,7 @@ use super::control::{self, Ask, Nic, REQUEST_MAX, Reply, Request, Say, Step, Ste
 use super::net::{self, Netlink};
 use super::root::{self, Disk, Ground};
 use crate::hook::BECOME;
+use crate::limits;
 use crate::plan::{self, PREFIX_BITS};
 use crate::sys;
 
@@ -139,6 +140,7 @@ fn is_no_ipv6(error: &io::Error) -> bool {
 }
 
 fn serve(plan: &Plan<'_>, control: io::Result<OwnedFd>, link: OwnedFd) -> Result<(), StepError> {
+    limits::restore(None);
     let control = control.step("dup")?;
     let runtime =
         tokio::runtime::Builder::new_current_thread().enable_all().build().step("start the runtime")?;

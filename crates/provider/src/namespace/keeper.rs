@@ -18,6 +18,7 @@ use super::cgroup::Cgroup;
 use super::control::{self, Ask, REQUEST_MAX, Reply, Request, Say, Step, StepError};
 use super::socket;
 use super::stage::{self, Begin};
+use crate::limits;
 use crate::sys::{self, CLONE_NEWIPC, CLONE_NEWNET, CLONE_NEWNS, CLONE_NEWPID, CLONE_NEWUSER, Forked, fork};
 
 /// A testbed that was kept ends by itself after this.
@@ -59,6 +60,7 @@ fn keep(test: &OwnedFd, alive: OwnedFd) -> Result<(), StepError> {
     let Some(Ask::Begin(network)) = ask else {
         return Err(io::Error::other("it does not say what joins the hosts")).step("hear the test");
     };
+    limits::raise();
     let root = is_root_of_the_machine().step("read uid_map")?;
     let group = Cgroup::make();
     let begin = Begin { root, cgroup: group.as_ref().map(|group| group.path().to_owned()), network };
