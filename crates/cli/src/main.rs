@@ -23,7 +23,14 @@ fn main() -> ExitCode {
     let output = Output::new(cli.color);
     let done = std::panic::catch_unwind(|| dispatch(&cli.command, output));
     match done {
-        Ok(Ok(code)) => code,
+        Ok(Ok(code)) => match output.lost() {
+            Some(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
+                output.err(format!("error: standard output is not whole: {error}"));
+                // What a run ended with says more.
+                if code == ExitCode::SUCCESS { ExitCode::from(2) } else { code }
+            }
+            _ => code,
+        },
         Ok(Err(error)) => {
             output.error(&error);
             ExitCode::from(2)

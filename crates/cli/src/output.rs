@@ -1,13 +1,24 @@
 //! Printing: data on standard output, all else on standard error; colour only where it is wanted; a terminal that has
 //! gone is no reason to stop.
 
-use std::io::{IsTerminal, Write};
+use std::io::{self, IsTerminal, Write};
+use std::sync::OnceLock;
 
 use netsplit_model::Trouble;
 use netsplit_report::paint::Paint;
 use netsplit_report::screen;
 
 use crate::args::When;
+
+/// What became of standard output.
+static LOST: OnceLock<io::Error> = OnceLock::new();
+
+/// Keeps in mind that data could not be written.
+pub(crate) fn lose(written: io::Result<()>) {
+    if let Err(error) = written {
+        let _not_the_first = LOST.set(error);
+    }
+}
 
 /// Where and how this process prints.
 #[derive(Clone, Copy, Debug)]
@@ -30,11 +41,15 @@ impl Output {
         }
     }
 
-    /// A line of data.
+    /// A line of data. When it cannot be written, [`Self::lost`] says why.
     pub(crate) fn out(self, line: impl AsRef<str>) {
         let mut stdout = std::io::stdout().lock();
-        // Whoever reads may have had enough.
-        let _gone = writeln!(stdout, "{}", line.as_ref());
+        lose(writeln!(stdout, "{}", line.as_ref()));
+    }
+
+    /// Why data could not be written, if it could not. Whoever reads may have had enough (`BrokenPipe`).
+    pub(crate) fn lost(self) -> Option<&'static io::Error> {
+        LOST.get()
     }
 
     /// A line for people.

@@ -124,10 +124,12 @@ fn write(lines: &VecDeque<(Stream, String)>, live: Option<&str>, drawn: bool) {
         let _gone = stderr.write_all(b"\r\x1b[K");
     }
     for (stream, line) in lines {
-        let _gone = match stream {
-            Stream::Out => writeln!(stdout, "{line}"),
-            Stream::Err => writeln!(stderr, "{line}"),
-        };
+        match stream {
+            Stream::Out => crate::output::lose(writeln!(stdout, "{line}")),
+            Stream::Err => {
+                let _gone = writeln!(stderr, "{line}");
+            }
+        }
     }
     if let Some(line) = live {
         let _gone = write!(stderr, "▸ {line}");

@@ -155,6 +155,7 @@ impl fmt::Debug for HostStream {
 }
 
 /// A port of 127.0.0.1 that leads to a port of a host, until this is dropped.
+#[must_use = "the port leads nowhere once this is dropped"]
 #[derive(Debug)]
 pub struct Forward {
     address: SocketAddr,

@@ -3,7 +3,7 @@
 //! ```no_run
 //! use netsplit::prelude::*;
 //!
-//! #[netsplit::test(hosts = 3)]
+//! #[netsplit::test(hosts = 3, needs = ["programs"])] // `kvd` is an executable: see `program` for what simulated hosts run
 //! async fn survives_losing_a_host(bed: Testbed) -> netsplit::Result {
 //!     for host in bed.hosts() {
 //!         host.start("kvd --peers a:7000,b:7000,c:7000").ready("became (leader|follower)").await?;

@@ -28,8 +28,8 @@ use crate::recorder::{QUIET, Recorder};
 use crate::settings::{Keep, NetworkSettings, Settings};
 use crate::testbed::Testbed;
 
-/// Attempts at a name for a run's directory: ids are short, and two runs may begin in one second.
-const NAMES_MAX: usize = 20;
+/// Attempts at a name for a run's directory: ids are short, and many runs of one seed may begin in one second.
+const NAMES_MAX: usize = 1000;
 
 /// A host to make.
 #[derive(Clone, Debug, PartialEq, Eq)]

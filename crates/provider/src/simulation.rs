@@ -2,12 +2,12 @@
 //!
 //! What such a process is told, and what it answers, is between the test and itself (`netsplit`).
 
-use std::fmt;
-use std::process::Command;
+use std::process::{Child, Command};
+use std::{fmt, io};
 
 use netsplit_model::Trouble;
 
-use crate::hook;
+use crate::{hook, sys};
 
 /// A test that can be simulated.
 #[derive(Clone, Copy)]
@@ -36,6 +36,20 @@ pub static SIMULATIONS: [Simulation];
 /// When the executable would become nothing.
 pub fn command(name: &str) -> Result<Command, Trouble> {
     hook::again(&format!("simulate:{}:{name}", std::process::id()))
+}
+
+/// Starts what [`command`] gave. The memory of one such process lies where that of every other does: a lock may choose by
+/// its own address who comes next, as parking_lot's do.
+///
+/// # Errors
+/// The kernel's.
+pub fn spawn(command: &mut Command) -> io::Result<Child> {
+    sys::with_fixed_addresses(|| command.spawn())
+}
+
+/// Whether the kernel puts the memory of each of these processes elsewhere, because [`spawn`] may not forbid it.
+pub fn has_random_addresses() -> bool {
+    sys::has_random_addresses()
 }
 
 /// The test called `name`.

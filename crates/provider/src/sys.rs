@@ -93,6 +93,34 @@ pub(super) fn exit_now(status: i32) -> ! {
     unsafe { libc::_exit(status) }
 }
 
+/// Starts a process by `start` whose memory lies where that of the one before lay, or, where this is refused, anywhere.
+pub(super) fn with_fixed_addresses<T>(start: impl FnOnce() -> T) -> T {
+    let before = personality(ASK);
+    if let Some(before) = before {
+        personality(before | libc::ADDR_NO_RANDOMIZE);
+    }
+    let started = start();
+    before.and_then(personality);
+    started
+}
+
+/// Whether [`with_fixed_addresses`] is refused, as containers do.
+pub(super) fn has_random_addresses() -> bool {
+    with_fixed_addresses(|| personality(ASK).is_none_or(|now| now & libc::ADDR_NO_RANDOMIZE == 0))
+}
+
+/// Changes nothing.
+const ASK: i32 = -1;
+
+/// Sets how the kernel treats this thread and what it starts, and gives how it did before; `None`: it is refused.
+fn personality(wanted: i32) -> Option<i32> {
+    // It takes 32 bits, and all of them set is the question.
+    let wanted = libc::c_ulong::from(u32::from_ne_bytes(wanted.to_ne_bytes()));
+    // SAFETY: it changes flags of this thread, and of what is set here those matter to a process that begins only.
+    let before = unsafe { libc::personality(wanted) };
+    (before != -1).then_some(before)
+}
+
 /// Takes `name` out of the environment.
 ///
 /// Only before `main`, while this process has one thread.

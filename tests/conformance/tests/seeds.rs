@@ -6,6 +6,7 @@
 use std::fs;
 use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
+use std::sync::atomic::AtomicU8;
 
 use conformance::programs::say;
 use conformance::{census, scratch};
@@ -20,6 +21,22 @@ fn asked() -> String {
     std::env::var(CHILD).unwrap_or_default()
 }
 
+/// `lies`: where its memory is, of each kind.
+#[netsplit::program]
+async fn lies() {
+    static ONE: AtomicU8 = AtomicU8::new(1);
+    let local = 1_u8;
+    let lent = tokio::task::spawn_blocking(|| Box::into_raw(Box::new([1_u8; 4000])).addr()).await;
+    let own = Box::new([1_u8; 64]);
+    println!(
+        "{:p} {:p} {:p} {:x}",
+        &raw const ONE,
+        &raw const local,
+        &raw const *own,
+        lent.expect("an address")
+    );
+}
+
 #[netsplit::test(hosts = 1)]
 async fn does_as_asked(bed: Testbed) -> netsplit::Result {
     say(&format!("seed {} does `{}`", bed.seed(), asked()));
@@ -28,6 +45,11 @@ async fn does_as_asked(bed: Testbed) -> netsplit::Result {
         "fail odd" => assert!(bed.seed().is_multiple_of(2), "{} is odd", bed.seed()),
         "abort" => std::process::abort(),
         "exit" => leave(),
+        "lie" => bed.note(bed.host("a")?.run(lies).read().await?),
+        "spawn" => {
+            let refused = Command::new("true").output().expect_err("no executable");
+            assert_eq!(refused.kind(), std::io::ErrorKind::NotFound, "{refused}");
+        }
         "diverge" => bed.note(std::env::current_dir()?.display().to_string()),
         // In real time: what waits in virtual time has waited at once.
         "wait" => loop {
@@ -197,6 +219,24 @@ fn a_seed_that_gives_two_runs_is_a_failure_with_both_sides() {
     let left = fs::read_dir(ran.folder.path()).expect("a folder").flatten();
     let left: Vec<_> = left.map(|entry| entry.file_name().to_string_lossy().into_owned()).collect();
     assert!(left.iter().all(|name| !name.starts_with("check-")), "{left:?}");
+}
+
+/// Locks may choose by their address who comes next: parking_lot's do.
+#[test]
+fn memory_lies_where_it_lay() {
+    if !Command::new("setarch").args(["-R", "true"]).status().is_ok_and(|status| status.success()) {
+        return say("skipped: `personality` is refused here");
+    }
+    for seed in ["3", "4"] {
+        let ran = run("does_as_asked", "lie", &[("NETSPLIT_CHECK", "1"), ("NETSPLIT_SEED", seed)]);
+        assert_eq!(ran.verdicts[0].verdict, Verdict::Passed, "{}", ran.said);
+    }
+}
+
+#[test]
+fn nothing_is_executed() {
+    let ran = run("does_as_asked", "spawn", &[]);
+    assert_eq!(ran.verdicts[0].verdict, Verdict::Passed, "{}", ran.said);
 }
 
 /// Waits until a seed's process of `child` waits in its test.

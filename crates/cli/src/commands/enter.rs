@@ -59,8 +59,16 @@ pub(super) fn check_alive(run: &Run) -> anyhow::Result<()> {
         return Ok(());
     }
     let text = format!("the testbed of run {} ({}) is gone: it ended with its run", run.id, run.test());
-    let file = run.dir.read_run().map(|facts| facts.repeat).unwrap_or_default();
-    Err(Trouble::new(Reason::NoSuchRun, text).fix(format!("{file} --keep always")).into())
+    let repeat = run.dir.read_run().map(|facts| facts.repeat).unwrap_or_default();
+    let trouble = Trouble::new(Reason::NoSuchRun, text);
+    Err(match () {
+        () if run.test().ends_with("::simulated") => {
+            trouble.because("what is simulated ends with its process")
+        }
+        () if repeat.starts_with("netsplit ") => trouble.fix(format!("{repeat} --keep always")),
+        () => trouble.fix(format!("NETSPLIT_KEEP=always {repeat}")),
+    }
+    .into())
 }
 
 /// Why a testbed that looked alive does not answer: one whose runner was killed is about to end, and says so when it has.

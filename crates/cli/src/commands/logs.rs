@@ -71,6 +71,9 @@ fn follow(run: &Run, on: bool, filter: &Filter) -> anyhow::Result<()> {
         // Looked at before the log is read: what was written before the end is seen.
         let is_over = State::Running != state(run);
         while events.read_until(b'\n', &mut line)? > 0 && line.ends_with(b"\n") {
+            if filter.output.lost().is_some() {
+                return Ok(());
+            }
             number += 1;
             let read = serde_json::from_slice::<Record>(&line);
             line.clear();

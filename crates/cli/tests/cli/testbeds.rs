@@ -106,6 +106,18 @@ fn a_running_testbed_can_be_entered_and_followed() {
     assert!(text.contains("stdout  begun") && text.contains("stdout  done"), "{text}");
 }
 
+#[test]
+fn data_that_could_not_be_printed_is_an_error() {
+    let project = Project::new();
+    for args in [&["explain", "disk-full"][..], &["schema"], &["completions", "bash"]] {
+        let full = std::fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
+        let output = project.command(args).stdout(full).output().unwrap();
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(said.contains("standard output is not whole: No space left"), "{args:?}: {said}");
+        assert_eq!(output.status.code(), Some(2), "{args:?}");
+    }
+}
+
 /// A testbed takes more open files than many systems give a process that does not ask; its commands have what the user had.
 #[test]
 fn many_hosts_want_no_higher_limit_of_files() {

@@ -435,7 +435,10 @@ pub(super) fn could_not_start(reason: &NotStarted, shown: &str, host: &HostName)
         if !reason.text.contains(" (PATH") {
             // Not a question of what is installed: the host runs programs of the test only.
             return Trouble::new(name, format!("on {host}: {}", reason.text))
-                .guess("make it an `async fn` of the test with #[netsplit::program]");
+                .guess(
+                    "make it an `async fn` of the test with #[netsplit::program]; or say needs = [\"programs\"], and the \
+                     test is for hosts that run executables",
+                );
         }
         let trouble = Trouble::new(name, reason.text.replacen(" (PATH", &format!(" on {host} (PATH"), 1));
         let program = shown.split_whitespace().next().unwrap_or(shown);

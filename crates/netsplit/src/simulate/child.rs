@@ -7,6 +7,7 @@ use std::os::unix::net::UnixStream;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
+use netsplit_provider::simulation;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 
@@ -50,7 +51,7 @@ pub(super) fn run(mut command: Command, order: &[u8], limit: Duration) -> io::Re
     let (mut output, printer) = io::pipe()?;
     command.stdin(Stdio::from(OwnedFd::from(theirs)));
     command.stdout(Stdio::from(printer.try_clone()?)).stderr(Stdio::from(printer));
-    let mut child = Guarded(command.spawn()?);
+    let mut child = Guarded(simulation::spawn(&mut command)?);
     // It holds the other ends, which must end with it.
     drop(command);
     ours.set_write_timeout(Some(limit))?;

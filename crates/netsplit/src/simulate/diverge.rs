@@ -1,6 +1,7 @@
 //! Two processes simulated one seed: where their runs differ, with what stands around it.
 
 use netsplit_model::{Reason, Trouble, Verdict};
+use netsplit_provider::simulation;
 
 /// Events before the first that differs.
 const BEFORE: usize = 3;
@@ -24,7 +25,13 @@ pub(super) struct Side {
 /// How two runs of one seed differ; `None`: they do not.
 pub(super) fn compare(one: &Side, other: &Side) -> Option<Trouble> {
     let diverged = |text: String| {
-        Trouble::new(Reason::Diverged, text)
+        let trouble = Trouble::new(Reason::Diverged, text);
+        if simulation::has_random_addresses() {
+            return trouble
+                .because("`personality` is refused here, so that addresses in memory are random: some locks choose by them")
+                .guess("docker run --security-opt seccomp=unconfined");
+        }
+        trouble
             .guess("what depends on the working directory, the environment, addresses in memory or real time")
     };
     if let Some((line, shown)) = first_difference(&one.events, &other.events) {

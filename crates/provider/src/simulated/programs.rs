@@ -192,7 +192,7 @@ fn find(programs: &[Program], start: &Start) -> Result<Program, Ended> {
 fn unknown(programs: &[Program], name: &str) -> String {
     let known: BTreeSet<_> = programs.iter().map(|program| short(program.name)).collect();
     let known = known.into_iter().collect::<Vec<_>>().join(" ");
-    let known = if known.is_empty() { "it has none" } else { &known };
+    let known = if known.is_empty() { "none" } else { &known };
     format!("no program `{name}` among those of the test, which are all that simulated hosts run: {known}")
 }
 
@@ -227,7 +227,7 @@ mod tests {
         let (how, text) = found(&["b/kvd", "a/kvctl", "b/kvctl"], "", &["/bin/cat"]).unwrap_err();
         assert_eq!(how, How::NoSuchProgram);
         assert!(text.starts_with("no program `/bin/cat`") && text.ends_with(": kvctl kvd"), "{text}");
-        assert!(found(&[], "", &["cat"]).unwrap_err().1.ends_with(": it has none"));
+        assert!(found(&[], "", &["cat"]).unwrap_err().1.ends_with(": none"));
     }
 
     #[test]

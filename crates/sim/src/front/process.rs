@@ -75,6 +75,9 @@ define! {
         _environment: *const c_void,
     ) -> i32 |me, real| { libc::ENOENT }
 
+    /// For a spawn that is refused. The C library would look whether it knows such a descriptor.
+    fn posix_spawn_file_actions_adddup2(_actions: *mut c_void, _from: i32, _to: i32) -> i32 |me, real| { 0 }
+
     /// Refused: there are no executables on simulated hosts.
     fn execve(
         _path: *const c_char,
