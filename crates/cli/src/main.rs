@@ -14,6 +14,7 @@ mod terminal;
 use std::process::ExitCode;
 
 use clap::Parser;
+use netsplit_model::{Reason, Trouble};
 
 use crate::args::{Cli, Command};
 use crate::output::Output;
@@ -33,7 +34,9 @@ fn main() -> ExitCode {
         },
         Ok(Err(error)) => {
             output.error(&error);
-            ExitCode::from(2)
+            // No mistake in what was typed.
+            let is_full = |trouble: &Trouble| trouble.name == Reason::DiskFull;
+            ExitCode::from(if error.downcast_ref().is_some_and(is_full) { 3 } else { 2 })
         }
         Err(_) => {
             output.err("netsplit itself is at fault  [bug]");

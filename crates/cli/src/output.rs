@@ -35,15 +35,12 @@ impl Output {
             When::Auto if is_terminal && netsplit::settings::wants_colour() => Paint::Colour,
             When::Auto => Paint::Plain,
         };
-        Self {
-            paint: paint(std::io::stdout().is_terminal()),
-            paint_err: paint(std::io::stderr().is_terminal()),
-        }
+        Self { paint: paint(io::stdout().is_terminal()), paint_err: paint(io::stderr().is_terminal()) }
     }
 
     /// A line of data. When it cannot be written, [`Self::lost`] says why.
     pub(crate) fn out(self, line: impl AsRef<str>) {
-        let mut stdout = std::io::stdout().lock();
+        let mut stdout = io::stdout().lock();
         lose(writeln!(stdout, "{}", line.as_ref()));
     }
 
@@ -54,7 +51,7 @@ impl Output {
 
     /// A line for people.
     pub(crate) fn err(self, line: impl AsRef<str>) {
-        let mut stderr = std::io::stderr().lock();
+        let mut stderr = io::stderr().lock();
         let _gone = writeln!(stderr, "{}", line.as_ref());
     }
 

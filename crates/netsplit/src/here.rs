@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use netsplit_model::{Event, HostName, NotStarted, NotStartedKind, Outcome, ProcessName, Stream};
-use netsplit_provider::{Guard, Guarded, limits};
+use netsplit_provider::{Guard, Guarded};
 use rustix::process::{Pid, Signal, kill_process_group};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
 use tokio::process::{Child, Command};
@@ -116,10 +116,7 @@ struct Leader {
 
 impl Leader {
     fn new(child: Child, guard: &Guard) -> Self {
-        let guarded = group_of(&child).map(|group| {
-            limits::restore(Some(group));
-            guard.guard(group)
-        });
+        let guarded = group_of(&child).map(|group| guard.guard(group));
         Self { child, _guarded: guarded }
     }
 

@@ -26,6 +26,10 @@ pub(crate) use watch::{Behind, Found, Scope, Since, WatchEnd, WatchSpec};
 /// An unterminated line counts as a line once nothing has followed it for so long: a prompt waits for its answer.
 pub(crate) const QUIET: Duration = Duration::from_millis(20);
 
+/// How many streams may be open files at a time. Of more, all are closed, and opened again as more comes: many systems give a
+/// process 1,024 files.
+const OPEN_MAX: usize = 256;
+
 /// Told of each event right after it was written.
 pub(crate) type Listener = Box<dyn FnMut(&Record) + Send>;
 
@@ -70,6 +74,8 @@ pub(super) struct Inner {
     log: File,
     next: u64,
     streams: BTreeMap<(ProcessName, Stream), StreamLog>,
+    /// How many of them were opened since all were closed.
+    opened: usize,
     /// Whoever waits for a line of one of these waits for nothing.
     ended: BTreeSet<ProcessName>,
     watches: BTreeMap<u64, watch::Watch>,
@@ -93,6 +99,7 @@ impl Recorder {
             log,
             next: 0,
             streams: BTreeMap::new(),
+            opened: 0,
             ended: BTreeSet::new(),
             watches: BTreeMap::new(),
             next_watch: 1,
@@ -222,10 +229,23 @@ impl Inner {
         self.streams.get(&(process.clone(), stream)).map_or(0, StreamLog::length)
     }
 
+    /// For what is about to be opened.
+    fn make_room(&mut self, key: &(ProcessName, Stream)) {
+        if self.streams.get(key).is_some_and(StreamLog::is_open) {
+            return;
+        }
+        self.opened += 1;
+        if self.opened > OPEN_MAX {
+            self.streams.values_mut().for_each(StreamLog::close);
+            self.opened = 1;
+        }
+    }
+
     /// Returns whether a line is left without its end that somebody may wait for.
     fn output(&mut self, process: &ProcessName, stream: Stream, bytes: &[u8]) -> bool {
         let moment = Moment { t: self.now(), n: self.next };
         let key = (process.clone(), stream);
+        self.make_room(&key);
         if !self.streams.contains_key(&key) {
             let path = self.dir.stream(process, stream);
             let shown = path.display().to_string();

@@ -7,7 +7,7 @@
 mod bed;
 mod guard;
 mod hook;
-pub mod limits;
+mod limits;
 mod machine;
 pub mod namespace;
 mod network;

@@ -1,19 +1,19 @@
-//! How many files a process may have open. A runner and a stage take some for each host, and many systems give a process
-//! 1,024 unless it asks for more; the commands of both are to find what the user gave them.
+//! How many files a process may have open. A stage and its network have some for each host, and many systems give a process
+//! 1,024 unless it asks for more; the hosts are to find what the user has.
 
 use std::sync::OnceLock;
 
-use rustix::process::{Pid, Resource, Rlimit, getrlimit, prlimit, setrlimit};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
-/// More than a testbed takes. Some systems have no limit, and some programs try to close every file that there could be.
+/// More than a testbed takes. Some systems have no limit at all.
 const ENOUGH: u64 = 1 << 20;
 
-/// What this process had, or the one that it was forked from.
+/// What the user gave, from before the forks.
 static BEFORE: OnceLock<Rlimit> = OnceLock::new();
 
-/// Takes as many open files as the system lets this process have.
+/// Takes as many open files as the system lets this process have, and those that it forks.
 pub(crate) fn raise() {
-    let before = BEFORE.get_or_init(|| getrlimit(Resource::Nofile)).clone();
+    let before = *BEFORE.get_or_init(|| getrlimit(Resource::Nofile));
     let more = before.maximum.unwrap_or(ENOUGH).min(ENOUGH);
     if before.current.is_some_and(|current| current < more) {
         // Refused, it is as it was: whoever lacks a file will say so.
@@ -21,9 +21,9 @@ pub(crate) fn raise() {
     }
 }
 
-/// Gives `process`, a child or this one, the limit that its user gave.
-pub fn restore(process: Option<Pid>) {
+/// Goes back to what the user gave.
+pub(crate) fn restore() {
     if let Some(before) = BEFORE.get() {
-        let _gone = prlimit(process, Resource::Nofile, before.clone());
+        let _never_refused = setrlimit(Resource::Nofile, *before);
     }
 }

@@ -42,6 +42,7 @@ use std::os::raw::c_char;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use self::signals::Interrupted;
+pub use self::spin::SPINS;
 pub(crate) use self::threads::run_key_destructors;
 use crate::errno::{Errno, Result};
 use crate::kernel::{Call, Caller, Descriptor, FileId, Kernel, Stop};

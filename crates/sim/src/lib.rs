@@ -16,6 +16,7 @@ mod switch;
 pub use crate::{
     control::*,
     errno::{Errno, Result},
+    front::SPINS,
     kernel::Exit,
     random::Random,
     switch::{Switch, outside},

@@ -28,13 +28,8 @@ async fn lies() {
     let local = 1_u8;
     let lent = tokio::task::spawn_blocking(|| Box::into_raw(Box::new([1_u8; 4000])).addr()).await;
     let own = Box::new([1_u8; 64]);
-    println!(
-        "{:p} {:p} {:p} {:x}",
-        &raw const ONE,
-        &raw const local,
-        &raw const *own,
-        lent.expect("an address")
-    );
+    let lent = lent.expect("an address");
+    say(&format!("{:p} {:p} {:p} {:x}", &raw const ONE, &raw const local, &raw const *own, lent));
 }
 
 #[netsplit::test(hosts = 1)]

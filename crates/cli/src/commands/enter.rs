@@ -14,7 +14,7 @@ use netsplit::settings::Settings;
 use netsplit_link::{Channel, Config, Link, Received, SessionId};
 use netsplit_model::{Outcome, Reason, Trouble};
 use netsplit_provider::{Bed, namespace};
-use netsplit_report::{Run, RunDir, State, state};
+use netsplit_report::{Run, RunDir, Runs, State, state};
 use netsplit_wire::message::{
     Body, Command, Ended, Happened, How, ProcessCommand, ProcessEvent, Pty, Request, Start, Variable, tag,
 };
@@ -26,7 +26,7 @@ use rustix::termios::{OptionalActions, Termios, tcgetattr, tcgetwinsize, tcsetat
 use tokio::io::AsyncWriteExt;
 use tokio::sync::mpsc;
 
-use super::{find_names, hosts, listed, runtime, settings, unknown_host};
+use super::{find_names, has, hosts, listed, runtime, settings, unknown_host};
 use crate::args::EnterArgs;
 use crate::interrupt::Interrupt;
 use crate::output::Output;
@@ -40,7 +40,10 @@ const GRACE_MS: u64 = 2000;
 
 pub(crate) fn run(args: &EnterArgs, output: Output) -> anyhow::Result<ExitCode> {
     let settings = settings(&[], output)?;
-    let (run, names) = find_names(&settings, args.run.iter().chain(&args.host))?;
+    let (mut run, names) = find_names(&settings, args.run.iter().chain(&args.host))?;
+    if args.run.as_ref().is_none_or(|word| word == "last" || names.contains(word)) {
+        run = last_alive(&settings, names.first()).unwrap_or(run);
+    }
     check_alive(&run)?;
     let host = find_host(&run, names.first().map(String::as_str))?;
     let code = runtime()?.block_on(async {
@@ -52,6 +55,13 @@ pub(crate) fn run(args: &EnterArgs, output: Output) -> anyhow::Result<ExitCode> 
         }
     })?;
     Ok(ExitCode::from(code))
+}
+
+/// The last run whose testbed is there, with this host: one that ended later has nothing to enter.
+fn last_alive(settings: &Settings, host: Option<&String>) -> Option<Run> {
+    let runs = Runs::new(&settings.dir).list().ok()?;
+    let is_meant = |run: &Run| run.state != State::Over && host.is_none_or(|host| has(run, host));
+    runs.into_iter().rev().find(is_meant)
 }
 
 pub(super) fn check_alive(run: &Run) -> anyhow::Result<()> {

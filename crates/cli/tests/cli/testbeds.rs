@@ -32,6 +32,9 @@ fn a_kept_testbed_can_be_entered_and_ends_with_clean() {
     project.run(&["enter", "last"]).expect(2).complains("which host of run ").complains("hosts: a b");
     project.run(&["enter", "a/ticker", "--", "true"]).expect(0);
     project.run(&["enter", "zz"]).expect(2).complains("no run `zz`");
+    // A run that left no testbed is no reason to refuse the one that is there.
+    project.scenario("later.toml", "{ run = \"true\", on = \"a\" }").run(&["run", "later.toml"]).expect(0);
+    assert_eq!(project.run(&["enter", "last", "a", "--", "cat", "/root/made"]).expect(0).out(), "made\n");
     project.run(&["clean", "--dry-run"]).expect(0).says("would end the testbed");
     project.run(&["clean"]).expect(0).says("ended the testbed");
     nothing_left("NS_TEST_KEEP=1");

@@ -57,7 +57,11 @@ impl StreamLog {
         self.file.as_mut().map_or(Ok(()), |file| file.write_all(bytes))
     }
 
-    /// Most likely nothing more comes: a process may have so many files only.
+    pub(super) fn is_open(&self) -> bool {
+        self.file.is_some()
+    }
+
+    /// Until more comes.
     pub(super) fn close(&mut self) {
         self.file = None;
     }

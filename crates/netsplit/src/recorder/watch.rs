@@ -474,4 +474,23 @@ mod tests {
         let Some(WatchEnd::Found(found)) = begin(&recorder, spec(&process, "y", 100)) else { panic!("none") };
         assert_eq!(found.line.last(), Some(&b'y'));
     }
+
+    #[test]
+    fn many_streams_are_kept_by_few_open_files() {
+        let (folder, recorder, process) = recorder();
+        let processes: Vec<_> =
+            (1..=600).map(|number| ProcessName::new(process.host().clone(), "p", number)).collect();
+        for line in ["one\n", "two\n"] {
+            for process in &processes {
+                recorder.output(process, Stream::Stdout, line.as_bytes());
+            }
+        }
+        let open = recorder.lock().streams.values().filter(|log| log.is_open()).count();
+        assert!((1..=256).contains(&open), "{open}");
+        for process in &processes {
+            let file = RunDir::new(folder.path()).stream(process, Stream::Stdout);
+            assert_eq!(std::fs::read(file).unwrap(), b"one\ntwo\n", "{process}");
+        }
+        assert!(recorder.broken().is_none());
+    }
 }

@@ -11,7 +11,7 @@ use std::time::Duration;
 use netsplit_model::{FORMAT, Reason, RunId, Trouble, Verdict, VerdictFile, units::Wanted};
 use netsplit_provider::simulation;
 use netsplit_report::{RunDir, Runs, junit, screen};
-use netsplit_sim::Random;
+use netsplit_sim::{Random, SPINS};
 
 use super::order::{self, Ended, Order, Report};
 use super::{child, diverge, is_bad};
@@ -260,6 +260,14 @@ fn crash(seed: u64, status: Option<ExitStatus>, limit: Duration, printed: &str) 
         let text = format!("seed {seed} was still simulated after {}, and was ended", Wanted(limit));
         return last_lines(Trouble::new(Reason::TestTimedOut, text), printed);
     };
+    let spins = (status.code() == Some(SPINS)).then(|| printed.rsplit_once("error: ")).flatten();
+    if let Some((_, said)) = spins {
+        let (who, frames) = said.split_once('\n').unwrap_or((said, ""));
+        let frames: Vec<_> = frames.lines().take(LAST_LINES).collect();
+        return Trouble::new(Reason::SeedCrashed, who)
+            .because("nothing else of the simulation can happen until a thread waits for something or makes a call")
+            .saw(frames.join("\n"));
+    }
     let how = match (status.signal(), status.code()) {
         (Some(signal), _) => format!("ended by SIG{}", netsplit_model::signal::name(signal)),
         (None, Some(code)) => format!("exited {code}"),
@@ -321,6 +329,11 @@ mod tests {
         assert!(trouble.saw[0].starts_with("line 28\n") && trouble.saw[0].ends_with("line 39"));
         let exited = crash(17, status("exit 3"), Duration::from_secs(1), "").to_string();
         assert!(exited.contains("seed 17 exited 3 before"), "{exited}");
+        let printed =
+            "x\nerror: thread 1 of p on host a, seed 17, spins for ever\n   0: p::spin\n   1: main\n";
+        let spins = crash(17, status("exit 71"), Duration::from_secs(1), printed);
+        assert_eq!(spins.text, "thread 1 of p on host a, seed 17, spins for ever");
+        assert_eq!(spins.saw, ["   0: p::spin\n   1: main"]);
         let late = crash(17, None, Duration::from_secs(90), "").to_string();
         assert_eq!(late, "seed 17 was still simulated after 1m30s, and was ended  [test-timed-out]");
     }

@@ -140,7 +140,7 @@ fn is_no_ipv6(error: &io::Error) -> bool {
 }
 
 fn serve(plan: &Plan<'_>, control: io::Result<OwnedFd>, link: OwnedFd) -> Result<(), StepError> {
-    limits::restore(None);
+    limits::restore();
     let control = control.step("dup")?;
     let runtime =
         tokio::runtime::Builder::new_current_thread().enable_all().build().step("start the runtime")?;

@@ -15,7 +15,6 @@ use netsplit_model::{HostName, Reason, Teardown, Trouble};
 use netsplit_netmodel::FaultState;
 use rustix::fs::{MemfdFlags, memfd_create};
 use rustix::net::RecvFlags;
-use rustix::process::Pid;
 use serde::de::DeserializeOwned;
 use tokio::io::Interest;
 use tokio::net::UnixDatagram;
@@ -30,7 +29,6 @@ use crate::bed::{
     Bed, BedEvent, BedSpec, BoxFuture, BoxTransport, HostSpec, MadeHost, NetworkModel, NetworkSpec, Power,
 };
 use crate::hook;
-use crate::limits;
 use crate::network::{CaptureReport, CaptureSpec, FaultSpec, FaultTurned, NetworkReport};
 use crate::plan::{HostPlan, NicPlan, Plan, hardware};
 
@@ -315,7 +313,6 @@ fn add(plan: HostPlan, names: String) -> Add {
 }
 
 async fn start_keeper(spec: &BedSpec) -> Result<(Keeper, OwnedFd), Trouble> {
-    limits::raise();
     let keeper = hook::again(&format!("keeper:{}", std::process::id()))?;
     let mut keeper = spawn_keeper(keeper, spec).map_err(|error| broken(&error))?;
     let answer = || control::receive::<Reply>(&keeper.socket, RecvFlags::DONTWAIT, REPLY_MAX);
@@ -344,8 +341,6 @@ fn spawn_keeper(mut keeper: Command, spec: &BedSpec) -> io::Result<Keeper> {
         .stdout(Stdio::null())
         .stderr(Stdio::null())
         .spawn()?;
-    // Before it begins.
-    limits::restore(Some(Pid::from_child(&child)));
     let dir = rustix::fs::open(
         &spec.dir,
         rustix::fs::OFlags::PATH | rustix::fs::OFlags::DIRECTORY | rustix::fs::OFlags::CLOEXEC,

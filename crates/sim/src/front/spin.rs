@@ -11,8 +11,8 @@ use crate::switch;
 
 /// How often the watchdog looks.
 const LOOK: Duration = Duration::from_millis(200);
-/// What the process exits with.
-const SPINS: i32 = 71;
+/// What the process exits with when a thread spins; it has printed `error: WHO spins …` and the frames of its stack.
+pub const SPINS: i32 = 71;
 
 shared! {
     /// Turns given so far.
