@@ -515,7 +515,10 @@ pub(crate) fn forbidden(pattern: &str, line: &Line) -> Error {
 /// Reads a regular expression; `.` and classes match characters, and bytes that are no UTF-8 never match them.
 pub(crate) fn compile(pattern: &str) -> Result<Regex> {
     RegexBuilder::new(pattern).size_limit(10 << 20).build().map_err(|error| {
-        Error::new(Reason::BadRegex, format!("`{pattern}` is no regular expression: {error}"))
+        let error = error.to_string();
+        // The last of the lines that draw the mistake.
+        let why = error.lines().last().unwrap_or_default().trim_start_matches("error: ");
+        Error::new(Reason::BadRegex, format!("`{pattern}` is no regular expression: {why}"))
     })
 }
 

@@ -58,4 +58,11 @@ mod tests {
             assert!(Reason::named(name).is_some(), "`{name}` in errors.md is no name");
         }
     }
+
+    #[test]
+    fn the_document_is_the_same() {
+        let document = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/errors.md");
+        let document = std::fs::read_to_string(document).unwrap();
+        assert!(document == PAGES, "cp docs/errors.md crates/cli/src/errors.md");
+    }
 }
