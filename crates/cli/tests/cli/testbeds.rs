@@ -128,17 +128,19 @@ fn many_hosts_want_no_higher_limit_of_files() {
     let step = |on: &str| format!("{{ sh = \"ulimit -S -n\", on = \"{on}\", stdout = \"200\" }}");
     let steps = [step("h"), step("here")].join(", ");
     project.write("many.toml", &format!("hosts.h = 120\n[[test]]\nname = \"many\"\nsteps = [ {steps} ]\n"));
-    let inner = project.command(&["run", "many.toml"]);
-    let mut command = Command::new("sh");
-    command
-        .args(["-c", "ulimit -S -n 200; exec \"$0\" \"$@\""])
-        .arg(inner.get_program())
-        .args(inner.get_args());
-    for (name, _) in inner.get_envs() {
-        command.env_remove(name);
-    }
-    let output = command.current_dir(project.path()).output().unwrap();
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
+    let run = |limit: &str| {
+        let inner = project.command(&["run", "many.toml"]);
+        let mut command = Command::new("sh");
+        command.args(["-c", &format!("ulimit {limit} 200; exec \"$0\" \"$@\"")]);
+        command.arg(inner.get_program()).args(inner.get_args()).current_dir(project.path());
+        for (name, _) in inner.get_envs() {
+            command.env_remove(name);
+        }
+        Ran(command.output().unwrap())
+    };
+    run("-S -n").expect(0);
+    // No process may have more.
+    run("-n").expect(3).says("Too many open files").says("fix: sudo prlimit ");
 }
 
 #[test]

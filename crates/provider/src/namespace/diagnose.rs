@@ -64,6 +64,12 @@ pub(super) fn explain(failure: &Failure, what: &str) -> Trouble {
             .because("the machine has no memory left, or the limit on namespaces is reached")
             .guess("fewer hosts, or: cat /proc/sys/user/max_net_namespaces");
     }
+    if matches!(errno, Some(Errno::MFILE)) {
+        return Trouble::new(Reason::HostNotReady, format!("{what}: {}: {}", failure.step, failure.text))
+            .because("each host takes two of the files that a process may have open")
+            .fix("sudo prlimit --pid $$ --nofile=65536, and run it again")
+            .or("fewer hosts");
+    }
     let detail = if failure.step == what { String::new() } else { format!("{}: ", failure.step) };
     Trouble::new(Reason::HostNotReady, format!("{what}: {detail}{}", failure.text))
 }
