@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 use std::io::{Read, Write};
 use std::os::unix::process::CommandExt;
-use std::process::{Child, ChildStdin, Stdio};
+use std::process::{Child, Stdio};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use netsplit_model::{Reason, Trouble};
@@ -19,12 +19,9 @@ pub(crate) const ROLE: &str = "guard";
 #[derive(Clone, Debug)]
 pub struct Guard(Arc<Guarding>);
 
+/// The process. It reads numbers of 4 bytes: a group's, and the same below zero when it is no longer to be ended.
 #[derive(Debug)]
-struct Guarding {
-    /// Numbers of 4 bytes: a group's, and the same below zero when it is no longer to be ended.
-    orders: Mutex<Option<ChildStdin>>,
-    process: Mutex<Child>,
-}
+struct Guarding(Mutex<Child>);
 
 /// A process group that is ended with this process.
 #[derive(Debug)]
@@ -42,11 +39,14 @@ impl Guard {
         let mut command = hook::again(ROLE)?;
         // Of no terminal's foreground: ctrl-C is the runner's to obey.
         command.process_group(0).stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null());
-        let mut process = command.spawn().map_err(|error| {
+        let process = command.spawn().map_err(|error| {
             Trouble::new(Reason::NoAgent, format!("this program cannot be started again: {error}"))
         })?;
-        let orders = Mutex::new(process.stdin.take());
-        Ok(Self(Arc::new(Guarding { orders, process: Mutex::new(process) })))
+        if let Some(orders) = &process.stdin {
+            // Nobody is to wait for a guard that somebody has stopped. Of a pipe that is open it is never refused.
+            let _done = rustix::io::ioctl_fionbio(orders, true);
+        }
+        Ok(Self(Arc::new(Guarding(Mutex::new(process)))))
     }
 
     /// From now on the group that `leader` leads ends with this process, until what is returned is dropped.
@@ -56,7 +56,8 @@ impl Guard {
     }
 
     fn tell(&self, number: i32) {
-        if let Some(orders) = &mut *self.0.orders.lock().unwrap_or_else(PoisonError::into_inner) {
+        let mut process = self.0.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(orders) = &mut process.stdin {
             // Whoever killed the guard wanted no guard.
             let _gone = orders.write_all(&number.to_ne_bytes());
         }
@@ -71,8 +72,10 @@ impl Drop for Guarded {
 
 impl Drop for Guarding {
     fn drop(&mut self) {
-        drop(self.orders.get_mut().unwrap_or_else(PoisonError::into_inner).take());
-        let _reaped = self.process.get_mut().unwrap_or_else(PoisonError::into_inner).wait();
+        let process = self.0.get_mut().unwrap_or_else(PoisonError::into_inner);
+        // Whatever it guarded holds a clone, so it guards nothing; and killed it ends even where somebody has stopped it.
+        let _gone_already = process.kill();
+        let _reaped = process.wait();
     }
 }
 
