@@ -4,6 +4,7 @@ use std::process::Command;
 use std::time::Instant;
 
 use anyhow::{Context, Result};
+use netsplit::Host;
 
 use crate::bed::Bed;
 use crate::figures::{Bar, figure, median, quantile, raw, skipped};
@@ -25,9 +26,7 @@ pub(crate) async fn run() -> Result<()> {
     for _ in 0..ROUNDS {
         let (mut ours, mut spot) = (Vec::new(), Vec::new());
         for _ in 0..COMMANDS {
-            let begun = Instant::now();
-            host.run("true").await?;
-            ours.push(begun.elapsed().as_secs_f64() * 1e6);
+            ours.push(through_agent(&host).await?);
             spot.push(on_the_spot(&mut Command::new("true"))?);
         }
         ours_p50.push(median(&ours));
@@ -42,20 +41,45 @@ pub(crate) async fn run() -> Result<()> {
     let p50 = median(&ours_p50);
     figure("exec.p50", p50, "µs", &Bar::None);
     figure("exec.vs_spawn", median(&ratios), "times", &Bar::AtMost(1.5));
-    bed.end().await?;
-    against("exec.vs_ssh", p50, ssh::measure(PEER_COMMANDS)?);
-    against("exec.vs_docker", p50, docker()?);
+    let ssh = ssh::Shared::connect()?;
+    against("exec.vs_ssh", &host, ssh.as_ref().map(|shared| || shared.command())).await?;
+    let docker = Container::start();
+    against("exec.vs_docker", &host, docker.as_ref().map(|container| || container.command())).await?;
+    bed.end().await
+}
+
+/// `true` through somebody else's way into a host, in rounds that take turns with ours; or why that cannot be had.
+async fn against(key: &str, host: &Host, peer: Result<impl Fn() -> Command, &String>) -> Result<()> {
+    let peer = match peer {
+        Ok(peer) => peer,
+        Err(reason) => {
+            skipped(key, reason);
+            return Ok(());
+        }
+    };
+    let (mut ratios, mut all) = (Vec::new(), Vec::new());
+    for _ in 0..ROUNDS {
+        let mut ours = Vec::new();
+        for _ in 0..COMMANDS {
+            ours.push(through_agent(host).await?);
+        }
+        let theirs = (0..PEER_COMMANDS).map(|_| on_the_spot(&mut peer())).collect::<Result<Vec<_>>>()?;
+        ratios.push(median(&theirs) / median(&ours));
+        all.push((median(&ours), median(&theirs)));
+    }
+    let (ours, theirs): (Vec<_>, Vec<_>) = all.into_iter().unzip();
+    raw("ours, p50 of each round", &ours, "µs");
+    raw("the peer, p50 of each round", &theirs, "µs");
+    raw("the peer / ours, each round", &ratios, "times");
+    figure(key, median(&ratios), "times", &Bar::AtLeast(10.0));
     Ok(())
 }
 
-fn against(key: &str, ours: f64, peer: Result<Vec<f64>, String>) {
-    match peer {
-        Ok(times) => {
-            raw("peer, p50 p99", &[median(&times), quantile(&times, 0.99)], "µs");
-            figure(key, median(&times) / ours, "times", &Bar::AtLeast(10.0));
-        }
-        Err(reason) => skipped(key, &reason),
-    }
+/// How long `true` takes on a host, in microseconds.
+async fn through_agent(host: &Host) -> Result<f64> {
+    let begun = Instant::now();
+    host.run("true").await?;
+    Ok(begun.elapsed().as_secs_f64() * 1e6)
 }
 
 /// Runs a command with captured output; how long it took, in microseconds.
@@ -67,24 +91,37 @@ pub(crate) fn on_the_spot(command: &mut Command) -> Result<f64> {
     Ok(time)
 }
 
-/// `docker exec` into a container of an image that is there, or why not.
-fn docker() -> Result<Result<Vec<f64>, String>> {
-    let asked = |words: &[&str]| -> Option<String> {
-        let output =
-            Command::new("docker").args(words).output().ok().filter(|output| output.status.success())?;
-        Some(String::from_utf8_lossy(&output.stdout).trim().to_owned())
-    };
-    if asked(&["version", "--format", "{{.Server.Version}}"]).is_none() {
-        return Ok(Err("no docker daemon answers".into()));
+/// A container of an image that is there. Ends when it goes.
+struct Container(String);
+
+impl Container {
+    /// Starts one, or says why not.
+    fn start() -> Result<Self, String> {
+        if asked(&["version", "--format", "{{.Server.Version}}"]).is_none() {
+            return Err("no docker daemon answers".into());
+        }
+        let images = asked(&["images", "--quiet"]).unwrap_or_default();
+        let Some(image) = images.lines().next() else { return Err("docker has no image".into()) };
+        let started = asked(&["run", "--detach", "--rm", "--network=none", image, "sleep", "600"]);
+        started.map(Self).ok_or_else(|| "the image runs no `sleep`".into())
     }
-    let images = asked(&["images", "--quiet"]).unwrap_or_default();
-    let Some(image) = images.lines().next() else { return Ok(Err("docker has no image".into())) };
-    let Some(container) = asked(&["run", "--detach", "--rm", "--network=none", image, "sleep", "600"]) else {
-        return Ok(Err("the image runs no `sleep`".into()));
-    };
-    let run =
-        || (0..PEER_COMMANDS).map(|_| on_the_spot(Command::new("docker").args(["exec", &container, "true"])));
-    let times = run().collect::<Result<Vec<_>>>();
-    asked(&["kill", &container]);
-    Ok(Ok(times?))
+
+    /// `docker exec container true`.
+    fn command(&self) -> Command {
+        let mut command = Command::new("docker");
+        command.args(["exec", &self.0, "true"]);
+        command
+    }
+}
+
+impl Drop for Container {
+    fn drop(&mut self) {
+        asked(&["kill", &self.0]);
+    }
+}
+
+/// What docker answers; `None` when it fails.
+fn asked(words: &[&str]) -> Option<String> {
+    let output = Command::new("docker").args(words).output().ok().filter(|output| output.status.success())?;
+    Some(String::from_utf8_lossy(&output.stdout).trim().to_owned())
 }

@@ -7,6 +7,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
+use tempfile::TempDir;
 
 use crate::exec::on_the_spot;
 
@@ -22,44 +23,54 @@ impl Drop for Daemon {
     }
 }
 
-/// So many times `ssh host true` on a connection that stands, in microseconds; or why not.
-pub(crate) fn measure(times: usize) -> Result<Result<Vec<f64>, String>> {
-    if !Path::new(SSHD).is_file() {
-        return Ok(Err("openssh-server is not installed".into()));
-    }
-    let folder = tempfile::tempdir()?;
-    let folder = folder.path();
-    let port = TcpListener::bind(("127.0.0.1", 0))?.local_addr()?.port();
-    let _daemon = start(folder, port)?;
-    let master = ssh(folder, port).args(["-M", "-N", "-f", "127.0.0.1"]).stderr(Stdio::null()).status()?;
-    if !master.success() {
-        let log = fs::read_to_string(folder.join("log")).unwrap_or_default();
-        bail!("no shared connection: {master}\n{log}");
-    }
-    let run = |_| on_the_spot(ssh(folder, port).args(["127.0.0.1", "true"]));
-    for round in 0..5 {
-        run(round)?;
-    }
-    let measured = (0..times).map(run).collect::<Result<Vec<_>>>();
-    // The connection ends with its daemon otherwise.
-    let _ended = ssh(folder, port).args(["-O", "exit", "127.0.0.1"]).stderr(Stdio::null()).status()?;
-    Ok(Ok(measured?))
+/// A connection to a daemon of our own that stands, and is shared by every command. It ends when it goes.
+pub(crate) struct Shared {
+    _daemon: Daemon,
+    folder: TempDir,
+    port: u16,
 }
 
-fn ssh(folder: &Path, port: u16) -> Command {
-    let mut command = Command::new("ssh");
-    command.arg("-F").arg("/dev/null").args(["-p", &port.to_string(), "-o", "BatchMode=yes"]);
-    command.args([
-        "-o",
-        "StrictHostKeyChecking=no",
-        "-o",
-        "UserKnownHostsFile=/dev/null",
-        "-o",
-        "LogLevel=ERROR",
-    ]);
-    command.arg("-o").arg(format!("ControlPath={}", folder.join("control").display()));
-    command.arg("-i").arg(folder.join("user"));
-    command
+impl Shared {
+    /// Makes one, or says why not.
+    pub(crate) fn connect() -> Result<Result<Self, String>> {
+        if !Path::new(SSHD).is_file() {
+            return Ok(Err("openssh-server is not installed".into()));
+        }
+        let folder = tempfile::tempdir()?;
+        let port = TcpListener::bind(("127.0.0.1", 0))?.local_addr()?.port();
+        let shared = Self { _daemon: start(folder.path(), port)?, folder, port };
+        let master = shared.ssh().args(["-M", "-N", "-f", "127.0.0.1"]).stderr(Stdio::null()).status()?;
+        if !master.success() {
+            let log = fs::read_to_string(shared.folder.path().join("log")).unwrap_or_default();
+            bail!("no shared connection: {master}\n{log}");
+        }
+        Ok(Ok(shared))
+    }
+
+    /// `ssh host true`.
+    pub(crate) fn command(&self) -> Command {
+        let mut command = self.ssh();
+        command.args(["127.0.0.1", "true"]);
+        command
+    }
+
+    fn ssh(&self) -> Command {
+        let folder = self.folder.path();
+        let mut command = Command::new("ssh");
+        command.args(["-F", "/dev/null", "-p", &self.port.to_string(), "-o", "BatchMode=yes"]);
+        command.args(["-o", "StrictHostKeyChecking=no", "-o", "UserKnownHostsFile=/dev/null"]);
+        command.args(["-o", "LogLevel=ERROR", "-o"]);
+        command.arg(format!("ControlPath={}", folder.join("control").display()));
+        command.arg("-i").arg(folder.join("user"));
+        command
+    }
+}
+
+impl Drop for Shared {
+    fn drop(&mut self) {
+        // The connection ends with its daemon otherwise.
+        let _ended = self.ssh().args(["-O", "exit", "127.0.0.1"]).stderr(Stdio::null()).status();
+    }
 }
 
 fn start(folder: &Path, port: u16) -> Result<Daemon> {

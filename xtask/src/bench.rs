@@ -59,5 +59,7 @@ fn run_program(programs: &[PathBuf], words: &[&str]) -> Result<bool> {
     let copies = programs.iter().map(copy).collect::<Result<Vec<_>>>()?;
     let mut command = shell::command(&copies[0]);
     command.args(words).current_dir(user.folder()).env("NETSPLIT_DIR", user.make_folder("runs")?);
+    // cargo's, in which every program that is started on the spot would look for its libraries first.
+    command.env_remove("LD_LIBRARY_PATH");
     shell::succeeds(user.takes(&mut command))
 }

@@ -93,15 +93,14 @@ pub struct Tree {
 }
 
 /// The variables of a command of the user called `user`, whose home is `home`.
-pub fn environment(start: &Start, user: &str, home: &str) -> Vec<(String, String)> {
+pub fn environment<'a>(start: &'a Start, user: &'a str, home: &'a str) -> Vec<(&'a str, &'a str)> {
     let mut all = vec![("PATH", PATH), ("HOME", home), ("USER", user), ("LOGNAME", user)];
     if start.pty.is_some() {
         all.push(("TERM", "xterm-256color"));
     }
     all.retain(|(name, _)| !start.env.iter().any(|variable| variable.name == *name));
     let theirs = start.env.iter().map(|variable| (variable.name.as_str(), variable.value.as_str()));
-    let all = all.into_iter().chain(theirs).chain([(MARK, start.process.as_str())]);
-    all.map(|(name, value)| (name.to_owned(), value.to_owned())).collect()
+    all.into_iter().chain(theirs).chain([(MARK, start.process.as_str())]).collect()
 }
 
 /// What could not start, and why.

@@ -41,7 +41,7 @@ impl System for Echo {
             return Err(not_started(How::NoSuchProgram, format!("only `echo` on {host}")));
         }
         let variables = environment(start, "root", "/root");
-        let shown = variables.iter().filter(|(name, _)| name == "HOME" || name == "X");
+        let shown = variables.iter().filter(|(name, _)| ["HOME", "X"].contains(name));
         self.note(shown.map(|(name, value)| format!("{name}={value}")).collect::<Vec<_>>().join(" "));
         let pipe = || rustix::pipe::pipe().unwrap();
         let ((their_in, stdin), (stdout, their_out), (stderr, their_err)) = (pipe(), pipe(), pipe());

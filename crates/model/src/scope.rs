@@ -16,8 +16,10 @@ pub struct Scope {
 pub struct Scopes<'a>(pub &'a [&'a Scope]);
 
 /// One variable of the effective environment.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Effective<'a> {
+    /// The variable.
+    pub name: &'a str,
     /// The variable's value.
     pub value: &'a str,
     /// The scope it comes from.
@@ -44,16 +46,17 @@ impl Scope {
 }
 
 impl<'a> Scopes<'a> {
-    /// The variables that a process sees, each with the scope it comes from: the nearest scope that speaks of it wins.
-    pub fn effective(self) -> BTreeMap<&'a str, Effective<'a>> {
+    /// The variables that a process sees, by name, each with the scope it comes from: the nearest scope that speaks of it
+    /// wins.
+    pub fn effective(self) -> impl Iterator<Item = Effective<'a>> {
         let mut said: BTreeMap<&str, Option<Effective<'_>>> = BTreeMap::new();
         for scope in self.0 {
             for (name, value) in &scope.variables {
-                let effective = value.as_deref().map(|value| Effective { value, scope: &scope.name });
+                let effective = value.as_deref().map(|value| Effective { name, value, scope: &scope.name });
                 said.entry(name).or_insert(effective);
             }
         }
-        said.into_iter().filter_map(|(name, effective)| Some((name, effective?))).collect()
+        said.into_values().flatten()
     }
 
     /// What the nearest scope that speaks of `name` says.
@@ -76,8 +79,7 @@ mod tests {
         host.set("B", "host").set("D", "host");
         let scopes = [&command, &test, &host];
         let effective = Scopes(&scopes).effective();
-        let shown: Vec<_> =
-            effective.iter().map(|(name, e)| format!("{name}={} {}", e.value, e.scope)).collect();
+        let shown: Vec<_> = effective.map(|e| format!("{}={} {}", e.name, e.value, e.scope)).collect();
         assert_eq!(shown, ["A=command command", "B=test test", "D=host host"]);
         assert_eq!(Scopes(&scopes).get("C"), None);
         assert_eq!(Scopes(&scopes).get("D"), Some("host"));

@@ -1,5 +1,6 @@
 //! What testbed, hosts and processes share: the state of one run's hosts.
 
+mod environment;
 mod faults;
 
 use std::collections::{BTreeMap, HashMap, HashSet};
@@ -9,13 +10,14 @@ use std::time::Duration;
 
 use netsplit_link::{Config, Link, SessionId};
 use netsplit_model::{
-    Capabilities, Capability, Event, HostName, Place, ProcessName, Reason, Scope, Scopes, Template, Trouble,
-    excerpt, nearest, units::Wanted,
+    Capabilities, Capability, Event, HostName, Place, ProcessName, Reason, Scope, Template, Trouble, excerpt,
+    nearest, units::Wanted,
 };
 use netsplit_provider::{Bed, BedEvent, FaultTurned, MadeHost};
 use tokio::runtime::Handle;
 use tokio::sync::watch;
 
+use self::environment::Peers;
 pub(crate) use self::faults::FaultBegins;
 use crate::disk::DiskFaultInForce;
 use crate::ends::Ends;
@@ -28,9 +30,6 @@ use crate::settings::Settings;
 
 /// How long a host's own last words may take after its link has ended.
 const LAST_WORDS: Duration = Duration::from_millis(300);
-
-/// The variable that names the other hosts: `a=10.0.0.1,b=10.0.0.2`.
-const PEERS: &str = "NETSPLIT_PEERS";
 
 /// A testbed's state. Held by every handle that a test has.
 pub(crate) struct Core {
@@ -55,6 +54,7 @@ struct State {
     hosts: Vec<HostState>,
     /// Routers that are no hosts: faults may be about them.
     routers: Vec<HostName>,
+    peers: Peers,
     variables: BTreeMap<String, String>,
     /// The run's scope, then those of nested tests, the innermost last.
     scopes: Vec<Scope>,
@@ -101,6 +101,8 @@ pub(crate) struct HostState {
     falls_silent: bool,
     gate: Gate,
     scope: Scope,
+    /// What every process and template on it can know of it.
+    facts: Scope,
     /// How many processes of each name were started here.
     processes: HashMap<String, u32>,
     /// Those that run without a terminal.
@@ -140,6 +142,7 @@ impl Core {
         let state = State {
             hosts: Vec::new(),
             routers: Vec::new(),
+            peers: Peers::default(),
             variables: BTreeMap::new(),
             scopes: vec![scope],
             failure: None,
@@ -351,7 +354,10 @@ impl Core {
 
     /// A host was made; its agent is on its way.
     pub(crate) fn register(&self, info: &Arc<Info>, made: &MadeHost) {
-        self.lock().hosts.push(HostState {
+        let mut state = self.lock();
+        state.peers.add(&info.name, &made.address);
+        state.hosts.push(HostState {
+            facts: environment::facts(info, made, &self.run, self.seed),
             info: Arc::clone(info),
             address: made.address.to_string(),
             address6: made.address6.to_string(),
@@ -499,7 +505,7 @@ impl Core {
         self.lock().hosts.iter().flat_map(|host| &host.piped).any(|process| scope.covers(process))
     }
 
-    // ── variables and environment ──
+    // ── variables ──
 
     pub(crate) fn set_variable(&self, name: &str, value: &str) {
         self.lock().variables.insert(name.to_owned(), value.to_owned());
@@ -507,69 +513,6 @@ impl Core {
 
     pub(crate) fn variable(&self, name: &str) -> Option<String> {
         self.lock().variables.get(name).cloned()
-    }
-
-    /// Changes what every process of the run sees, or of the innermost nested test.
-    pub(crate) fn change_scope(&self, change: impl FnOnce(&mut Scope)) {
-        if let Some(scope) = self.lock().scopes.last_mut() {
-            change(scope);
-        }
-        self.record_environment(&self.names());
-    }
-
-    pub(crate) fn change_host_scope(&self, host: &HostName, change: impl FnOnce(&mut Scope)) {
-        self.with_host(host, |host| change(&mut host.scope));
-        self.record_environment(std::slice::from_ref(host));
-    }
-
-    pub(crate) fn push_scope(&self, scope: Scope) {
-        self.lock().scopes.push(scope);
-    }
-
-    pub(crate) fn pop_scope(&self) {
-        let mut state = self.lock();
-        if state.scopes.len() > 1 {
-            state.scopes.pop();
-        }
-        drop(state);
-        self.record_environment(&self.names());
-    }
-
-    /// Writes down what processes of these hosts see, for whoever enters them. What the user's shell passed is the user's.
-    fn record_environment(&self, hosts: &[HostName]) {
-        for host in hosts {
-            let mut variables = self.environment(host, &Scope::new("command"));
-            // Of many hosts it is long, and not all may be there yet.
-            variables.retain(|(name, ..)| name != PEERS);
-            let own = variables.into_iter().filter(|(name, value, _)| !self.settings.is_passed(name, value));
-            let variables = own.map(|(name, value, _)| (name, Some(value))).collect();
-            let _only_for_those_who_enter = self.recorder.dir().write_environment(host, &variables);
-        }
-    }
-
-    /// What a process on `host` sees: variable, value, and the scope it comes from.
-    pub(crate) fn environment(&self, host: &HostName, command: &Scope) -> Vec<(String, String, String)> {
-        let state = self.lock();
-        let Some(own) = state.hosts.iter().find(|known| known.info.name == *host) else { return Vec::new() };
-        let mut facts = Scope::new("netsplit");
-        for (name, value) in own.facts(&self.run, self.seed) {
-            facts.set(format!("NETSPLIT_{}", name.to_uppercase()), value);
-        }
-        let peers = state.hosts.iter().filter(|peer| peer.info.name != *host);
-        let peers: Vec<_> = peers.map(|peer| format!("{}={}", peer.info.name, peer.address)).collect();
-        facts.set(PEERS, peers.join(","));
-        let mut scopes = vec![command];
-        scopes.extend(state.scopes.iter().rev());
-        scopes.extend([&own.scope, &facts]);
-        let effective = Scopes(&scopes).effective();
-        let own = |text: &str| text.to_owned();
-        effective.into_iter().map(|(name, found)| (own(name), own(found.value), own(found.scope))).collect()
-    }
-
-    /// What a process that is started now sees beside [`environment`](Self::environment): when that was, in nanoseconds
-    /// since the run began.
-    pub(crate) fn started(&self) -> (String, String) {
-        ("NETSPLIT_STARTED".to_owned(), self.recorder.now().as_nanos().to_string())
     }
 
     /// Fills in `%{…}` for `host`.
@@ -601,7 +544,7 @@ impl Core {
         let state = self.lock();
         let mut values = state.variables.clone();
         if let Some(own) = state.hosts.iter().find(|known| known.info.name == *host) {
-            values.extend(own.facts(&self.run, self.seed).map(|(name, value)| (name.to_owned(), value)));
+            values.extend(environment::values_of(&own.facts));
         }
         values
     }
@@ -614,21 +557,6 @@ impl HostState {
         if let Some(link) = &self.link {
             link.set_heartbeat(may_answer.then_some(HEARTBEAT));
         }
-    }
-
-    /// What every process and template on this host can know of it.
-    fn facts(&self, run: &str, seed: u64) -> impl Iterator<Item = (&'static str, String)> {
-        [
-            ("host", self.info.name.to_string()),
-            ("role", self.info.role.to_string()),
-            ("index", self.info.index.to_string()),
-            ("count", self.info.count.to_string()),
-            ("address", self.address.clone()),
-            ("address6", self.address6.clone()),
-            ("run", run.to_owned()),
-            ("seed", seed.to_string()),
-        ]
-        .into_iter()
     }
 }
 

@@ -155,7 +155,10 @@ impl Host {
 
     /// What a process started now would see: variable, value, and the scope that it comes from.
     pub fn environment(&self) -> Vec<(String, String, String)> {
-        self.core.environment(self.name(), &netsplit_model::Scope::new("command"))
+        let own = |text: &str| text.to_owned();
+        self.core.environment(self.name(), &netsplit_model::Scope::new("command"), |seen| {
+            seen.iter().map(|seen| (own(seen.name), own(seen.value), own(seen.scope))).collect()
+        })
     }
 
     // ── power ──

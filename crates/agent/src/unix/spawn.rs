@@ -160,16 +160,16 @@ impl Report {
     }
 }
 
-fn environment(unix: &Unix, start: &Start, user: Option<&User>) -> Vec<(String, String)> {
+fn environment<'a>(unix: &Unix, start: &'a Start, user: Option<&'a User>) -> Vec<(&'a str, &'a str)> {
     let (name, home) = user.map_or(("root", "/root"), |user| (&user.name, &user.home));
     let mut all = system::environment(start, name, home);
     // A client's own word for the role would turn a netsplit test binary into something else than it is.
-    all.retain(|(name, _)| name != unix.role_variable);
+    all.retain(|(name, _)| *name != unix.role_variable);
     all
 }
 
-fn path_of(environment: &[(String, String)]) -> &str {
-    environment.iter().find(|(name, _)| name == "PATH").map_or("", |(_, value)| value)
+fn path_of<'a>(environment: &[(&str, &'a str)]) -> &'a str {
+    environment.iter().find(|(name, _)| *name == "PATH").map_or("", |(_, value)| value)
 }
 
 /// The file that `name` means, as `execvp` would find it.

@@ -11,7 +11,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use netsplit_link::Channel;
 use netsplit_model::{
-    Event, HostName, NotStarted, NotStartedKind, Outcome, Reason, Stream, Trouble, excerpt, units::Wanted,
+    Effective, Event, HostName, NotStarted, NotStartedKind, Outcome, Reason, Stream, Trouble, excerpt,
+    units::Wanted,
 };
 use netsplit_wire::limits;
 use netsplit_wire::message::{Body, Pty, Request, Start as StartMessage, Variable};
@@ -266,8 +267,13 @@ impl Start {
     async fn launch(self, tells_start: bool) -> Result<Process> {
         let Self { core, host, spec, .. } = self;
         check_needs(&core, &spec)?;
-        let environment = core.environment(&host, &spec.scope);
-        check_environment(&environment, &host, &spec)?;
+        let environment = core.environment(&host, &spec.scope, |seen| {
+            check_environment(seen, &host, &spec)?;
+            let own = |text: &str| text.to_owned();
+            Ok::<_, Error>(
+                seen.iter().map(|seen| Variable { name: own(seen.name), value: own(seen.value) }).collect(),
+            )
+        })?;
         let resolved = resolve(&core, &host, &spec)?;
         let link = core.link(&host)?;
         let argv = bring(&core, &host, &resolved).await?;
@@ -345,8 +351,8 @@ fn check_needs(core: &Core, spec: &Spec) -> Result {
 }
 
 /// What an environment cannot hold would come out as another variable, or as none.
-fn check_environment(environment: &[(String, String, String)], host: &HostName, spec: &Spec) -> Result {
-    for (name, value, scope) in environment {
+fn check_environment(environment: &[Effective<'_>], host: &HostName, spec: &Spec) -> Result {
+    for Effective { name, value, scope } in environment {
         let what = match () {
             () if name.is_empty() => "an empty name",
             () if name.contains(['=', '\0']) => "`=` or NUL in its name",
@@ -400,23 +406,20 @@ async fn bring(core: &Arc<Core>, host: &HostName, resolved: &Resolved) -> Result
 
 fn message(
     core: &Core,
-    environment: Vec<(String, String, String)>,
+    mut environment: Vec<Variable>,
     spec: &Spec,
     resolved: &Resolved,
     argv: Vec<String>,
     process: String,
 ) -> StartMessage {
     let millis = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
+    let (name, value) = core.started();
+    environment.push(Variable { name, value });
     StartMessage {
         // Unique on this machine too: hosts of root share its view of processes.
         process: format!("{}.{process}", core.run),
         argv,
-        env: environment
-            .into_iter()
-            .map(|(name, value, _)| (name, value))
-            .chain([core.started()])
-            .map(|(name, value)| Variable { name, value })
-            .collect(),
+        env: environment,
         cwd: spec.cwd.clone(),
         user: if spec.user == "root" { String::new() } else { spec.user.clone() },
         stdin: !matches!(spec.input, Input::None),

@@ -52,7 +52,7 @@ impl Programs {
             environment: environment(start, "root", "/root")
                 .into_iter()
                 // It would be read as if it were ours.
-                .filter(|(name, _)| name != hook::BECOME)
+                .filter(|(name, _)| *name != hook::BECOME)
                 .map(|(name, value)| (name.into(), value.into()))
                 .collect(),
             cwd: directory(start).to_owned(),
