@@ -18,4 +18,4 @@ pub use crate::{
     agent::{Agent, Settings},
     system::{Child, Exit, MARK, Streams, System, Tree, environment, not_started},
 };
-pub use netsplit_wire::message::{Ended, How, Start};
+pub use netsplit_wire::message::{Ended, How, Start, variables};

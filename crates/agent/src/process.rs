@@ -68,7 +68,8 @@ struct Running {
     deadline: Instant,
     exit: oneshot::Receiver<Exit>,
     exited: watch::Sender<bool>,
-    drained: mpsc::Receiver<()>,
+    /// Ends when every stream has been drained.
+    drained: oneshot::Receiver<()>,
     output: JoinHandle<()>,
     stdin: Option<Stdin>,
     sender: Sender,
@@ -80,7 +81,7 @@ struct Running {
 impl Running {
     fn new(session: &Session, start: Start, child: Child, sender: &Sender) -> std::io::Result<Self> {
         let (exited, watch) = watch::channel(false);
-        let (drain, drained) = mpsc::channel(1);
+        let (drain, drained) = oneshot::channel();
         let (mut terminal, mut stdin) = (None, None);
         let (stdout, stderr) = match child.streams {
             Streams::Pipes { stdin: input, stdout, stderr } => {
@@ -99,7 +100,7 @@ impl Running {
         let agent = Arc::clone(&session.agent);
         // Who closes its streams has most often ended.
         let ended = move || agent.system.look();
-        let output = tokio::spawn(carry(stdout, stderr, sender.clone(), watch, drain, ended));
+        let output = tokio::spawn(carry(stdout, stderr, sender.clone(), watch, Arc::new(drain), ended));
         let deadline = if start.deadline_ms == 0 { FAR } else { Duration::from_millis(start.deadline_ms) };
         Ok(Self {
             session: session.clone(),
@@ -160,7 +161,7 @@ impl Running {
     async fn until_drained(&mut self, receiver: &mut Receiver) -> Option<()> {
         loop {
             tokio::select! {
-                _all_dropped = self.drained.recv() => return Some(()),
+                _all_dropped = &mut self.drained => return Some(()),
                 received = receiver.receive() => self.obey(received).await?,
             }
         }

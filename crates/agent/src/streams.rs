@@ -2,6 +2,7 @@
 
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
+use std::sync::Arc;
 
 use bytes::Bytes;
 use netsplit_link::Sender;
@@ -9,7 +10,7 @@ use netsplit_wire::message::{Pty, tag};
 use rustix::termios::{Winsize, tcsetwinsize};
 use tokio::io::AsyncWriteExt;
 use tokio::net::unix::pipe;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{oneshot, watch};
 
 /// Bytes read at a time: one frame.
 const READ_MAX: usize = 64 << 10;
@@ -21,6 +22,9 @@ const COPY_MAX: usize = 16 << 10;
 const PIPE_BIG: usize = 1 << 20;
 /// Output after which a pipe is made big.
 const PIPE_BIG_AFTER: u64 = 1 << 20;
+
+/// Held for each stream that has not been drained; that nobody holds it is the message.
+pub(crate) type Drained = Arc<oneshot::Sender<()>>;
 
 /// The reading end of a pipe or terminal.
 pub(crate) fn reader(fd: OwnedFd) -> io::Result<pipe::Receiver> {
@@ -48,7 +52,7 @@ pub(crate) async fn carry(
     stderr: Option<pipe::Receiver>,
     channel: Sender,
     exited: watch::Receiver<bool>,
-    drained: mpsc::Sender<()>,
+    drained: Drained,
     ended: impl FnOnce(),
 ) {
     // Whoever holds `drained` has not drained its stream.
@@ -73,7 +77,7 @@ async fn carry_out(
     tag: u8,
     channel: Sender,
     mut exited: watch::Receiver<bool>,
-    drained: mpsc::Sender<()>,
+    drained: Drained,
 ) {
     let mut drained = Some(drained);
     let (mut scratch, mut room) = (Vec::new(), READ_FIRST);
@@ -164,9 +168,9 @@ mod tests {
         let channel = link.open(Priority::Output).await.unwrap();
         let (output, held) = rustix::pipe::pipe().unwrap();
         let (exited, watch) = watch::channel(false);
-        let (drain, mut drained) = mpsc::channel(1);
+        let (drain, drained) = oneshot::channel();
         let output = reader(output).unwrap();
-        let carrying = tokio::spawn(carry(output, None, channel.sender, watch, drain, || {}));
+        let carrying = tokio::spawn(carry(output, None, channel.sender, watch, Arc::new(drain), || {}));
         drop(exited);
         let before = worked();
         tokio::time::sleep(Duration::from_millis(500)).await;
@@ -174,6 +178,6 @@ mod tests {
         assert!(worked < 20, "{worked} of 50");
         drop(held);
         carrying.await.unwrap();
-        assert_eq!(drained.recv().await, None);
+        assert!(drained.await.is_err());
     }
 }

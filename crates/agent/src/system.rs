@@ -4,7 +4,7 @@
 use std::fmt;
 use std::os::fd::OwnedFd;
 
-use netsplit_wire::message::{Ended, How, Start};
+use netsplit_wire::message::{Ended, How, Start, variables};
 use rustix::process::{Pid, Signal};
 use tokio::sync::oneshot;
 
@@ -94,13 +94,12 @@ pub struct Tree {
 
 /// The variables of a command of the user called `user`, whose home is `home`.
 pub fn environment<'a>(start: &'a Start, user: &'a str, home: &'a str) -> Vec<(&'a str, &'a str)> {
-    let mut all = vec![("PATH", PATH), ("HOME", home), ("USER", user), ("LOGNAME", user)];
-    if start.pty.is_some() {
-        all.push(("TERM", "xterm-256color"));
-    }
-    all.retain(|(name, _)| !start.env.iter().any(|variable| variable.name == *name));
-    let theirs = start.env.iter().map(|variable| (variable.name.as_str(), variable.value.as_str()));
-    all.into_iter().chain(theirs).chain([(MARK, start.process.as_str())]).collect()
+    let theirs: Vec<_> = variables(&start.env).collect();
+    let terminal = start.pty.map(|_| ("TERM", "xterm-256color"));
+    let ours = [("PATH", PATH), ("HOME", home), ("USER", user), ("LOGNAME", user)];
+    let ours =
+        ours.into_iter().chain(terminal).filter(|(name, _)| !theirs.iter().any(|their| their.0 == *name));
+    ours.chain(theirs.iter().copied()).chain([(MARK, start.process.as_str())]).collect()
 }
 
 /// What could not start, and why.

@@ -9,7 +9,7 @@ use netsplit_agent::{
     Agent, Child, Ended, Exit, How, Settings, Start, Streams, System, Tree, environment, not_started,
 };
 use netsplit_link::{Channel, Config, Link, Received, SessionId};
-use netsplit_wire::message::{Body, Command, Happened, ProcessCommand, ProcessEvent, Request, Variable, tag};
+use netsplit_wire::message::{Body, Command, Happened, ProcessCommand, ProcessEvent, Request, tag};
 use prost::Message;
 use rustix::process::{Pid, Signal};
 use tokio::sync::oneshot;
@@ -97,7 +97,7 @@ fn client(echo: &Echo) -> Link {
 fn start(words: &[&str]) -> Request {
     Body::Start(Start {
         argv: words.iter().map(|word| (*word).to_owned()).collect(),
-        env: vec![Variable { name: "X".to_owned(), value: "1".to_owned() }],
+        env: "X=1\0".to_owned(),
         process: "run.a/echo".to_owned(),
         stdin: true,
         grace_ms: 50,

@@ -65,9 +65,9 @@ pub struct Start {
     /// The words; the first is looked up in PATH unless it has a slash.
     #[prost(string, repeated, tag = "2")]
     pub argv: Vec<String>,
-    /// The whole environment but PATH, which the agent sets unless it stands here.
-    #[prost(message, repeated, tag = "3")]
-    pub env: Vec<Variable>,
+    /// The whole environment but PATH, which the agent sets unless it stands here: `NAME=VALUE`, each with a NUL behind it.
+    #[prost(string, tag = "3")]
+    pub env: String,
     /// The working directory; empty: `/`.
     #[prost(string, tag = "4")]
     pub cwd: String,
@@ -94,15 +94,16 @@ pub struct Start {
     pub until_end: bool,
 }
 
-/// One variable.
-#[derive(Clone, PartialEq, Eq, Message)]
-pub struct Variable {
-    /// Its name.
-    #[prost(string, tag = "1")]
-    pub name: String,
-    /// Its value.
-    #[prost(string, tag = "2")]
-    pub value: String,
+/// Adds a variable to [`Start::env`]. Neither may hold a NUL, nor the name a `=`.
+pub fn add_variable(env: &mut String, name: &str, value: &str) {
+    for part in [name, "=", value, "\0"] {
+        env.push_str(part);
+    }
+}
+
+/// The variables of [`Start::env`]; what is none is passed over.
+pub fn variables(env: &str) -> impl Iterator<Item = (&str, &str)> + Clone {
+    env.split_terminator('\0').filter_map(|variable| variable.split_once('='))
 }
 
 /// A terminal's size.
@@ -403,5 +404,22 @@ impl From<PutAnswer> for PutReply {
 impl From<GetAnswer> for GetReply {
     fn from(answer: GetAnswer) -> Self {
         Self { answer: Some(answer) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn variables_come_out_as_they_were_added() {
+        let all = [("A", ""), ("B", "x=y\n"), ("C", "ü"), ("B", "again")];
+        let mut env = String::new();
+        for (name, value) in all {
+            add_variable(&mut env, name, value);
+        }
+        assert!(variables(&env).eq(all));
+        let odd = "no value\0=named nothing\0\0X=1";
+        assert!(variables(odd).eq([("", "named nothing"), ("X", "1")]), "also without the last NUL");
     }
 }

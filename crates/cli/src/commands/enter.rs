@@ -16,7 +16,7 @@ use netsplit_model::{Outcome, Reason, Trouble};
 use netsplit_provider::{Bed, namespace};
 use netsplit_report::{Run, RunDir, Runs, State, state};
 use netsplit_wire::message::{
-    Body, Command, Ended, Happened, How, ProcessCommand, ProcessEvent, Pty, Request, Start, Variable, tag,
+    Body, Command, Ended, Happened, How, ProcessCommand, ProcessEvent, Pty, Request, Start, add_variable, tag,
 };
 use prost::Message;
 use rustix::event::{PollFd, PollFlags, poll};
@@ -193,7 +193,8 @@ async fn start(
     environment.insert("NETSPLIT_HOST".into(), host.to_string());
     environment.insert("PS1".into(), "\\h:\\w\\$ ".into());
     environment.extend(netsplit::settings::terminal_kind().map(|kind| ("TERM".into(), kind)));
-    let env = environment.into_iter().map(|(name, value)| Variable { name, value }).collect();
+    let mut env = String::new();
+    environment.iter().for_each(|(name, value)| add_variable(&mut env, name, value));
     let start = Start {
         process: format!("enter-{}.{host}", std::process::id()),
         argv,

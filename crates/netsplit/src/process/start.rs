@@ -15,7 +15,7 @@ use netsplit_model::{
     units::Wanted,
 };
 use netsplit_wire::limits;
-use netsplit_wire::message::{Body, Pty, Request, Start as StartMessage, Variable};
+use netsplit_wire::message::{Body, Pty, Request, Start as StartMessage, add_variable};
 use prost::Message;
 use tokio::io::AsyncRead;
 use tokio::sync::watch;
@@ -269,10 +269,10 @@ impl Start {
         check_needs(&core, &spec)?;
         let environment = core.environment(&host, &spec.scope, |seen| {
             check_environment(seen, &host, &spec)?;
-            let own = |text: &str| text.to_owned();
-            Ok::<_, Error>(
-                seen.iter().map(|seen| Variable { name: own(seen.name), value: own(seen.value) }).collect(),
-            )
+            let mut all =
+                String::with_capacity(seen.iter().map(|seen| seen.name.len() + seen.value.len() + 2).sum());
+            seen.iter().for_each(|seen| add_variable(&mut all, seen.name, seen.value));
+            Ok::<_, Error>(all)
         })?;
         let resolved = resolve(&core, &host, &spec)?;
         let link = core.link(&host)?;
@@ -406,7 +406,7 @@ async fn bring(core: &Arc<Core>, host: &HostName, resolved: &Resolved) -> Result
 
 fn message(
     core: &Core,
-    mut environment: Vec<Variable>,
+    mut environment: String,
     spec: &Spec,
     resolved: &Resolved,
     argv: Vec<String>,
@@ -414,7 +414,7 @@ fn message(
 ) -> StartMessage {
     let millis = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
     let (name, value) = core.started();
-    environment.push(Variable { name, value });
+    add_variable(&mut environment, &name, &value);
     StartMessage {
         // Unique on this machine too: hosts of root share its view of processes.
         process: format!("{}.{process}", core.run),

@@ -8,7 +8,9 @@ use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::sync::Arc;
 
-use netsplit_agent::{Child, Ended, Exit, How, Start, Streams, System, Tree, environment, not_started};
+use netsplit_agent::{
+    Child, Ended, Exit, How, Start, Streams, System, Tree, environment, not_started, variables,
+};
 use netsplit_sim::{Process, Spawn};
 use rustix::pipe::{PipeFlags, pipe_with};
 use rustix::process::{Pid, Signal};
@@ -149,11 +151,12 @@ fn exit(exit: netsplit_sim::Exit) -> Exit {
 
 /// What a kernel does not take for words: `argv` is an array of C strings, and has a size.
 fn unfit(start: &Start) -> Option<&'static str> {
-    let all = start.argv.iter().chain(start.env.iter().map(|variable| &variable.value));
+    let values = variables(&start.env).map(|(_, value)| value);
+    let all = start.argv.iter().map(String::as_str).chain(values);
     let is_too_much = all.clone().any(|word| word.len() >= WORD_MAX)
-        || all.clone().map(String::len).sum::<usize>() >= WORDS_MAX;
+        || all.clone().map(str::len).sum::<usize>() >= WORDS_MAX;
     if all.clone().any(|word| word.contains('\0')) {
-        return Some("a nul byte in its arguments or variables");
+        return Some("a nul byte in its arguments");
     }
     is_too_much.then_some("too many or too long arguments and variables")
 }

@@ -28,7 +28,7 @@ use netsplit_provider::{
 use netsplit_sim::{End, Exit};
 use netsplit_wire::message::{
     Body, Command as Say, Dial, DialReply, Ended, Entry, Get, Happened, Kind, ProcessCommand, ProcessEvent,
-    Put, PutAnswer, PutReply, Request, Start, Variable, tag,
+    Put, PutAnswer, PutReply, Request, Start, tag,
 };
 use prost::Message;
 
@@ -161,7 +161,7 @@ fn quiet() -> Config {
 fn start(words: &[&str]) -> Start {
     Start {
         argv: words.iter().map(|word| (*word).to_owned()).collect(),
-        env: vec![Variable { name: "X".to_owned(), value: "1".to_owned() }],
+        env: "X=1\0".to_owned(),
         process: "run.a/x".to_owned(),
         cwd: "/tmp".to_owned(),
         grace_ms: 1000,
