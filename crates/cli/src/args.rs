@@ -28,9 +28,20 @@ pub(crate) enum When {
     Never,
 }
 
+const RUN_EXITS: &str = "Exit codes, the first that applies:
+  2    a wrong flag, or any bad scenario: nothing was run
+  70   a bug of netsplit
+  130  interrupted (143: by SIGTERM)
+  1    at least one failed
+  3    none failed, but something that a test needs was not there
+  5    at least one is unknown
+  4    nothing ran: no name matched, or all were skipped
+  0    all passed; some may have been skipped";
+
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     /// Run scenarios
+    #[command(after_help = RUN_EXITS)]
     Run(RunArgs),
     /// Write a scenario that runs, for a command of yours
     New(NewArgs),
@@ -104,6 +115,9 @@ pub(crate) struct RunArgs {
     /// How results are printed
     #[arg(long, value_name = "FORMAT")]
     pub(crate) format: Option<Format>,
+    /// The same as --format json
+    #[arg(long, conflicts_with = "format")]
+    pub(crate) json: bool,
     /// Writes a JUnit file of everything
     #[arg(long, value_name = "FILE")]
     pub(crate) junit: Option<PathBuf>,

@@ -273,9 +273,12 @@ async fn run_all(
     output: Output,
 ) -> anyhow::Result<ExitCode> {
     let begun = Instant::now();
-    let format = args
-        .format
-        .unwrap_or_else(|| if netsplit::settings::is_github() { Format::Github } else { Format::Text });
+    let format = match args.format {
+        Some(format) => format,
+        None if args.json => Format::Json,
+        None if netsplit::settings::is_github() => Format::Github,
+        None => Format::Text,
+    };
     let rounds = if args.until_fail && args.repeat == 1 { u32::MAX } else { args.repeat.max(1) };
     let total = jobs.len().saturating_mul(usize::try_from(rounds).unwrap_or(usize::MAX));
     let screen = Screen::new(output, args.progress, total, args.quiet || format == Format::Json)?;

@@ -23,6 +23,8 @@ use super::state::{Failure, State, StepResult};
 
 /// How often `eventually` tries again.
 const TRY_EVERY: Duration = Duration::from_millis(50);
+/// How many further failures of steps that were done together are told in full.
+const OTHERS_MAX: usize = 4;
 
 type Boxed<'f, T> = Pin<Box<dyn Future<Output = T> + 'f>>;
 
@@ -87,15 +89,16 @@ async fn verb(state: &State<'_>, test: &Test, step: &Step, id: &str) -> StepResu
             Ok(())
         }
         Verb::Expect(expect) => checks::expect(state, expect, &step.place).await,
-        Verb::Do { steps, .. } => {
+        Verb::Do { name, steps } => {
             for (number, inner) in steps.iter().enumerate() {
-                self::step(state, test, inner, format!("{id}.{}", number + 1)).await?;
+                let done = self::step(state, test, inner, format!("{id}.{}", number + 1)).await;
+                done.map_err(|trouble| done_by(name, &step.place, trouble))?;
             }
             Ok(())
         }
         Verb::Together(steps) => {
             let inner = |(number, inner)| self::step(state, test, inner, format!("{id}.{}", number + 1));
-            join(steps.iter().enumerate().map(inner).collect()).await
+            all_failures(join_all(steps.iter().enumerate().map(inner).collect()).await)
         }
         Verb::Sleep { time, .. } => {
             tokio::time::sleep(*time).await;
@@ -106,6 +109,28 @@ async fn verb(state: &State<'_>, test: &Test, step: &Step, id: &str) -> StepResu
             Err(Box::new(Trouble::new(Reason::Bug, text)))
         }
     }
+}
+
+/// Says where the procedure `name` was called of which a step failed.
+fn done_by(name: &str, place: &Place, mut trouble: Failure) -> Failure {
+    let call = format!("done by `{name}` in {}:{}", place.file, place.line);
+    trouble.hint = Some(trouble.hint.map_or_else(|| call.clone(), |hint| format!("{hint}, {call}")));
+    trouble
+}
+
+/// What happened in several steps as one failure: the first, with the others' in short.
+fn all_failures(results: Vec<StepResult>) -> StepResult {
+    let mut failures = results.into_iter().filter_map(Result::err);
+    let Some(mut first) = failures.next() else { return Ok(()) };
+    let others: Vec<_> = failures.collect();
+    for other in others.iter().take(OTHERS_MAX) {
+        let place = other.place.as_ref().map(|place| format!("{}:{}: ", place.file, place.line));
+        first.saw.push(format!("also failed  {}{}", place.unwrap_or_default(), other.text));
+    }
+    if let Some(left @ 1..) = others.len().checked_sub(OTHERS_MAX) {
+        first.saw.push(format!("also failed  {left} more"));
+    }
+    Err(first)
 }
 
 /// Does something to several at the same time; the first failure, in their order, once all are done.

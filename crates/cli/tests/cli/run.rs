@@ -141,6 +141,23 @@ fn machines_read_json() {
     assert_eq!((&lines[0]["type"], &lines[0]["verdict"]), (&"run".into(), &"failed".into()));
     assert_eq!(lines[0]["reason"]["name"], "unexpected-exit");
     assert_eq!((&lines[1]["type"], &lines[1]["exit"]), (&"summary".into(), &1.into()));
+    let short = project.run(&["run", "fails.toml", "--json"]);
+    assert_eq!(short.expect(1).out().lines().count(), 2, "{}", short.out());
+}
+
+#[test]
+fn a_failure_says_who_called_the_procedure_and_what_else_failed() {
+    let project = Project::new();
+    let text = "hosts.n = [\"a\", \"b\"]\n[procedures.outer]\nsteps = [{ do = \"inner\" }]\n\
+                [procedures.inner]\nsteps = [{ run = \"false\", on = \"a\" }]\n\
+                [[test]]\nname = \"calls\"\nkeep_going = true\nsteps = [{ do = \"outer\" }]\n\
+                [[test]]\nname = \"many\"\nsteps = [{ together = [\n{ run = \"true\", on = \"a\" },\n\
+                { run = \"false\", on = \"a\" },\n{ run = \"sh -c 'exit 4'\", on = \"b\" },\n] }]\n";
+    project.write("p.toml", text);
+    let ran = project.run(&["run", "p.toml"]);
+    ran.expect(1).says("done by `inner` in p.toml:3, done by `outer` in p.toml:9\n");
+    ran.says("`false` on a exited 1").says("also failed  p.toml:15: `sh -c 'exit 4'` on b exited 4\n");
+    assert!(!ran.out().contains("p.toml:13"), "a step that passed: {}", ran.out());
 }
 
 #[test]
