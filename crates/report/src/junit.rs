@@ -1,18 +1,24 @@
 //! A run for tools that read JUnit: a suite a run, a case a nested test.
 
-use std::io;
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::{self, BufRead, BufReader};
+use std::ops::{Range, RangeInclusive};
 use std::time::Duration;
 
-use netsplit_model::{HostName, Reason, Stream, TestReport, Trouble, Verdict, VerdictFile};
+use netsplit_model::{Event, ProcessName, Reason, Record, Stream, TestReport, Trouble, Verdict, VerdictFile};
 use quick_junit::{NonSuccessKind, Property, Report, TestCase, TestCaseStatus, TestSuite, XmlString};
 
 use crate::layout::RunDir;
-use crate::tail::last_lines;
+use crate::tail::last_lines_of;
 
 /// Bytes of output in a case at most.
 const OUTPUT_MAX: usize = 64 << 10;
 /// Lines of each stream in a case that did not pass.
 const LINES: usize = 50;
+
+/// Parts of streams.
+type Written = BTreeMap<(ProcessName, Stream), Range<u64>>;
 
 /// Several runs as one document.
 ///
@@ -36,16 +42,14 @@ fn suite(dir: &RunDir, run: &VerdictFile) -> TestSuite {
     }
     suite.add_property(Property::new("seed", run.seed.to_string()));
     suite.set_time(Duration::from_secs_f64(run.seconds.max(0.0)));
-    if run.tests.is_empty() {
-        suite.add_test_case(case(dir, run, &whole(run)));
-    }
-    for test in &run.tests {
-        suite.add_test_case(case(dir, run, test));
-    }
+    let mut tests = run.tests.clone();
     // A run whose nested tests all passed can still have failed: a host was lost, a watch saw a line.
-    let is_told = run.tests.is_empty() || run.tests.iter().any(|test| test.verdict == run.verdict);
-    if !is_told {
-        suite.add_test_case(case(dir, run, &whole(run)));
+    if !tests.iter().any(|test| test.verdict == run.verdict) {
+        tests.push(whole(run));
+    }
+    let written = written(dir, &tests);
+    for (test, written) in tests.iter().zip(&written) {
+        suite.add_test_case(case(dir, run, test, written));
     }
     suite
 }
@@ -61,14 +65,43 @@ fn whole(run: &VerdictFile) -> TestReport {
     }
 }
 
-fn case(dir: &RunDir, run: &VerdictFile, test: &TestReport) -> TestCase {
+fn case(dir: &RunDir, run: &VerdictFile, test: &TestReport, written: &Written) -> TestCase {
     let mut case = TestCase::new(&*test.name, status(test));
     case.set_classname(&*run.test);
     case.set_time(Duration::from_secs_f64(test.seconds.max(0.0)));
-    if !matches!(test.verdict, Verdict::Passed | Verdict::Skipped) {
-        case.set_system_out(XmlString::new(tails(dir)));
+    if has_output(test) {
+        case.set_system_out(XmlString::new(tails(dir, written)));
     }
     case
+}
+
+fn has_output(test: &TestReport) -> bool {
+    !matches!(test.verdict, Verdict::Passed | Verdict::Skipped)
+}
+
+/// Which bytes of which stream came while each of these tests went on, of those whose output is told.
+fn written(dir: &RunDir, tests: &[TestReport]) -> Vec<Written> {
+    let mut all = vec![Written::new(); tests.len()];
+    let told: Vec<_> = (0..).zip(tests).filter(|(_, test)| has_output(test)).collect();
+    let Some(log) = File::open(dir.events()).ok().filter(|_| !told.is_empty()) else { return all };
+    for line in BufReader::new(log).split(b'\n').map_while(Result::ok) {
+        let Ok(record) = serde_json::from_slice::<Record>(&line) else { continue };
+        let time = record.time().as_secs_f64();
+        let Event::Output { process, stream, offset, bytes } = record.event else { continue };
+        for (number, _) in told.iter().filter(|(_, test)| lasts(test).contains(&time)) {
+            let written = all[*number].entry((process.clone(), stream)).or_insert(offset..offset);
+            written.end = offset + bytes;
+        }
+    }
+    all
+}
+
+/// From its beginning to its end, in seconds. What was never ended lasts for ever.
+fn lasts(test: &TestReport) -> RangeInclusive<f64> {
+    // As long as seconds in decimals may be wrong.
+    const ABOUT: f64 = 1e-6;
+    let end = if test.seconds < 0.0 { f64::INFINITY } else { test.began + test.seconds + ABOUT };
+    test.began - ABOUT..=end
 }
 
 fn status(test: &TestReport) -> TestCaseStatus {
@@ -96,23 +129,15 @@ fn non_success(kind: NonSuccessKind, name: String, message: String, text: String
     status
 }
 
-/// The last lines of every stream of every host.
-fn tails(dir: &RunDir) -> String {
+/// The last lines of what was written.
+fn tails(dir: &RunDir, written: &Written) -> String {
     let mut text = String::new();
-    let hosts = std::fs::read_dir(dir.path().join("hosts")).into_iter().flatten().flatten();
-    let mut hosts: Vec<_> = hosts.filter_map(|host| HostName::new(host.file_name().to_str()?).ok()).collect();
-    hosts.sort();
-    for host in hosts {
-        let files = std::fs::read_dir(dir.host(&host)).into_iter().flatten().flatten();
-        let mut files: Vec<_> = files.map(|file| file.path()).filter(|path| is_stream(path)).collect();
-        files.sort();
-        for path in files {
-            let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-            text.push_str(&format!("── {host}/{name}\n"));
-            for line in last_lines(&path, LINES).unwrap_or_default() {
-                text.push_str(&line.text);
-                text.push('\n');
-            }
+    for ((process, stream), part) in written {
+        text.push_str(&format!("── {process}.{stream}\n"));
+        let path = dir.stream(process, *stream);
+        for line in last_lines_of(&path, part.clone(), LINES).unwrap_or_default() {
+            text.push_str(&line.text);
+            text.push('\n');
         }
     }
     if text.len() > OUTPUT_MAX {
@@ -121,9 +146,4 @@ fn tails(dir: &RunDir) -> String {
         text = format!("… {cut} bytes left out\n{}", &text[cut..]);
     }
     text
-}
-
-fn is_stream(path: &std::path::Path) -> bool {
-    let ending = path.extension().and_then(|ending| ending.to_str());
-    Stream::ALL.iter().any(|stream| ending == Some(stream.as_str()))
 }

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
+use std::ops::Range;
 use std::path::Path;
 use std::time::Duration;
 
@@ -31,11 +32,20 @@ pub struct Line {
 /// # Errors
 /// When the file cannot be read.
 pub fn last_lines(path: &Path, count: usize) -> io::Result<Vec<Line>> {
+    last_lines_of(path, 0..u64::MAX, count)
+}
+
+/// As [`last_lines`], of these bytes of the stream.
+///
+/// # Errors
+/// When the file cannot be read.
+pub(crate) fn last_lines_of(path: &Path, part: Range<u64>, count: usize) -> io::Result<Vec<Line>> {
     let mut file = File::open(path)?;
-    let from = file.metadata()?.len().saturating_sub(LOOK_MAX);
+    let end = part.end.min(file.metadata()?.len());
+    let from = part.start.max(end.saturating_sub(LOOK_MAX));
     file.seek(SeekFrom::Start(from))?;
     let mut bytes = Vec::new();
-    file.read_to_end(&mut bytes)?;
+    file.take(end.saturating_sub(from)).read_to_end(&mut bytes)?;
     let mut lines = lines(from, &bytes);
     lines.drain(..lines.len().saturating_sub(count));
     Ok(lines)

@@ -226,6 +226,31 @@ fn junit_keeps_failure_error_and_skipped_apart() {
     assert!(project.last().join("junit.xml").is_file());
 }
 
+#[test]
+fn junit_gives_each_test_what_came_while_it_went_on() {
+    let project = Project::new();
+    let two = "hosts.n = [\"a\"]\n\
+               [[test]]\nname = \"first\"\nkeep_going = true\nsteps = [\n\
+               { run = \"mkfifo /go\", on = \"a\" },\n\
+               { start = [\"sh\", \"-c\", \"echo one; cat /go; echo two; sleep 60\"], on = \"a\", ready = \"one\" },\n\
+               { run = \"false\", on = \"a\" }]\n\
+               [[test]]\nname = \"second\"\nsteps = [\n\
+               { run = \"tee /go\", stdin = \"x\\n\", on = \"a\" },\n\
+               { wait_for = \"two\", on = \"a\" },\n\
+               { run = \"false\", on = \"a\" }]\n";
+    project.write("two.toml", two);
+    project.run(&["run", "two.toml"]).expect(1);
+    let text = fs::read_to_string(project.last().join("junit.xml")).unwrap();
+    let outputs: Vec<_> =
+        text.split("<system-out>").skip(1).map(|part| part.split('<').next().unwrap()).collect();
+    let lines: Vec<Vec<_>> = outputs.iter().map(|output| output.lines().collect()).collect();
+    assert_eq!(
+        lines,
+        [vec!["── a/sh.stdout", "one"], vec!["── a/sh.stdout", "x", "two", "── a/tee.stdout", "x"]],
+        "{text}"
+    );
+}
+
 /// With a real validator where there is one.
 #[expect(clippy::print_stdout, reason = "the reason of a skip")]
 fn check_with_schema(file: &std::path::Path) {
