@@ -185,7 +185,7 @@ impl Settings {
     }
 
     fn from_layers(layers: &Layers) -> Result<Self, Vec<Trouble>> {
-        let mut read = Reader { layers, troubles: Vec::new() };
+        let mut read = Reader { layers, troubles: layers.troubles().to_vec() };
         let patience = read.value("patience", |text| {
             text.parse::<f64>()
                 .ok()
@@ -235,6 +235,8 @@ impl Settings {
             shown: layers.shown(),
             warnings: layers.warnings().to_vec(),
         };
+        // As they stand in the file; what stands elsewhere comes last.
+        read.troubles.sort_by_key(|trouble| trouble.place.as_ref().map_or(u32::MAX, |place| place.line));
         if read.troubles.is_empty() { Ok(settings) } else { Err(read.troubles) }
     }
 }
@@ -308,8 +310,10 @@ impl Reader<'_> {
         match parse(text) {
             Ok(value) => Some(value),
             Err(wanted) => {
-                let text = format!("{} is `{text}`; it takes {wanted}", origin.names(key));
-                self.troubles.push(Trouble::new(Reason::BadSetting, text));
+                let place = self.layers.place(key).cloned();
+                let named = if place.is_some() { format!("`{key}`") } else { origin.names(key) };
+                let text = format!("{named} is `{text}`; it takes {wanted}");
+                self.troubles.push(Trouble::new(Reason::BadSetting, text).at(place));
                 None
             }
         }
@@ -335,7 +339,10 @@ impl Reader<'_> {
         };
         let said = self.layers.get("require");
         let because = said.map(|(text, origin)| format!("{} is `{text}`", origin.names("require")));
-        self.troubles.push(trouble.because(because.unwrap_or_default()));
+        let place = self.layers.place("require").cloned();
+        let trouble =
+            if place.is_some() { trouble.at(place) } else { trouble.because(because.unwrap_or_default()) };
+        self.troubles.push(trouble);
         all
     }
 }

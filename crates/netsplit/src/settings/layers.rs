@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use netsplit_model::{Place, Reason, Trouble, nearest};
@@ -24,6 +25,10 @@ pub(super) struct Layers {
     environment: BTreeMap<String, String>,
     home: PathBuf,
     warnings: Vec<Trouble>,
+    /// What is wrong with `netsplit.toml`, but for its values.
+    troubles: Vec<Trouble>,
+    /// Where its values stand, by key.
+    places: BTreeMap<String, Place>,
 }
 
 impl Layers {
@@ -41,7 +46,8 @@ impl Layers {
             .or_else(|| environment.get("NETSPLIT_PROFILE"))
             .or_else(|| from_file.get("NETSPLIT_PROFILE"))
             .filter(|profile| !profile.is_empty());
-        let mut said = read_toml(&home.join("netsplit.toml"), profile.map(String::as_str))?;
+        let File { mut said, troubles, places, .. } =
+            read_toml(&home.join("netsplit.toml"), profile.map(String::as_str))?;
         for key in KEYS {
             let variable = variable(key.name);
             let layers = [
@@ -60,7 +66,7 @@ impl Layers {
         }
         let mut warnings = slips(&environment, "");
         warnings.extend(slips(&from_file, &format!(" in {}", dot_env.display())));
-        Ok(Self { said, environment, home, warnings })
+        Ok(Self { said, environment, home, warnings, troubles, places })
     }
 
     /// The layers of another process, already put together.
@@ -72,7 +78,19 @@ impl Layers {
     ) -> Self {
         let mut environment = pass;
         environment.insert("NETSPLIT_DIR".to_owned(), dir.to_string_lossy().into_owned());
-        Self { said, environment, home: dir.to_owned(), warnings }
+        let home = dir.to_owned();
+        Self { said, environment, home, warnings, troubles: Vec::new(), places: BTreeMap::new() }
+    }
+
+    /// What is wrong before any value is looked at.
+    pub(super) fn troubles(&self) -> &[Trouble] {
+        &self.troubles
+    }
+
+    /// Where the value of `key` stands, if it is `netsplit.toml`'s.
+    pub(super) fn place(&self, key: &str) -> Option<&Place> {
+        let (_, origin) = self.get(key)?;
+        self.places.get(key).filter(|_| matches!(origin, Origin::File(..)))
     }
 
     /// What looks wrong and keeps nothing from running.
@@ -136,7 +154,16 @@ fn read_dot_env(path: &Path) -> Result<BTreeMap<String, String>, Vec<Trouble>> {
     lines.collect::<Result<_, _>>().map_err(wrong)
 }
 
-fn read_toml(path: &Path, profile: Option<&str>) -> Result<Said, Vec<Trouble>> {
+/// The values of `netsplit.toml`, and what is wrong with it.
+struct File {
+    path: PathBuf,
+    text: String,
+    said: Said,
+    places: BTreeMap<String, Place>,
+    troubles: Vec<Trouble>,
+}
+
+fn read_toml(path: &Path, profile: Option<&str>) -> Result<File, Vec<Trouble>> {
     let text = match fs::read_to_string(path) {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => String::new(),
         Err(error) => {
@@ -145,22 +172,21 @@ fn read_toml(path: &Path, profile: Option<&str>) -> Result<Said, Vec<Trouble>> {
         }
         Ok(text) => text,
     };
-    let mut file = File { path, text: &text, said: Said::new(), troubles: Vec::new() };
+    let mut file = File {
+        path: path.to_owned(),
+        text: text.clone(),
+        said: Said::new(),
+        places: BTreeMap::new(),
+        troubles: Vec::new(),
+    };
     match DeTable::parse(&text) {
         Ok(table) => file.read(table.get_ref(), profile),
         Err(error) => file.wrong(error.span(), error.message().to_owned()),
     }
-    if file.troubles.is_empty() { Ok(file.said) } else { Err(file.troubles) }
+    Ok(file)
 }
 
-struct File<'a> {
-    path: &'a Path,
-    text: &'a str,
-    said: Said,
-    troubles: Vec<Trouble>,
-}
-
-impl File<'_> {
+impl File {
     fn read(&mut self, table: &DeTable<'_>, profile: Option<&str>) {
         self.read_keys("", table, None);
         let profiles = table.get("profile").and_then(|profiles| profiles.get_ref().as_table());
@@ -170,10 +196,10 @@ impl File<'_> {
                 continue;
             };
             // Every profile is checked; one is taken.
-            let before = self.said.clone();
+            let before = (self.said.clone(), self.places.clone());
             self.read_keys("", keys, Some(name.get_ref()));
             if profile != Some(name.get_ref()) {
-                self.said = before;
+                (self.said, self.places) = before;
             }
         }
         if let Some(profile) =
@@ -197,7 +223,8 @@ impl File<'_> {
             } else if KEYS.iter().any(|key| key.name == name) {
                 match as_text(value) {
                     Some(text) => {
-                        let origin = Origin::File(self.path.to_owned(), profile.map(str::to_owned));
+                        let origin = Origin::File(self.path.clone(), profile.map(str::to_owned));
+                        self.places.insert(name.clone(), self.place(value.span()));
                         self.said.insert(name, (text, origin));
                     }
                     None => {
@@ -213,20 +240,22 @@ impl File<'_> {
         }
     }
 
-    fn wrong(&mut self, span: Option<std::ops::Range<usize>>, text: String) {
-        let place = span.map(|span| {
-            let before = &self.text[..span.start.min(self.text.len())];
-            let line = before.matches('\n').count() + 1;
-            let column = before.rsplit('\n').next().unwrap_or_default().chars().count() + 1;
-            let small = |number: usize| u32::try_from(number).unwrap_or(u32::MAX);
-            let width = self.text.get(span).map_or(0, |text| text.chars().count());
-            Place {
-                file: self.path.display().to_string(),
-                line: small(line),
-                column: small(column),
-                width: small(width),
-            }
-        });
+    fn place(&self, span: Range<usize>) -> Place {
+        let before = &self.text[..span.start.min(self.text.len())];
+        let line = before.matches('\n').count() + 1;
+        let column = before.rsplit('\n').next().unwrap_or_default().chars().count() + 1;
+        let small = |number: usize| u32::try_from(number).unwrap_or(u32::MAX);
+        let width = self.text.get(span).map_or(0, |text| text.chars().count());
+        Place {
+            file: self.path.display().to_string(),
+            line: small(line),
+            column: small(column),
+            width: small(width),
+        }
+    }
+
+    fn wrong(&mut self, span: Option<Range<usize>>, text: String) {
+        let place = span.map(|span| self.place(span));
         let text = if place.is_none() { format!("{text} in {}", self.path.display()) } else { text };
         self.troubles.push(Trouble::new(Reason::BadSetting, text).at(place));
     }
@@ -335,7 +364,14 @@ mod tests {
         );
         assert_eq!(
             wrong("deadlines = { run = '5' }"),
-            "`deadlines.run` in DIR/netsplit.toml is `5`; it takes a duration such as 30s  [bad-setting]"
+            "`deadlines.run` is `5`; it takes a duration such as 30s  [bad-setting]\n  --> DIR/netsplit.toml:1:21"
+        );
+        let all = wrong("keep = 'maybe'\nseed = 'x'\nkepe = 1\n[profile.ci]\njbos = 2\nrequire = ['clok']");
+        let lines: Vec<_> = all.lines().filter_map(|line| line.split("toml:").nth(1)).collect();
+        assert_eq!(
+            lines,
+            ["1:8", "2:8", "3:1", "5:1"],
+            "each mistake at its place, a profile's values when it is taken: {all}"
         );
         assert!(wrong("jobs = ").contains("netsplit.toml:1:8"), "{}", wrong("jobs = "));
         let environment = load(&[], &[("NETSPLIT_KEEP", "maybe")], &[]).unwrap_err();
