@@ -2,6 +2,7 @@
 //! come from `toml_parser`; the tree is our own because we need what deserializers throw away: the order, both places
 //! of what is written twice, and the header that a key stands under.
 
+mod brackets;
 mod build;
 mod syntax;
 mod text;

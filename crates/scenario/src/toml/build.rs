@@ -6,7 +6,9 @@ use toml_parser::decoder::ScalarKind;
 use toml_parser::parser::{Event, EventKind, RecursionGuard, ValidateWhitespace, parse_document};
 use toml_parser::{ParseError, Source};
 
-use super::{DEPTH_MAX, Document, Entry, Key, Node, Origin, Syntax, Table, Text, Twice, Value, syntax};
+use super::{
+    DEPTH_MAX, Document, Entry, Key, Node, Origin, Syntax, Table, Text, Twice, Value, brackets, syntax,
+};
 use crate::source::Span;
 
 pub(super) fn document(text: &str, base: usize) -> Document {
@@ -21,7 +23,8 @@ pub(super) fn document(text: &str, base: usize) -> Document {
     let root = builder.document();
     let mut found = builder.syntax;
     found.extend(builder.errors.iter().map(|error| syntax::explain(error, text, base)));
-    Document { root, syntax: syntax::first_of_each_line(found, text, base), twice: builder.twice }
+    let open = brackets::open(&tokens, base);
+    Document { root, syntax: syntax::first_of_each_line(found, open, text, base), twice: builder.twice }
 }
 
 struct Builder<'t> {

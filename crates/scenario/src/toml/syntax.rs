@@ -77,11 +77,21 @@ fn hint(error: &ParseError, there: &str, known: bool) -> Option<String> {
 }
 
 /// One mistake makes the parser stumble on: what follows on the same line is rarely another, and what follows a list or
-/// table without an end never is.
-pub(super) fn first_of_each_line(mut found: Vec<Syntax>, text: &str, base: usize) -> Vec<Syntax> {
-    found.sort_by_key(|syntax| syntax.span.start);
+/// table without an end never is; which of them has none, `open` knows.
+pub(super) fn first_of_each_line(
+    mut found: Vec<Syntax>,
+    open: Option<(Span, char)>,
+    text: &str,
+    base: usize,
+) -> Vec<Syntax> {
     let endless =
         |syntax: &Syntax| ["this `[` has", "this `{` has"].iter().any(|open| syntax.text.starts_with(open));
+    if let Some((span, bracket)) = open.filter(|_| found.iter().any(endless)) {
+        let closing = if bracket == '[' { ']' } else { '}' };
+        found.retain(|syntax| !endless(syntax));
+        found.push(Syntax { span, text: format!("this `{bracket}` has no closing `{closing}`"), hint: None });
+    }
+    found.sort_by_key(|syntax| syntax.span.start);
     if let Some(first) = found.iter().position(endless) {
         found.truncate(first + 1);
     }
