@@ -279,6 +279,11 @@ impl Link {
         }
     }
 
+    /// Whether the link is over.
+    pub fn is_over(&self) -> bool {
+        self.shared.lock().ended.is_some()
+    }
+
     /// From now on asks after so much silence whether the peer lives, or never: while it is stopped on purpose.
     pub fn set_heartbeat(&self, heartbeat: Option<Duration>) {
         self.shared.lock().mux.set_heartbeat(heartbeat, pump::now());

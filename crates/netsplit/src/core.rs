@@ -475,6 +475,27 @@ impl Core {
         })
     }
 
+    /// Waits until what has happened to hosts so far is known here, and why. Must run on the engine.
+    pub(crate) async fn news(&self) {
+        // Sockets are looked at, and then what came of them.
+        for _ in 0..2 {
+            tokio::task::yield_now().await;
+        }
+        let is_silent = |host: &HostState| {
+            matches!(host.power, Power::Up | Power::Paused) && host.link.as_ref().is_some_and(Link::is_over)
+        };
+        let silent: Vec<_> = self
+            .lock()
+            .hosts
+            .iter()
+            .filter(|host| is_silent(host))
+            .map(|host| host.changed.subscribe())
+            .collect();
+        for mut changed in silent {
+            let _unexplained = tokio::time::timeout(LAST_WORDS, changed.changed()).await;
+        }
+    }
+
     /// Wakes when the host's power has changed.
     pub(crate) fn power_changes(&self, name: &HostName) -> watch::Receiver<()> {
         self.with_host(name, |host| host.changed.subscribe())

@@ -348,8 +348,11 @@ impl Run {
 
     /// Writes the verdict, then takes the testbed down, or leaves it to itself when that was asked for.
     pub async fn end(self, ending: Ending) -> Finished {
-        // What nobody waits for any more is over once the engine comes to this.
-        let _over = self.engine.run(async {}).await;
+        let network = self.end_network().await;
+        if let Some(core) = self.core.clone() {
+            // What nobody waits for any more is over once the engine comes to this.
+            let _told = self.engine.run(async move { core.news().await }).await;
+        }
         let ending = match self.spoiled() {
             Some(trouble) if ending.verdict == Verdict::Passed => {
                 Ending { verdict: trouble.verdict(), reason: Some(trouble), ..ending }
@@ -359,7 +362,6 @@ impl Run {
         if let Some(core) = &self.core {
             core.warn_of_failures();
         }
-        let network = self.end_network().await;
         let ending = self.unless_late(ending, network.as_ref());
         let mut file = VerdictFile { network, ..self.verdict(&ending) };
         let mut warnings = Vec::new();
