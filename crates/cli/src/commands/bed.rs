@@ -35,7 +35,8 @@ pub(crate) fn run(args: &BedArgs, output: Output) -> anyhow::Result<ExitCode> {
             };
             let bed = namespace::attach(run.dir.path()).map_err(gone)?;
             let routers = routers(&*bed).await;
-            Outside { bed, hosts: hosts(&run), routers, printer }.obey(&args.verb).await
+            let flag = if args.run == "last" { String::new() } else { format!(" --run {}", args.run) };
+            Outside { bed, run: flag, hosts: hosts(&run), routers, printer }.obey(&args.verb).await
         })
         .map_err(|error| explain(&run, error))
 }
@@ -43,6 +44,8 @@ pub(crate) fn run(args: &BedArgs, output: Output) -> anyhow::Result<ExitCode> {
 /// A testbed, seen from outside.
 struct Outside {
     bed: Arc<dyn Bed>,
+    /// The flag that names it, unless it is the last.
+    run: String,
     /// With their roles, in the order in which they came up.
     hosts: Vec<(HostName, HostName)>,
     /// Those that are no hosts. Links to them are cut and shaped as any.
@@ -167,7 +170,11 @@ impl Outside {
             self.printer.output.out(text.to_string());
         } else {
             // What `heal` takes, and nothing else: a script keeps it.
-            self.printer.output.out(args.name.clone().unwrap_or_else(|| id.to_string()));
+            let name = args.name.clone().unwrap_or_else(|| id.to_string());
+            self.printer
+                .output
+                .err(format!("{what} is in force; netsplit bed{} heal {name} ends it", self.run));
+            self.printer.output.out(name);
         }
         Ok(ExitCode::SUCCESS)
     }

@@ -272,7 +272,9 @@ fn the_network_of_a_kept_testbed_is_changed_from_outside() {
     let pings =
         |from: &str, to: &str| project.run(&["enter", from, "--", "ping", "-c1", "-W1", to]).code() == 0;
     assert!(pings("a", "b"));
-    assert_eq!(project.run(&["bed", "isolate", "a"]).expect(0).out(), "1\n");
+    let isolated = project.run(&["bed", "isolate", "a"]);
+    assert_eq!(isolated.expect(0).out(), "1\n", "a script keeps it");
+    isolated.complains("isolate a is in force; netsplit bed heal 1 ends it");
     assert_eq!(
         project.run(&["bed", "link", "b", "to", "c", "delay=20ms", "--as", "slow"]).expect(0).out(),
         "slow\n"
