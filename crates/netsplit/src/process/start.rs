@@ -267,13 +267,7 @@ impl Start {
     async fn launch(self, tells_start: bool) -> Result<Process> {
         let Self { core, host, spec, .. } = self;
         check_needs(&core, &spec)?;
-        let environment = core.environment(&host, &spec.scope, |seen| {
-            check_environment(seen, &host, &spec)?;
-            let mut all =
-                String::with_capacity(seen.iter().map(|seen| seen.name.len() + seen.value.len() + 2).sum());
-            seen.iter().for_each(|seen| add_variable(&mut all, seen.name, seen.value));
-            Ok::<_, Error>(all)
-        })?;
+        let environment = core.environment(&host, &spec.scope, |seen| environment_of(seen, &host, &spec))?;
         let resolved = resolve(&core, &host, &spec)?;
         let link = core.link(&host)?;
         let argv = bring(&core, &host, &resolved).await?;
@@ -348,6 +342,15 @@ fn check_needs(core: &Core, spec: &Spec) -> Result {
     }
     // Whether a host runs executables of this machine its agent knows: where it does not, a bare name may be a program's.
     Ok(())
+}
+
+/// What is seen, as a message has it.
+fn environment_of(seen: &[Effective<'_>], host: &HostName, spec: &Spec) -> Result<String> {
+    check_environment(seen, host, spec)?;
+    let length = seen.iter().map(|seen| seen.name.len() + seen.value.len() + 2).sum();
+    let mut all = String::with_capacity(length);
+    seen.iter().for_each(|seen| add_variable(&mut all, seen.name, seen.value));
+    Ok(all)
 }
 
 /// What an environment cannot hold would come out as another variable, or as none.
