@@ -12,6 +12,7 @@ use netsplit_model::{FORMAT, Reason, RunId, Trouble, Verdict, VerdictFile, units
 use netsplit_provider::simulation;
 use netsplit_report::{RunDir, Runs, junit, screen};
 use netsplit_sim::{Random, SPINS};
+use rustix::process::Signal;
 
 use super::order::{self, Ended, Order, Report};
 use super::{child, diverge, is_bad};
@@ -274,8 +275,13 @@ fn crash(seed: u64, status: Option<ExitStatus>, limit: Duration, printed: &str) 
         (None, None) => status.to_string(),
     };
     let text = format!("the process that simulated seed {seed} {how} before the test had ended");
-    let trouble = Trouble::new(Reason::SeedCrashed, text)
+    let mut trouble = Trouble::new(Reason::SeedCrashed, text)
         .because("the test and the programs of all its hosts are one process: one of them ended it");
+    if status.signal() == Some(Signal::SEGV.as_raw()) {
+        // Here the runtime's own sentence is missing: a handler would need a stack that threads share.
+        trouble =
+            trouble.guess("look for endless recursion: a stack that overflows ends so when it is simulated");
+    }
     last_lines(trouble, printed)
 }
 
@@ -327,6 +333,9 @@ mod tests {
         assert_eq!((trouble.name, &*trouble.text), (Reason::SeedCrashed, text));
         assert_eq!(trouble.saw.len(), 1);
         assert!(trouble.saw[0].starts_with("line 28\n") && trouble.saw[0].ends_with("line 39"));
+        assert!(trouble.help.is_empty());
+        let overflowed = crash(17, status("kill -SEGV $$"), Duration::from_secs(1), "").to_string();
+        assert!(overflowed.contains("endless recursion"), "{overflowed}");
         let exited = crash(17, status("exit 3"), Duration::from_secs(1), "").to_string();
         assert!(exited.contains("seed 17 exited 3 before"), "{exited}");
         let printed =
