@@ -269,7 +269,10 @@ impl State {
             None => return None,
         };
         let room = columns().saturating_sub(3);
-        Some(line.chars().take(room).collect())
+        if line.chars().count() <= room {
+            return Some(line);
+        }
+        Some(line.chars().take(room.saturating_sub(1)).chain(['…']).collect())
     }
 
     fn say_now_and_then(&mut self) {
