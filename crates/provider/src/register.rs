@@ -16,9 +16,15 @@ const LINKS_MAX: usize = 10_000;
 const FAULTS_MAX: usize = 1000;
 
 /// Between hosts without a common network there is nothing to be changed: who names two such hosts means something else.
-/// What is about many is about those that there are. The first link of a fault that cannot be for want of it.
+/// What is about many is about those that there are: `isolate a`, and `all and all`, whose two sides share hosts. The first
+/// link of a fault that cannot be for want of it.
 pub(crate) fn lost(scope: &Scope, links: &Links, is_there: impl Fn(LinkId) -> bool) -> Option<LinkId> {
-    let is_named = matches!(scope, Scope::OneWay { .. } | Scope::BothWays { .. });
+    let is_named = match scope {
+        Scope::OneWay { from: left, to: right } | Scope::BothWays { left, right } => {
+            left.iter().all(|host| !right.contains(host))
+        }
+        _ => false,
+    };
     let mut apart = links.iter().filter(|link| !is_there(**link));
     let first = *apart.next()?;
     (is_named || apart.count() + 1 == links.len()).then_some(first)

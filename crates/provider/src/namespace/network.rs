@@ -556,7 +556,12 @@ mod tests {
         let groups = [names(["r0"]), names(["r2"])];
         assert!(cut(&mut network, Scope::Partition { groups: groups.into() }, None).is_err());
         assert!(network.report().unwrap().faults.is_empty());
-        // What is about all others is about those that there are.
+        // What is about all, or all others, is about those that there are.
+        let all = names(["r0", "r1", "r2", "r3"]);
+        let id = cut(&mut network, Scope::BothWays { left: all.clone(), right: all }, None).unwrap();
+        let faults = network.report().unwrap().faults;
+        assert_eq!((faults[0].links, faults[0].verified), (6, 6), "a row of four hosts has three links");
+        network.heal(TEST, id).unwrap();
         let id = cut(&mut network, Scope::Isolate { hosts: names(["r0"]) }, None).unwrap();
         let faults = network.report().unwrap().faults;
         assert_eq!((faults[0].id, faults[0].links, faults[0].verified), (id, 2, 2));
