@@ -23,8 +23,11 @@ pub(crate) use seen::Seen;
 use streams::StreamLog;
 pub(crate) use watch::{Behind, Found, Scope, Since, WatchEnd, WatchSpec};
 
-/// An unterminated line counts as a line once nothing has followed it for so long: a prompt waits for its answer.
+/// A line without its end is looked at once nothing has followed it for so long: it counts if it matches however it goes on,
+/// or if its program writes to a terminal: a prompt waits for its answer.
 pub(crate) const QUIET: Duration = Duration::from_millis(20);
+/// It counts as it is once nothing has followed it for so long, unless it must not come.
+pub(crate) const STILL: Duration = Duration::from_secs(1);
 
 /// How many streams may be open files at a time. Of more, all are closed, and opened again as more comes: many systems give a
 /// process 1,024 files.
@@ -78,6 +81,8 @@ pub(super) struct Inner {
     opened: usize,
     /// Whoever waits for a line of one of these waits for nothing.
     ended: BTreeSet<ProcessName>,
+    /// Processes that write to a terminal.
+    terminals: BTreeSet<ProcessName>,
     watches: BTreeMap<u64, watch::Watch>,
     next_watch: u64,
     /// When hosts or network were last disturbed, and by what.
@@ -101,6 +106,7 @@ impl Recorder {
             streams: BTreeMap::new(),
             opened: 0,
             ended: BTreeSet::new(),
+            terminals: BTreeSet::new(),
             watches: BTreeMap::new(),
             next_watch: 1,
             disturbance: (Moment::default(), "the run began".to_owned()),
@@ -159,7 +165,7 @@ impl Recorder {
     pub(crate) fn process_ended(&self, process: &ProcessName, event: impl FnOnce(u64, u64) -> Event) {
         let mut inner = self.lock();
         for stream in Stream::ALL {
-            inner.match_unfinished(process, stream);
+            inner.match_unfinished(process, stream, watch::Pause::End);
         }
         let [stdout, stderr] = Stream::ALL.map(|stream| inner.length(process, stream));
         let now = inner.now();
@@ -178,7 +184,7 @@ impl Recorder {
         }
     }
 
-    /// Looks at lines without an end that nothing has followed for [`QUIET`]. Returns whether some may still become so.
+    /// Looks at lines without an end that nothing has followed for a while. Returns whether some may still become so.
     pub(crate) fn match_quiet(&self) -> bool {
         self.lock().match_quiet()
     }
@@ -210,6 +216,9 @@ impl Inner {
     }
 
     fn write(&mut self, event: Event, t: u64) {
+        if let Event::ProcessStarted { process, pty: true, .. } = &event {
+            self.terminals.insert(process.clone());
+        }
         let record = Record { n: self.next, t, event };
         self.next += 1;
         let line = serde_json::to_vec(&record).map(|mut line| {

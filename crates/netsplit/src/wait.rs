@@ -258,8 +258,13 @@ impl Wait {
             within: nanos(within),
             never: self.never,
         });
-        let spec =
-            WatchSpec { pattern: pattern.clone(), scope: self.scope.clone(), since, newest: self.newest };
+        let spec = WatchSpec {
+            pattern: pattern.clone(),
+            scope: self.scope.clone(),
+            since,
+            newest: self.newest,
+            never: self.never,
+        };
         let mut watch = core.recorder.watch(spec);
         let result = tokio::time::timeout(within, &mut watch.end).await;
         let searched = watch.searched();

@@ -3,13 +3,14 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
+use std::time::Duration;
 
 use netsplit_model::{HostName, ProcessName, Stream};
 use regex::bytes::Regex;
 use tokio::sync::oneshot;
 
 use super::lines::{complete, without_return};
-use super::{Inner, Moment, QUIET, Recorder};
+use super::{Inner, Moment, QUIET, Recorder, STILL};
 
 /// Bytes of old output looked at while the recorder is held; more is looked at before.
 const HELD_MAX: u64 = 1 << 20;
@@ -75,6 +76,19 @@ pub(crate) struct WatchSpec {
     pub(crate) since: Since,
     /// Of several lines that are there already, the newest rather than the oldest.
     pub(crate) newest: bool,
+    /// It must not come: what only may become such a line is none.
+    pub(crate) never: bool,
+}
+
+/// How long nothing has followed a line without its end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Pause {
+    /// [`QUIET`]: perhaps its program has only filled its buffer.
+    Short,
+    /// [`STILL`]: somebody is waited for.
+    Long,
+    /// At a terminal, where programs write what they have to say, or behind a process's end.
+    End,
 }
 
 impl WatchSpec {
@@ -92,6 +106,26 @@ impl WatchSpec {
             return Some(line);
         }
         line.get(usize::try_from(passed).unwrap_or(usize::MAX)..).filter(|rest| !rest.is_empty())
+    }
+
+    /// Whether `line`, which has no end yet and may go on, counts as one that matches.
+    fn matches_unfinished(&self, line: &[u8], pause: Pause) -> bool {
+        let is_settled = match pause {
+            Pause::Short => false,
+            Pause::Long => !self.never,
+            Pause::End => true,
+        };
+        self.pattern.is_match(line) && (is_settled || self.matches_however_it_goes_on(line))
+    }
+
+    /// Whether `line` matches with the same groups whatever may follow.
+    fn matches_however_it_goes_on(&self, line: &[u8]) -> bool {
+        // A letter and what is none: between them they go on with every kind of word, and neither ends a line.
+        [b'a', 0].into_iter().all(|next| {
+            let longer = [line, &[next]].concat();
+            let found = self.pattern.find(&longer);
+            found.is_some_and(|found| self.pattern.captures_len() == 1 || found.end() < line.len())
+        })
     }
 }
 
@@ -186,7 +220,7 @@ impl Recorder {
         {
             // Its last line may have no end, and gets none any more.
             for stream in Stream::ALL {
-                inner.match_unfinished(&process, stream);
+                inner.match_unfinished(&process, stream, Pause::End);
             }
             inner.end_watches_of(&process);
         }
@@ -314,8 +348,8 @@ impl Inner {
         !watches.is_empty() && !log.tail.is_empty()
     }
 
-    /// Shows a line without its end to whoever waits, as it is.
-    pub(super) fn match_unfinished(&mut self, process: &ProcessName, stream: Stream) {
+    /// Shows a line without its end to whoever waits, as it is after `pause`.
+    pub(super) fn match_unfinished(&mut self, process: &ProcessName, stream: Stream, pause: Pause) {
         let key = (process.clone(), stream);
         let Some(log) = self.streams.get_mut(&key) else { return };
         if log.tail.is_empty() {
@@ -327,7 +361,7 @@ impl Inner {
             let since = &watch.spec.since;
             let is_before = since.passed(process, stream).is_none() && log.last_at() < since.moment();
             let seen = watch.spec.unseen_part(process, stream, offset, line).filter(|line| !line.is_empty());
-            if !is_before && seen.is_some_and(|line| watch.spec.pattern.is_match(line)) {
+            if !is_before && seen.is_some_and(|line| watch.spec.matches_unfinished(line, pause)) {
                 watch.tell(WatchEnd::Found(Box::new(Found {
                     process: process.clone(),
                     stream,
@@ -345,21 +379,25 @@ impl Inner {
             return false;
         }
         let now = self.now();
-        let quiet = u64::try_from(QUIET.as_nanos()).unwrap_or(u64::MAX);
-        let unfinished: Vec<_> = self
-            .streams
-            .iter()
-            .filter(|(_, log)| !log.tail.is_empty())
+        let unfinished = self.streams.iter().filter(|(_, log)| !log.tail.is_empty());
+        let unfinished: Vec<_> = unfinished
             .map(|((process, stream), log)| {
-                (process.clone(), *stream, now.saturating_sub(log.last_at().t) >= quiet)
+                let silent = Duration::from_nanos(now.saturating_sub(log.last_at().t));
+                let pause = match silent {
+                    _ if silent < QUIET => None,
+                    _ if self.terminals.contains(process) => Some(Pause::End),
+                    _ if silent < STILL => Some(Pause::Short),
+                    _ => Some(Pause::Long),
+                };
+                (process.clone(), *stream, pause)
             })
             .collect();
         let mut again = false;
-        for (process, stream, is_quiet) in unfinished {
-            if is_quiet {
-                self.match_unfinished(&process, stream);
+        for (process, stream, pause) in unfinished {
+            if let Some(pause) = pause {
+                self.match_unfinished(&process, stream, pause);
             }
-            again |= !is_quiet;
+            again |= pause.is_none_or(|pause| pause < Pause::Long);
         }
         again
     }
@@ -423,6 +461,7 @@ mod tests {
             scope: Scope::Process(process.clone()),
             since: Since::Cursor(Stream::ALL.map(|stream| (stream, from)).into()),
             newest: false,
+            never: false,
         }
     }
 
@@ -447,6 +486,28 @@ mod tests {
         });
         assert!(matches!(begin(&recorder, spec(&process, "more", 0)), Some(WatchEnd::ProcessEnded)));
         assert!(matches!(begin(&recorder, spec(&process, "last", 0)), Some(WatchEnd::Found(_))));
+    }
+
+    #[test]
+    fn half_a_line_counts_only_for_what_holds_of_the_whole() {
+        let (_folder, _recorder, process) = recorder();
+        let counts = |pattern: &str, line: &str, never: bool| {
+            let spec = WatchSpec { never, ..spec(&process, pattern, 0) };
+            [Pause::Short, Pause::Long, Pause::End]
+                .map(|pause| spec.matches_unfinished(line.as_bytes(), pause))
+        };
+        // Whatever follows, it has come.
+        assert_eq!(counts("panic", "thread panic", false), [true; 3]);
+        assert_eq!(counts("panic", "thread panic", true), [true; 3]);
+        // It may go on, and be something else.
+        assert_eq!(counts("port [0-9]+$", "port 80", false), [false, true, true]);
+        assert_eq!(counts("error$", "error", true), [false, false, true]);
+        assert_eq!(counts(r"\berror\b", "error", true), [false, false, true]);
+        assert_eq!(counts("password: $", "password: ", false), [false, true, true]);
+        // What is caught may be half of it.
+        assert_eq!(counts("port ([0-9]+)", "port 80", false), [false, true, true]);
+        assert_eq!(counts("port ([0-9]+) of", "port 80 of a", false), [true; 3]);
+        assert_eq!(counts("port", "por", false), [false; 3]);
     }
 
     #[test]
