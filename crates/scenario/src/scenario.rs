@@ -143,9 +143,9 @@ pub struct Deadlines {
     pub host: Option<Duration>,
     /// Until a started process is ready.
     pub start: Option<Duration>,
-    /// Until a command ended.
+    /// Until a command ended, or a process that is waited for.
     pub run: Option<Duration>,
-    /// Until a line came, or a process ended.
+    /// Until a line came.
     pub wait: Option<Duration>,
     /// Until a test is over.
     pub test: Option<Duration>,

@@ -539,7 +539,11 @@ async fn wait_for(state: &State<'_>, wait: &WaitFor, place: &Place) -> StepResul
     let waits = listen(state, &wait.on, pattern.as_str(), apart, place)?;
     let needed = match wait.hosts {
         HowMany::All => waits.len(),
-        HowMany::AtLeast(count) => count.min(waits.len()),
+        HowMany::AtLeast(count) if count > waits.len() => {
+            let text = format!("a line on {count} hosts, of {} that are meant now", waits.len());
+            return Err(Box::new(Trouble::new(Reason::BadValue, text)));
+        }
+        HowMany::AtLeast(count) => count,
     };
     let waits = waits.into_iter().map(|one| {
         let one = since(state, wait.since, one);

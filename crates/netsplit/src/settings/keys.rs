@@ -29,7 +29,7 @@ pub const KEYS: &[Key] = &[
     ),
     key("deadlines.host", Some("30s"), "how long a host may take to come up"),
     key("deadlines.start", Some("30s"), "how long a started process may take to become ready"),
-    key("deadlines.run", Some("60s"), "how long a command may take"),
+    key("deadlines.run", Some("60s"), "how long a command may take, or a process that is waited for"),
     key("deadlines.wait", Some("30s"), "how long a line may take to come, or the next piece of a file"),
     key("deadlines.test", Some("10m"), "how long a whole test may take"),
     key("deadlines.grace", Some("2s"), "how long a process has between TERM and KILL"),

@@ -326,13 +326,8 @@ pub(crate) static DEADLINES: Shape = Shape {
     keys: &[
         key("host", Kind::Duration, r#""30s""#, "Until a host is ready."),
         key("start", Kind::Duration, r#""30s""#, "Until a started process is ready."),
-        key("run", Kind::Duration, r#""60s""#, "Until a command ended."),
-        key(
-            "wait",
-            Kind::Duration,
-            r#""30s""#,
-            "Until a line came, a process ended, or the next piece of a file moved.",
-        ),
+        key("run", Kind::Duration, r#""60s""#, "Until a command ended, or a process that is waited for."),
+        key("wait", Kind::Duration, r#""30s""#, "Until a line came, or the next piece of a file moved."),
         key("test", Kind::Duration, r#""10m""#, "Until a test is over."),
         key("grace", Kind::Duration, r#""2s""#, "Between asking a process to end and killing it."),
     ],

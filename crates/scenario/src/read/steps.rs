@@ -402,7 +402,11 @@ impl<'t> Steps<'_, 't> {
         let within = fields.duration(self.reader.ledger, "within");
         let since = self.since(fields);
         let hosts = match fields.get("at_least") {
-            Some((key, entry)) => self.how_many(key, entry),
+            Some((key, entry)) => {
+                let wanted = self.how_many(key, entry);
+                self.check_how_many(wanted, on.as_ref(), entry);
+                wanted
+            }
             None => Some(HowMany::AtLeast(1)),
         };
         let save = self.reader.save(fields, true);
@@ -416,6 +420,21 @@ impl<'t> Steps<'_, 't> {
                 let count = fields::count(self.reader.ledger, &entry.node, key.word, key.kind)?;
                 Some(HowMany::AtLeast(usize::try_from(count).unwrap_or(usize::MAX)))
             }
+        }
+    }
+
+    /// So many hosts must be meant, where it is known who is.
+    fn check_how_many(&mut self, wanted: Option<HowMany>, on: Option<&Listen>, entry: &Entry) {
+        let (Some(HowMany::AtLeast(wanted)), Some(on)) = (wanted, on) else { return };
+        let meant = match &on.hosts {
+            Some(hosts) => self.reader.known_hosts(hosts).map(|hosts| hosts.len()),
+            None => Some(self.reader.names.hosts.len()),
+        };
+        let Some(meant) = meant else { return };
+        if wanted > meant {
+            let text = format!("a line on {wanted} hosts, of {meant} that are meant");
+            let trouble = Trouble::new(Reason::BadValue, text).hint("\"all\" is each of them");
+            self.reader.ledger.mistake(entry.node.span, trouble);
         }
     }
 
