@@ -70,6 +70,8 @@ reasons! {
     SeedCrashed "seed-crashed" Failed,
     /// In a simulation nothing can ever happen again, and the test has not ended.
     Deadlock "deadlock" Failed,
+    /// In a simulation more is under way than could ever be done.
+    Flood "flood" Failed,
     /// Two processes that simulated one seed did not do the same.
     Diverged "diverged" Failed,
 

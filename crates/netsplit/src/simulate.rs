@@ -74,12 +74,18 @@ pub(crate) fn inside(seed: SeedSpec, body: impl FnOnce() + Send + 'static) -> In
             Err(stopped(Reason::Deadlock, "nothing can ever happen again", &report, stuck))
         }
         End::Limit(stuck) => Err(stopped(Reason::TestTimedOut, "the test did not end", &report, stuck)),
+        End::Flood(stuck) => {
+            let what = "more than a million packets and timers are to come within a second";
+            let trouble = stopped(Reason::Flood, what, &report, stuck);
+            Err(trouble
+                .guess("look for programs that answer each packet with several, or never stop to send"))
+        }
     };
     let code = match report.end {
         End::Ended(Exit::Code(code)) => code,
         // As shells tell of a signal; for a simulation that did not end nobody asks.
         End::Ended(Exit::Signal(signal)) => 128 + signal,
-        End::Deadlock(_) | End::Limit(_) => 1,
+        End::Deadlock(_) | End::Limit(_) | End::Flood(_) => 1,
     };
     Inside { trace: report.trace, now: report.now, events: report.events, code, end }
 }

@@ -78,6 +78,8 @@ pub enum End {
     Deadlock(Vec<Stuck>),
     /// It took more virtual time than it may; these wait.
     Limit(Vec<Stuck>),
+    /// More than a million packets and timers were to come within a second; these wait.
+    Flood(Vec<Stuck>),
 }
 
 /// A thread that waits.
@@ -147,6 +149,7 @@ fn report(kernel: &Kernel) -> Report {
         end: match kernel.over() {
             Some(Over::Ended(exit)) => End::Ended(*exit),
             Some(Over::Limit) => End::Limit(stuck()),
+            Some(Over::Flood) => End::Flood(stuck()),
             Some(Over::Deadlock) | None => End::Deadlock(stuck()),
         },
     }

@@ -49,6 +49,10 @@ pub(crate) const EPOCH: Nanos = 1_767_225_600 * SECOND;
 /// How long hosts have been up at the begin: programs subtract from the monotonic clock.
 pub(crate) const UPTIME: Nanos = 864_000 * SECOND;
 
+/// Packets and timers that may be to come within a second: a system whose packets breed packets would use up the machine's
+/// memory and patience in next to no virtual time.
+const SOON_MAX: usize = 1 << 20;
+
 /// Why a system call is not done.
 #[derive(Debug)]
 pub(crate) enum Stop {
@@ -99,6 +103,8 @@ pub(crate) enum Over {
     Deadlock,
     /// Virtual time has reached its limit.
     Limit,
+    /// More comes within a second than [`SOON_MAX`].
+    Flood,
 }
 
 /// The world.
@@ -238,6 +244,7 @@ impl Kernel {
             }
             match self.agenda.pop() {
                 Some((at, _)) if at > self.rules.limit => self.finish(Over::Limit),
+                Some(_) if self.agenda.has(SOON_MAX, self.now + SECOND) => self.finish(Over::Flood),
                 Some((at, event)) => self.happen(at, event),
                 None => self.finish(Over::Deadlock),
             }

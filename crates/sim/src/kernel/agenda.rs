@@ -8,6 +8,9 @@ use super::Nanos;
 /// Bits of a key for the place of its event: 16 million at a time, and 2^40 ever.
 const SLOT_BITS: u32 = 24;
 
+/// After how many insertions all events are looked at.
+const LOOK_EVERY: u64 = 1 << 16;
+
 /// A queue of future events. Those of one instant come in the order in which they were put in.
 pub(super) struct Agenda<E> {
     /// Instant, sequence and slot in one number: sifting moves little, and compares once.
@@ -15,11 +18,13 @@ pub(super) struct Agenda<E> {
     events: Vec<Option<E>>,
     free: Vec<u32>,
     sequence: u64,
+    /// When all events are looked at again.
+    next_look: u64,
 }
 
 impl<E> Default for Agenda<E> {
     fn default() -> Self {
-        Self { heap: BinaryHeap::new(), events: Vec::new(), free: Vec::new(), sequence: 0 }
+        Self { heap: BinaryHeap::new(), events: Vec::new(), free: Vec::new(), sequence: 0, next_look: 0 }
     }
 }
 
@@ -40,6 +45,15 @@ impl<E> Agenda<E> {
         self.sequence += 1;
         let place = self.sequence << SLOT_BITS | u64::from(slot);
         self.heap.push(Reverse(u128::from(at) << 64 | u128::from(place)));
+    }
+
+    /// Whether at least `count` events are to come before `until`. Of many it is looked at now and then.
+    pub(super) fn has(&mut self, count: usize, until: Nanos) -> bool {
+        if self.heap.len() < count || self.sequence < self.next_look {
+            return false;
+        }
+        self.next_look = self.sequence + LOOK_EVERY;
+        self.heap.iter().filter(|Reverse(key)| key >> 64 < u128::from(until)).count() >= count
     }
 
     #[expect(clippy::cast_possible_truncation, reason = "parts of a key")]
@@ -65,5 +79,16 @@ mod tests {
         }
         let order: Vec<_> = std::iter::from_fn(|| agenda.pop()).collect();
         assert_eq!(order, [(3, "a"), (3, "b"), (5, "c"), (5, "d")]);
+    }
+
+    #[test]
+    fn what_comes_soon_is_counted_now_and_then() {
+        let mut agenda = Agenda::default();
+        (0..LOOK_EVERY).for_each(|at| agenda.push(at, ()));
+        assert!(agenda.has(100, 100));
+        agenda.push(0, ());
+        assert!(!agenda.has(100, 100), "not each time");
+        (0..LOOK_EVERY).for_each(|_| agenda.push(u64::MAX, ()));
+        assert!(!agenda.has(102, 100));
     }
 }
