@@ -52,6 +52,25 @@ async fn hosts_reach_each_other_by_name(bed: Testbed) -> netsplit::Result {
     Ok(())
 }
 
+#[netsplit::program]
+async fn addresses_of(names: Vec<String>) -> std::io::Result<()> {
+    use std::net::ToSocketAddrs;
+    for name in names {
+        let found = (&*name, 7).to_socket_addrs()?.map(|address| address.ip().to_string());
+        println!("{}", found.collect::<Vec<_>>().join(" "));
+    }
+    Ok(())
+}
+
+/// A program that takes the first address must not find another one on simulated hosts than on others.
+#[netsplit::test(hosts = 2)]
+async fn a_name_has_its_addresses_in_one_order(bed: Testbed) -> netsplit::Result {
+    let [a, b] = [bed.host("a")?, bed.host("b")?];
+    let both = |host: &Host| format!("{} {}", host.address6(), host.address());
+    let wanted = format!("{}\n{}\n", both(&b), both(&a));
+    a.run(addresses_of).args(["b", "a"]).await?.expect_stdout(&wanted)
+}
+
 /// Foreign programs find them as well, and themselves.
 #[netsplit::test(hosts = 3, needs = ["programs"])]
 async fn names_are_known_to_any_program(bed: Testbed) -> netsplit::Result {

@@ -35,7 +35,8 @@ fn resolve(kernel: &Kernel, caller: Caller, name: &str, is_passive: bool) -> Opt
     if caller.process == CONTROL {
         return None;
     }
-    kernel.named(&name).map(|addresses| addresses.to_vec())
+    // IPv6 first, as the C library sorts them on a host that has both (RFC 6724).
+    kernel.named(&name).map(|[four, six]| vec![six, four])
 }
 
 /// An address in figures, with the number of the interface that it names: `ff02::1%eth0`.
