@@ -26,6 +26,7 @@ use crate::here::{self, HereOutput, HereSpec};
 use crate::network::{InForce, end_captures};
 use crate::recorder::{QUIET, Recorder};
 use crate::settings::{Keep, NetworkSettings, Settings};
+use crate::test::BLOCKED_MAX;
 use crate::testbed::Testbed;
 
 /// Attempts at a name for a run's directory: ids are short, and many runs of one seed may begin in one second.
@@ -334,14 +335,27 @@ impl Run {
         self.core.as_ref().map(|core| Testbed { core: Arc::clone(core) })
     }
 
-    /// Ends all hosts after `time`, unless what is returned is dropped before.
-    pub(crate) fn end_hosts_after(&self, time: Duration) -> Option<WhileWanted> {
+    /// Ends all hosts after `time`, unless what is returned is dropped before. Where that frees nobody within [`BLOCKED_MAX`],
+    /// `blocked` is the verdict, and told by `tell`: whoever should have given one may never come back.
+    pub(crate) fn end_hosts_after(
+        &self,
+        time: Duration,
+        blocked: Trouble,
+        tell: impl FnOnce(&Trouble) + Send + 'static,
+    ) -> Option<WhileWanted> {
         let core = Arc::clone(self.core.as_ref()?);
+        let path = self.dir.verdict_json();
+        let (verdict, reason) = (blocked.verdict(), Some(blocked.clone()));
+        let mut file = self.verdict(&Ending { verdict, reason, tests: Vec::new() });
         let task = self.engine.handle().spawn(async move {
             tokio::time::sleep(time).await;
             core.set_over();
             end_captures(&core).await;
             let _seen_again_at_the_end = core.bed.end().await;
+            tokio::time::sleep(BLOCKED_MAX).await;
+            file.seconds = core.recorder.now().as_secs_f64();
+            let _told_at_least = write_json(&path, &file);
+            tell(&blocked);
         });
         Some(WhileWanted(task))
     }

@@ -148,7 +148,7 @@ impl<E: fmt::Debug + 'static> IntoTestResult for Result<(), E> {
 }
 
 /// How much longer than its deadline a body may block its thread before its hosts are ended.
-const BLOCKED_MAX: Duration = Duration::from_secs(2);
+pub(crate) const BLOCKED_MAX: Duration = Duration::from_secs(2);
 
 /// How a test's body ended.
 enum Body {
@@ -264,7 +264,7 @@ where
     let limit = run.settings().deadlines.test;
     let (ended, panic) = match made {
         Err(error) => (Err(error.into()), None),
-        Ok(bed) => body_of(&run, limit, body(bed)).await,
+        Ok(bed) => body_of(spec, &run, limit, body(bed)).await,
     };
     let ending = match ended {
         Ok(()) => Ending { verdict: Verdict::Passed, reason: None, tests: Vec::new() },
@@ -278,13 +278,22 @@ where
 
 /// Runs the body and tells how it ended, with what it panicked with.
 async fn body_of<T: IntoTestResult>(
+    spec: &TestSpec,
     run: &Run,
     limit: Duration,
     body: impl Future<Output = T>,
 ) -> (Result<(), Trouble>, Option<Box<dyn Any + Send>>) {
     let began = run.now();
     // A body that blocks its thread hears of no deadline; what it waits for ends with the hosts.
-    let watchdog = run.end_hosts_after(limit + BLOCKED_MAX);
+    let blocked = timed_out(run, limit)
+        .because("it blocks its thread, which no deadline ends; its hosts were ended, and it still does not return")
+        .fix("a wait that has a timeout; until it returns, this process goes on");
+    let (name, roots) = (spec.module, roots(spec));
+    let tell = move |trouble: &Trouble| {
+        let text = screen::trouble(trouble, &roots, Paint::Plain);
+        let _nobody_listens = writeln!(std::io::stderr(), "\n{name}: {}", text.trim_end());
+    };
+    let watchdog = run.end_hosts_after(limit + BLOCKED_MAX, blocked, tell);
     let body = guarded(limit, body).await;
     drop(watchdog);
     let took = run.now() - began;

@@ -28,7 +28,7 @@ fn flood() {
     for number in [1, 2] {
         let address = [10, 0, 0, number].into();
         let host = Host::add(&HostSpec::new(
-            &format!("h{number}"),
+            format!("h{number}"),
             address,
             format!("fd6e:7370::{number}").parse().unwrap(),
         ));
@@ -40,6 +40,7 @@ fn flood() {
 
 /// Does nothing but in the processes that the tests below begin.
 #[test]
+#[expect(clippy::exit, reason = "threads of the simulation stay parked")]
 fn ends() {
     let Some(how) = std::env::var_os(ENDS) else { return };
     let is_flood = how == "flood";

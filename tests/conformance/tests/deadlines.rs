@@ -1,9 +1,9 @@
 //! A test that takes too long fails by that name, also when it blocks its thread and hears of no deadline.
 
 use std::fs;
-use std::process::Command;
+use std::process::{Command, Stdio};
 
-use conformance::scratch;
+use conformance::{census, scratch};
 use netsplit::Reason;
 use netsplit::model::VerdictFile;
 use netsplit::prelude::*;
@@ -55,4 +55,34 @@ fn a_test_that_takes_too_long_has_timed_out() {
         assert_eq!(verdict.reason.map(|reason| reason.name), Some(Reason::TestTimedOut), "{test}: {said}");
         assert!(!output.status.success() && verdict.seconds < 30.0, "{said}");
     }
+}
+
+/// Only a child may: nothing ends it but a signal.
+#[netsplit::test(hosts = 1)]
+async fn never_returns(_bed: Testbed) -> netsplit::Result {
+    while std::env::var_os(DEADLINE).is_some() {
+        std::thread::park();
+    }
+    Ok(())
+}
+
+/// Its verdict is written and told all the same.
+#[test]
+fn a_test_that_never_returns_has_timed_out() {
+    let folder = scratch();
+    let said = folder.path().join("said");
+    let mut child = Command::new(std::env::current_exe().expect("this binary"))
+        .args(["never_returns::namespace", "--exact"])
+        .envs([("NETSPLIT_DIR", folder.path().as_os_str()), (DEADLINE, "500ms".as_ref())])
+        .stdout(Stdio::null())
+        .stderr(fs::File::create(&said).expect("a file"))
+        .spawn()
+        .expect("a child");
+    let told = || fs::read_to_string(&said).is_ok_and(|said| said.contains("it still does not return"));
+    let in_time = census::until(secs(60), told);
+    child.kill().and_then(|()| child.wait()).expect("it is ended");
+    let verdict = fs::read_to_string(folder.path().join("last/verdict.json"));
+    let verdict: VerdictFile = serde_json::from_str(&verdict.unwrap_or_default()).expect("a verdict");
+    assert_eq!(verdict.reason.map(|reason| reason.name), Some(Reason::TestTimedOut));
+    assert!(in_time.is_ok(), "{}", fs::read_to_string(&said).unwrap_or_default());
 }

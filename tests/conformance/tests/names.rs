@@ -54,10 +54,11 @@ async fn hosts_reach_each_other_by_name(bed: Testbed) -> netsplit::Result {
 
 #[netsplit::program]
 async fn addresses_of(names: Vec<String>) -> std::io::Result<()> {
+    use std::io::Write;
     use std::net::ToSocketAddrs;
     for name in names {
         let found = (&*name, 7).to_socket_addrs()?.map(|address| address.ip().to_string());
-        println!("{}", found.collect::<Vec<_>>().join(" "));
+        writeln!(std::io::stdout(), "{}", found.collect::<Vec<_>>().join(" "))?;
     }
     Ok(())
 }

@@ -35,6 +35,13 @@ struct Tried {
     port: Option<String>,
 }
 
+impl Health {
+    /// Whether it makes hosts here, if only for tests in Rust.
+    fn can_run(&self) -> bool {
+        self.host.as_ref().err().is_none_or(|trouble| trouble.name == netsplit::Reason::NotSimulated)
+    }
+}
+
 pub(crate) fn run(args: &DoctorArgs, output: Output) -> anyhow::Result<ExitCode> {
     let settings = settings(&[], output)?;
     if args.settings {
@@ -64,8 +71,11 @@ pub(crate) fn run(args: &DoctorArgs, output: Output) -> anyhow::Result<ExitCode>
     } else {
         health.iter().for_each(|health| show(health, output));
     }
-    let is_missing = |name: &String| health.iter().any(|health| health.name == name && health.host.is_err());
-    let none = health.iter().all(|health| health.host.is_err());
+    let is_missing = |name: &String| health.iter().any(|health| health.name == name && !health.can_run());
+    // What only tests can have runs no scenario: without any other, nothing is right.
+    let is_asked_for = args.provider.is_some();
+    let none =
+        health.iter().all(|health| if is_asked_for { !health.can_run() } else { health.host.is_err() });
     Ok(if none || args.require.iter().any(is_missing) { ExitCode::from(3) } else { ExitCode::SUCCESS })
 }
 
@@ -156,7 +166,7 @@ fn show(health: &Health, output: Output) {
                 ));
             }
         }
-        Err(trouble) if trouble.name == netsplit::Reason::NotSimulated => {
+        Err(_) if health.can_run() => {
             let can: Vec<_> = health.capabilities.iter().map(ToString::to_string).collect();
             let word = output.paint.help("in tests");
             output.out(format!("{:<11}{word}  in virtual time · {}", health.name, can.join(" ")));
@@ -177,6 +187,9 @@ fn document(health: &Health) -> serde_json::Value {
             "name": health.name, "can": true, "seconds": took.as_secs_f64(), "read_only": read_only, "port": port,
             "capabilities": health.capabilities,
         }),
+        Err(_) if health.can_run() => {
+            json!({ "name": health.name, "can": true, "only_in": "tests", "capabilities": health.capabilities })
+        }
         Err(trouble) => json!({ "name": health.name, "can": false, "reason": trouble }),
     }
 }

@@ -23,6 +23,8 @@ use super::state::{Failure, State, StepResult};
 
 /// How often `eventually` tries again.
 const TRY_EVERY: Duration = Duration::from_millis(50);
+/// Stands before how often a command was tried.
+const TRIED: &str = ", tried ";
 /// How many further failures of steps that were done together are told in full.
 const OTHERS_MAX: usize = 4;
 
@@ -123,14 +125,27 @@ fn all_failures(results: Vec<StepResult>) -> StepResult {
     let mut failures = results.into_iter().filter_map(Result::err);
     let Some(mut first) = failures.next() else { return Ok(()) };
     let others: Vec<_> = failures.collect();
-    for other in others.iter().take(OTHERS_MAX) {
+    also_failed(&mut first, others.iter());
+    Err(first)
+}
+
+/// Tells in `first` of others that failed beside it.
+fn also_failed<'t>(first: &mut Failure, others: impl ExactSizeIterator<Item = &'t Failure>) {
+    let left = others.len().saturating_sub(OTHERS_MAX);
+    for other in others.take(OTHERS_MAX) {
         let place = other.place.as_ref().map(|place| format!("{}:{}: ", place.file, place.line));
-        first.saw.push(format!("also failed  {}{}", place.unwrap_or_default(), other.text));
+        let said =
+            other.said.as_ref().and_then(|said| said.lines().next()).map(|said| format!(", said {said}"));
+        first.saw.push(format!(
+            "also failed  {}{}{}",
+            place.unwrap_or_default(),
+            other.text,
+            said.unwrap_or_default()
+        ));
     }
-    if let Some(left @ 1..) = others.len().checked_sub(OTHERS_MAX) {
+    if left > 0 {
         first.saw.push(format!("also failed  {left} more"));
     }
-    Err(first)
 }
 
 /// Does something to several at the same time; the first failure, in their order, once all are done.
@@ -276,7 +291,8 @@ async fn do_run(state: &State<'_>, test: &Test, run: &Run, place: &Place) -> Ste
     one_failure(&hosts, join_all(runs).await)
 }
 
-/// What happened on several hosts as one failure: the first, with who else failed in the same way and who did not.
+/// What happened on several hosts as one failure: the first, with who else failed in the same way, who in another, and who
+/// did not.
 fn one_failure(hosts: &[impl ToString], results: Vec<StepResult>) -> StepResult {
     let (mut agreed, mut failed) = (Vec::new(), Vec::new());
     for (host, result) in hosts.iter().zip(results) {
@@ -285,20 +301,24 @@ fn one_failure(hosts: &[impl ToString], results: Vec<StepResult>) -> StepResult 
             Err(trouble) => failed.push((host.to_string(), trouble)),
         }
     }
-    let without = |host: &str, trouble: &Trouble| trouble.text.replacen(&format!(" on {host}"), " on …", 1);
-    let Some((first, _)) = failed.first().cloned() else { return Ok(()) };
-    let alike: Vec<_> = failed
-        .iter()
-        .filter(|(host, trouble)| without(host, trouble) == without(&failed[0].0, &failed[0].1))
-        .map(|(host, _)| host.clone())
-        .collect();
-    let mut trouble = failed.swap_remove(0).1;
+    let Some((first, mut trouble)) = failed.first().cloned() else { return Ok(()) };
+    let (alike, others): (Vec<_>, Vec<_>) =
+        failed.into_iter().partition(|(host, other)| way(host, other) == way(&first, &trouble));
+    let alike: Vec<_> = alike.into_iter().map(|(host, _)| host).collect();
     trouble.text =
         trouble.text.replacen(&format!(" on {first}"), &format!(" on {}", excerpt::names(&alike)), 1);
     if !agreed.is_empty() {
         trouble.text = format!("{}; {} did as expected", trouble.text, excerpt::names(&agreed));
     }
+    also_failed(&mut trouble, others.iter().map(|(_, other)| other));
     Err(trouble)
+}
+
+/// In which way a command failed on `host`: what it said, but for the host's name and how often it was tried.
+fn way(host: &str, trouble: &Trouble) -> (String, Option<String>) {
+    let text = trouble.text.replacen(&format!(" on {host}"), " on …", 1);
+    let text = text.split(TRIED).next().unwrap_or_default().to_owned();
+    (text, trouble.said.clone())
 }
 
 /// Tries until it succeeds, for so long; the failure says how often.
@@ -324,7 +344,7 @@ where
         }
         if begun.elapsed() >= time {
             let times = if tries == 1 { "once".to_owned() } else { format!("{tries} times") };
-            trouble.text = format!("{}, tried {times} in {}", trouble.text, Wanted(time));
+            trouble.text = format!("{}{TRIED}{times} in {}", trouble.text, Wanted(time));
             return Err(trouble);
         }
         tokio::time::sleep(TRY_EVERY).await;

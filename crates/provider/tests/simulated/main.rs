@@ -104,7 +104,7 @@ program!(sleeps, |_| {
 });
 program!(panics, |_| panic!("the disk is on fire"));
 program!(echoes, |_| {
-    let listener = TcpListener::bind("0.0.0.0:7").unwrap();
+    let listener = TcpListener::bind("[::]:7").unwrap();
     println!("listening");
     loop {
         let (mut stream, _) = listener.accept().unwrap();
