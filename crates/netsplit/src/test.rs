@@ -12,12 +12,17 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::task::Poll;
 use std::time::Duration;
 
-use netsplit_model::{Capability, HostName, Reason, Trouble, Verdict, VerdictFile, units::Wanted};
+use netsplit_model::{
+    Capability, Event, HostName, Reason, Record, Trouble, Verdict, VerdictFile, excerpt,
+    units::{At, Wanted},
+    words,
+};
 use netsplit_provider::simulated::Simulated;
 use netsplit_provider::{Provider, RouterSpec};
 use netsplit_report::paint::Paint;
 use netsplit_report::screen::{self, Next};
 
+use crate::command::shorten;
 use crate::error::{Error, Result};
 use crate::panics;
 use crate::run::{Ending, Finished, HostPlan, Run, RunSpec};
@@ -384,8 +389,27 @@ fn timed_out(run: &Run, limit: Duration) -> Trouble {
     let trouble = Trouble::new(Reason::TestTimedOut, text);
     match run.last_failure() {
         Some(failure) => trouble.saw(format!("last: {}", failure.text)),
-        None => trouble,
+        None => {
+            last_done(&run.dir().read_events().unwrap_or_default()).into_iter().fold(trouble, Trouble::saw)
+        }
     }
+}
+
+/// What the body did last, of what may take long.
+fn last_done(records: &[Record]) -> Option<String> {
+    records.iter().rev().find_map(|record| {
+        let what = match &record.event {
+            Event::WaitBegan { pattern, on, .. } => {
+                format!("waited for `{pattern}` on {}", excerpt::names(on))
+            }
+            Event::ProcessStarted { process, argv, .. } => {
+                let shown = words::join(argv.iter().map(String::as_str));
+                format!("started `{}` as {process}", shorten(&shown, 80))
+            }
+            _ => return None,
+        };
+        Some(format!("last: {what}, at {}", At(record.time())))
+    })
 }
 
 pub(crate) fn conclude(spec: &TestSpec, finished: &Finished) -> Result<(), TestFailure> {

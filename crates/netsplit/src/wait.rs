@@ -279,7 +279,7 @@ impl Wait {
             }
             Ok(Ok(WatchEnd::ProcessEnded)) => Err(self.process_ended(searched).await),
             Ok(Err(_)) => Err(Error::new(Reason::Interrupted, "the run is over")),
-            Err(_) => Err(self.timed_out(within, begun, because, searched)),
+            Err(_) => Err(self.timed_out(within, begun, because, searched, &pattern)),
         };
         let (found, reason) = (result.as_ref().ok(), result.as_ref().err().map(Error::name));
         core.recorder.event(Event::WaitEnded {
@@ -322,7 +322,9 @@ impl Wait {
         begun: Duration,
         because: Option<(Moment, String)>,
         searched: u64,
+        pattern: &Regex,
     ) -> Error {
+        let missed = because.as_ref().and_then(|(moment, _)| self.last_before(*moment, pattern));
         let names = self.scope.names(&self.core.names());
         let on = if names.is_empty() { "no host".to_owned() } else { excerpt::names(&names) };
         let from = match because {
@@ -338,6 +340,16 @@ impl Wait {
         };
         let text = format!("no line like `{}` on {on} within {} ({from})", self.pattern, Wanted(within));
         let trouble = Trouble::new(Reason::WaitTimedOut, text);
+        let trouble = match missed {
+            Some(found) => trouble
+                .because(format!(
+                    "such a line came at {} on {}, before that",
+                    At(found.at.time()),
+                    found.process
+                ))
+                .guess("since = \"begin\", in Rust .since_begin(), if it counts"),
+            None => trouble,
+        };
         let mut trouble = self.core.ends.seen(&self.scope).into_iter().fold(trouble, Trouble::saw);
         let lines = self.core.recorder.last_lines(&self.scope, 2);
         for line in lines.iter().take(SAW_MAX) {
@@ -355,6 +367,22 @@ impl Wait {
             trouble = trouble.guess("a `pty`: programs often hold back output that is not for a terminal");
         }
         self.core.unless_paused(&self.hosts(), trouble).into()
+    }
+
+    /// The last line that matches and came before `moment`.
+    fn last_before(&self, moment: Moment, pattern: &Regex) -> Option<Found> {
+        let spec = WatchSpec {
+            pattern: pattern.clone(),
+            scope: self.scope.clone(),
+            since: Since::Moment(Moment::default()),
+            newest: true,
+            never: true,
+        };
+        let mut watch = self.core.recorder.watch(spec);
+        match watch.end.try_recv() {
+            Ok(WatchEnd::Found(found)) if found.at < moment => Some(*found),
+            _ => None,
+        }
     }
 
     /// The hosts that it looks at.

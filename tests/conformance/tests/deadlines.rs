@@ -53,6 +53,12 @@ fn a_test_that_takes_too_long_has_timed_out() {
         let verdict = fs::read_to_string(folder.path().join("last/verdict.json")).expect("a verdict");
         let verdict: VerdictFile = serde_json::from_str(&verdict).expect("a verdict");
         assert_eq!(verdict.reason.map(|reason| reason.name), Some(Reason::TestTimedOut), "{test}: {said}");
+        let does_something = !test.starts_with("sleeps");
+        assert_eq!(
+            said.contains("last: started `") || said.contains("last: waited for `listening`"),
+            does_something,
+            "{test}: {said}"
+        );
         assert!(!output.status.success() && verdict.seconds < 30.0, "{said}");
     }
 }

@@ -149,6 +149,7 @@ async fn waits_on_hosts_look_from_the_last_disturbance(bed: Testbed) -> netsplit
         fails(a.wait_for("became leader").within(millis(50)).await, Reason::WaitTimedOut),
         fails(bed.find("became leader").within(millis(50)).await, Reason::WaitTimedOut),
     ] {
+        assert!(text.contains("because such a line came at ") && text.contains(" on a/"), "{text}");
         assert!(text.contains("when kill c began"), "{text}");
     }
     bed.never("became leader").await?;
