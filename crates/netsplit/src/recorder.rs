@@ -199,6 +199,13 @@ impl Recorder {
         self.lock().length(process, stream)
     }
 
+    /// How many bytes the streams of `scope` have.
+    pub(crate) fn written(&self, scope: &Scope) -> u64 {
+        let inner = self.lock();
+        let covered = inner.streams.iter().filter(|((process, _), _)| scope.covers(process));
+        covered.map(|(_, log)| log.length()).sum()
+    }
+
     /// The run's directory.
     pub(crate) fn dir(&self) -> RunDir {
         self.lock().dir.clone()

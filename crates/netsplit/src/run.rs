@@ -336,26 +336,25 @@ impl Run {
     }
 
     /// Ends all hosts after `time`, unless what is returned is dropped before. Where that frees nobody within [`BLOCKED_MAX`],
-    /// `blocked` is the verdict, and told by `tell`: whoever should have given one may never come back.
+    /// what `blocked` gives is why the run failed: whoever should have said so may never come back.
     pub(crate) fn end_hosts_after(
         &self,
         time: Duration,
-        blocked: Trouble,
-        tell: impl FnOnce(&Trouble) + Send + 'static,
+        blocked: impl FnOnce() -> Trouble + Send + 'static,
     ) -> Option<WhileWanted> {
         let core = Arc::clone(self.core.as_ref()?);
         let path = self.dir.verdict_json();
-        let (verdict, reason) = (blocked.verdict(), Some(blocked.clone()));
-        let mut file = self.verdict(&Ending { verdict, reason, tests: Vec::new() });
+        let mut file = self.verdict(&Ending { verdict: Verdict::Unknown, reason: None, tests: Vec::new() });
         let task = self.engine.handle().spawn(async move {
             tokio::time::sleep(time).await;
             core.set_over();
             end_captures(&core).await;
             let _seen_again_at_the_end = core.bed.end().await;
             tokio::time::sleep(BLOCKED_MAX).await;
-            file.seconds = core.recorder.now().as_secs_f64();
+            let blocked = blocked();
+            (file.verdict, file.seconds) = (blocked.verdict(), core.recorder.now().as_secs_f64());
+            file.reason = Some(blocked);
             let _told_at_least = write_json(&path, &file);
-            tell(&blocked);
         });
         Some(WhileWanted(task))
     }

@@ -19,6 +19,7 @@ use netsplit_model::{
 };
 use netsplit_provider::simulated::Simulated;
 use netsplit_provider::{Provider, RouterSpec};
+use netsplit_report::RunDir;
 use netsplit_report::paint::Paint;
 use netsplit_report::screen::{self, Next};
 
@@ -290,15 +291,16 @@ async fn body_of<T: IntoTestResult>(
 ) -> (Result<(), Trouble>, Option<Box<dyn Any + Send>>) {
     let began = run.now();
     // A body that blocks its thread hears of no deadline; what it waits for ends with the hosts.
-    let blocked = timed_out(run, limit)
-        .because("it blocks its thread, which no deadline ends; its hosts were ended, and it still does not return")
-        .fix("a wait that has a timeout; until it returns, this process goes on");
-    let (name, roots) = (spec.module, roots(spec));
-    let tell = move |trouble: &Trouble| {
-        let text = screen::trouble(trouble, &roots, Paint::Plain);
+    let (name, roots, dir) = (spec.module, roots(spec), run.dir().clone());
+    let blocked = move || {
+        let trouble = with_last(still_running(limit), &dir)
+            .because("it blocks its thread, which no deadline ends; its hosts were ended, and it still does not return")
+            .fix("a wait that has a timeout; until it returns, this process goes on");
+        let text = screen::trouble(&trouble, &roots, Paint::Plain);
         let _nobody_listens = writeln!(std::io::stderr(), "\n{name}: {}", text.trim_end());
+        trouble
     };
-    let watchdog = run.end_hosts_after(limit + BLOCKED_MAX, blocked, tell);
+    let watchdog = run.end_hosts_after(limit + BLOCKED_MAX, blocked);
     let body = guarded(limit, body).await;
     drop(watchdog);
     let took = run.now() - began;
@@ -385,14 +387,19 @@ fn own_error(run: &Run, text: &str) -> Trouble {
 }
 
 fn timed_out(run: &Run, limit: Duration) -> Trouble {
-    let text = format!("the test was still running after {}", Wanted(limit));
-    let trouble = Trouble::new(Reason::TestTimedOut, text);
+    let trouble = still_running(limit);
     match run.last_failure() {
         Some(failure) => trouble.saw(format!("last: {}", failure.text)),
-        None => {
-            last_done(&run.dir().read_events().unwrap_or_default()).into_iter().fold(trouble, Trouble::saw)
-        }
+        None => with_last(trouble, run.dir()),
     }
+}
+
+fn still_running(limit: Duration) -> Trouble {
+    Trouble::new(Reason::TestTimedOut, format!("the test was still running after {}", Wanted(limit)))
+}
+
+fn with_last(trouble: Trouble, dir: &RunDir) -> Trouble {
+    last_done(&dir.read_events().unwrap_or_default()).into_iter().fold(trouble, Trouble::saw)
 }
 
 /// What the body did last, of what may take long.

@@ -22,6 +22,9 @@ use crate::recorder::{Behind, Found, Moment, Scope, Since, WatchEnd, WatchSpec};
 
 /// How long the outcome of a process may take after its last line.
 const OUTCOME_MAX: Duration = Duration::from_secs(5);
+/// Bytes of old output that are looked through for a line that was just missed.
+const MISSED_MAX: u64 = 8 << 20;
+
 /// Lines shown of what was seen instead.
 const SAW_MAX: usize = 6;
 
@@ -369,8 +372,11 @@ impl Wait {
         self.core.unless_paused(&self.hosts(), trouble).into()
     }
 
-    /// The last line that matches and came before `moment`.
+    /// The last line that matches and came before `moment`; of much output nothing.
     fn last_before(&self, moment: Moment, pattern: &Regex) -> Option<Found> {
+        if self.core.recorder.written(&self.scope) > MISSED_MAX {
+            return None;
+        }
         let spec = WatchSpec {
             pattern: pattern.clone(),
             scope: self.scope.clone(),

@@ -65,7 +65,8 @@ fn a_test_that_takes_too_long_has_timed_out() {
 
 /// Only a child may: nothing ends it but a signal.
 #[netsplit::test(hosts = 1)]
-async fn never_returns(_bed: Testbed) -> netsplit::Result {
+async fn never_returns(bed: Testbed) -> netsplit::Result {
+    bed.host("a")?.run("true").await?;
     while std::env::var_os(DEADLINE).is_some() {
         std::thread::park();
     }
@@ -89,6 +90,8 @@ fn a_test_that_never_returns_has_timed_out() {
     child.kill().and_then(|()| child.wait()).expect("it is ended");
     let verdict = fs::read_to_string(folder.path().join("last/verdict.json"));
     let verdict: VerdictFile = serde_json::from_str(&verdict.unwrap_or_default()).expect("a verdict");
-    assert_eq!(verdict.reason.map(|reason| reason.name), Some(Reason::TestTimedOut));
+    let reason = verdict.reason.expect("a reason");
+    assert_eq!(reason.name, Reason::TestTimedOut);
+    assert!(reason.saw.iter().any(|line| line.starts_with("last: started `true` as a/true")), "{reason}");
     assert!(in_time.is_ok(), "{}", fs::read_to_string(&said).unwrap_or_default());
 }

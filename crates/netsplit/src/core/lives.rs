@@ -135,9 +135,12 @@ impl Core {
             .filter(|host| is_silent(host))
             .map(|host| host.changed.subscribe())
             .collect();
-        for mut changed in silent {
-            let _unexplained = tokio::time::timeout(LAST_WORDS, changed.changed()).await;
-        }
+        let all = async {
+            for mut changed in silent {
+                let _told = changed.changed().await;
+            }
+        };
+        let _unexplained = tokio::time::timeout(LAST_WORDS, all).await;
     }
 
     /// Wakes when the host's power has changed.
