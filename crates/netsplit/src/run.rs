@@ -341,6 +341,7 @@ impl Run {
         &self,
         time: Duration,
         blocked: impl FnOnce() -> Trouble + Send + 'static,
+        tell: impl FnOnce(&Trouble) + Send + 'static,
     ) -> Option<WhileWanted> {
         let core = Arc::clone(self.core.as_ref()?);
         let path = self.dir.verdict_json();
@@ -353,8 +354,10 @@ impl Run {
             tokio::time::sleep(BLOCKED_MAX).await;
             let blocked = blocked();
             (file.verdict, file.seconds) = (blocked.verdict(), core.recorder.now().as_secs_f64());
-            file.reason = Some(blocked);
+            file.reason = Some(blocked.clone());
+            // Written before it is told: whoever hears of it may end this process at once.
             let _told_at_least = write_json(&path, &file);
+            tell(&blocked);
         });
         Some(WhileWanted(task))
     }

@@ -293,14 +293,15 @@ async fn body_of<T: IntoTestResult>(
     // A body that blocks its thread hears of no deadline; what it waits for ends with the hosts.
     let (name, roots, dir) = (spec.module, roots(spec), run.dir().clone());
     let blocked = move || {
-        let trouble = with_last(still_running(limit), &dir)
+        with_last(still_running(limit), &dir)
             .because("it blocks its thread, which no deadline ends; its hosts were ended, and it still does not return")
-            .fix("a wait that has a timeout; until it returns, this process goes on");
-        let text = screen::trouble(&trouble, &roots, Paint::Plain);
-        let _nobody_listens = writeln!(std::io::stderr(), "\n{name}: {}", text.trim_end());
-        trouble
+            .fix("a wait that has a timeout; until it returns, this process goes on")
     };
-    let watchdog = run.end_hosts_after(limit + BLOCKED_MAX, blocked);
+    let tell = move |trouble: &Trouble| {
+        let text = screen::trouble(trouble, &roots, Paint::Plain);
+        let _nobody_listens = writeln!(std::io::stderr(), "\n{name}: {}", text.trim_end());
+    };
+    let watchdog = run.end_hosts_after(limit + BLOCKED_MAX, blocked, tell);
     let body = guarded(limit, body).await;
     drop(watchdog);
     let took = run.now() - began;
