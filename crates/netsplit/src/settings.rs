@@ -185,6 +185,15 @@ impl Settings {
     }
 
     fn from_layers(layers: &Layers) -> Result<Self, Vec<Trouble>> {
+        let (settings, mut troubles) = Self::read(layers);
+        troubles.extend(layers.unused().iter().flat_map(|profile| Self::read(profile).1));
+        // As they stand in the file; what stands elsewhere comes last.
+        troubles.sort_by_key(|trouble| trouble.place.as_ref().map_or(u32::MAX, |place| place.line));
+        if troubles.is_empty() { Ok(settings) } else { Err(troubles) }
+    }
+
+    /// The settings, and what is wrong with them.
+    fn read(layers: &Layers) -> (Self, Vec<Trouble>) {
         let mut read = Reader { layers, troubles: layers.troubles().to_vec() };
         let patience = read.value("patience", |text| {
             text.parse::<f64>()
@@ -227,17 +236,14 @@ impl Settings {
             seed: read.optional("seed", number),
             seeds: read.optional("seeds", seeds),
             check: layers.variable("NETSPLIT_CHECK").is_some_and(|said| !["", "0"].contains(&said)),
-            jobs: read
-                .optional("jobs", |text| number(text).map(|jobs| usize::try_from(jobs.max(1)).unwrap_or(1))),
+            jobs: read.optional("jobs", jobs),
             retention,
             dir: layers.dir(),
             junit: read.optional("junit", |text| Ok(PathBuf::from(text))),
             shown: layers.shown(),
             warnings: layers.warnings().to_vec(),
         };
-        // As they stand in the file; what stands elsewhere comes last.
-        read.troubles.sort_by_key(|trouble| trouble.place.as_ref().map_or(u32::MAX, |place| place.line));
-        if read.troubles.is_empty() { Ok(settings) } else { Err(read.troubles) }
+        (settings, read.troubles)
     }
 }
 
@@ -257,6 +263,10 @@ fn duration(text: &str) -> Result<Duration, &'static str> {
 
 fn number(text: &str) -> Result<u64, &'static str> {
     text.parse().map_err(|_| "a whole number")
+}
+
+fn jobs(text: &str) -> Result<usize, &'static str> {
+    text.parse().ok().filter(|jobs| *jobs > 0).ok_or("a whole number, 1 or more")
 }
 
 fn seeds(text: &str) -> Result<usize, &'static str> {

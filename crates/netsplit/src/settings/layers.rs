@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::mem;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
@@ -29,6 +30,8 @@ pub(super) struct Layers {
     troubles: Vec<Trouble>,
     /// Where its values stand, by key.
     places: BTreeMap<String, Place>,
+    /// Its profiles that are not taken, each by itself.
+    unused: Vec<Self>,
 }
 
 impl Layers {
@@ -46,7 +49,7 @@ impl Layers {
             .or_else(|| environment.get("NETSPLIT_PROFILE"))
             .or_else(|| from_file.get("NETSPLIT_PROFILE"))
             .filter(|profile| !profile.is_empty());
-        let File { mut said, troubles, places, .. } =
+        let File { mut said, troubles, places, unused, .. } =
             read_toml(&home.join("netsplit.toml"), profile.map(String::as_str))?;
         for key in KEYS {
             let variable = variable(key.name);
@@ -66,7 +69,8 @@ impl Layers {
         }
         let mut warnings = slips(&environment, "");
         warnings.extend(slips(&from_file, &format!(" in {}", dot_env.display())));
-        Ok(Self { said, environment, home, warnings, troubles, places })
+        let unused = unused.into_iter().map(|(said, places)| Self::of_profile(said, places)).collect();
+        Ok(Self { said, environment, home, warnings, troubles, places, unused })
     }
 
     /// The layers of another process, already put together.
@@ -79,7 +83,25 @@ impl Layers {
         let mut environment = pass;
         environment.insert("NETSPLIT_DIR".to_owned(), dir.to_string_lossy().into_owned());
         let home = dir.to_owned();
-        Self { said, environment, home, warnings, troubles: Vec::new(), places: BTreeMap::new() }
+        Self { environment, home, warnings, ..Self::of_profile(said, BTreeMap::new()) }
+    }
+
+    /// What one profile says, and nobody else.
+    fn of_profile(said: Said, places: BTreeMap<String, Place>) -> Self {
+        Self {
+            said,
+            environment: BTreeMap::new(),
+            home: PathBuf::new(),
+            warnings: Vec::new(),
+            troubles: Vec::new(),
+            places,
+            unused: Vec::new(),
+        }
+    }
+
+    /// The profiles that are not taken: what is wrong with one would be found by whoever takes it first.
+    pub(super) fn unused(&self) -> &[Self] {
+        &self.unused
     }
 
     /// What is wrong before any value is looked at.
@@ -161,11 +183,16 @@ struct File {
     said: Said,
     places: BTreeMap<String, Place>,
     troubles: Vec<Trouble>,
+    /// The values of each profile that is not taken, and their places.
+    unused: Vec<(Said, BTreeMap<String, Place>)>,
 }
 
 fn read_toml(path: &Path, profile: Option<&str>) -> Result<File, Vec<Trouble>> {
     let text = match fs::read_to_string(path) {
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => String::new(),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => match profile {
+            Some(profile) => return Err(vec![no_file_of(profile, path)]),
+            None => String::new(),
+        },
         Err(error) => {
             let text = format!("{} cannot be read: {error}", path.display());
             return Err(vec![Trouble::new(Reason::BadSetting, text)]);
@@ -178,12 +205,19 @@ fn read_toml(path: &Path, profile: Option<&str>) -> Result<File, Vec<Trouble>> {
         said: Said::new(),
         places: BTreeMap::new(),
         troubles: Vec::new(),
+        unused: Vec::new(),
     };
     match DeTable::parse(&text) {
         Ok(table) => file.read(table.get_ref(), profile),
         Err(error) => file.wrong(error.span(), error.message().to_owned()),
     }
     Ok(file)
+}
+
+fn no_file_of(profile: &str, path: &Path) -> Trouble {
+    let text =
+        format!("no profile `{profile}`: there is no netsplit.toml, which would be {}", path.display());
+    Trouble::new(Reason::BadSetting, text)
 }
 
 impl File {
@@ -196,11 +230,14 @@ impl File {
                 continue;
             };
             // Every profile is checked; one is taken.
-            let before = (self.said.clone(), self.places.clone());
-            self.read_keys("", keys, Some(name.get_ref()));
-            if profile != Some(name.get_ref()) {
-                (self.said, self.places) = before;
+            if profile == Some(name.get_ref()) {
+                self.read_keys("", keys, Some(name.get_ref()));
+                continue;
             }
+            let (said, places) = (mem::take(&mut self.said), mem::take(&mut self.places));
+            self.read_keys("", keys, Some(name.get_ref()));
+            let unused = (mem::replace(&mut self.said, said), mem::replace(&mut self.places, places));
+            self.unused.push(unused);
         }
         if let Some(profile) =
             profile.filter(|profile| !profiles.is_some_and(|known| known.contains_key(*profile)))
@@ -232,10 +269,7 @@ impl File {
                     }
                 }
             } else {
-                let known = KEYS.iter().map(|key| key.name).chain(["profile"]);
-                let hint =
-                    nearest(&name, known).map(|near| format!("; did you mean `{near}`?")).unwrap_or_default();
-                self.wrong(Some(key.span()), format!("unknown setting `{name}`{hint}"));
+                self.wrong(Some(key.span()), format!("unknown setting `{name}`{}", hint(&name, profile)));
             }
         }
     }
@@ -259,6 +293,26 @@ impl File {
         let text = if place.is_none() { format!("{text} in {}", self.path.display()) } else { text };
         self.troubles.push(Trouble::new(Reason::BadSetting, text).at(place));
     }
+}
+
+/// What is meant by a setting that nobody knows: a key that is nearly it, or the same under the header where it belongs.
+fn hint(name: &str, profile: Option<&str>) -> String {
+    let (table, key) = name.rsplit_once('.').unwrap_or(("", name));
+    let known = || KEYS.iter().map(|known| known.name.rsplit_once('.').unwrap_or(("", known.name)));
+    let tables = known().map(|(table, _)| table).chain(["profile"]).filter(|_| table.is_empty());
+    let beside = known().filter(|(other, _)| *other == table).map(|(_, key)| key).chain(tables);
+    let near = nearest(key, beside).map(|near| format!("`{}{near}`", &name[..name.len() - key.len()]));
+    let belongs = known().find(|(_, known)| *known == key).map(|(table, _)| {
+        let profile = profile.map(|profile| format!("profile.{profile}"));
+        let header: Vec<_> =
+            profile.as_deref().into_iter().chain([table]).filter(|part| !part.is_empty()).collect();
+        match header[..] {
+            [] => format!("`{key}` above the first header"),
+            _ => format!("`{key}` under `[{}]`", header.join(".")),
+        }
+    });
+    let meant: Vec<_> = near.into_iter().chain(belongs).collect();
+    if meant.is_empty() { String::new() } else { format!("; did you mean {}?", meant.join(", or ")) }
 }
 
 fn as_text(value: &Spanned<DeValue<'_>>) -> Option<String> {
@@ -370,8 +424,8 @@ mod tests {
         let lines: Vec<_> = all.lines().filter_map(|line| line.split("toml:").nth(1)).collect();
         assert_eq!(
             lines,
-            ["1:8", "2:8", "3:1", "5:1"],
-            "each mistake at its place, a profile's values when it is taken: {all}"
+            ["1:8", "2:8", "3:1", "5:1", "6:11"],
+            "each mistake at its place, also in a profile that is not taken: {all}"
         );
         assert!(wrong("jobs = ").contains("netsplit.toml:1:8"), "{}", wrong("jobs = "));
         let environment = load(&[], &[("NETSPLIT_KEEP", "maybe")], &[]).unwrap_err();
@@ -381,7 +435,47 @@ mod tests {
         );
         assert_eq!(
             load(&[], &[("NETSPLIT_PROFILE", "ci")], &[]).unwrap_err(),
-            "no profile `ci` in DIR/netsplit.toml  [bad-setting]"
+            "no profile `ci`: there is no netsplit.toml, which would be DIR/netsplit.toml  [bad-setting]"
         );
+        let other = load(&[("netsplit.toml", "[profile.ci]")], &[], &[("profile", "zz")]).unwrap_err();
+        assert_eq!(other, "no profile `zz` in DIR/netsplit.toml  [bad-setting]");
+    }
+
+    #[test]
+    fn a_key_under_the_wrong_header_is_told_the_right_one() {
+        let wrong = |toml| {
+            let all = load(&[("netsplit.toml", toml)], &[], &[]).unwrap_err();
+            all.lines().next().unwrap().replace("  [bad-setting]", "")
+        };
+        let cases = [
+            ("[deadlines]\njobs = 1", "`deadlines.jobs`; did you mean `jobs` above the first header?"),
+            ("[network]\nwait = '1s'", "`network.wait`; did you mean `wait` under `[deadlines]`?"),
+            ("wait = '1s'", "`wait`; did you mean `wait` under `[deadlines]`?"),
+            ("test = ['a']", "`test`; did you mean `tests`, or `test` under `[deadlines]`?"),
+            (
+                "[profile.ci.deadlines]\nlate = '1s'",
+                "`deadlines.late`; did you mean `late` under `[profile.ci.network]`?",
+            ),
+            ("[profile.ci.network]\njobs = 1", "`network.jobs`; did you mean `jobs` under `[profile.ci]`?"),
+            ("[deadlins]\nrun = '1s'", "`deadlins`; did you mean `deadlines`?"),
+            ("[deadlines]\nwiat = '1s'", "`deadlines.wiat`; did you mean `deadlines.wait`?"),
+            ("colour = 1", "`colour`"),
+        ];
+        for (toml, said) in cases {
+            assert_eq!(wrong(toml), format!("unknown setting {said}"));
+        }
+    }
+
+    #[test]
+    fn no_layer_takes_no_test_at_once() {
+        let wrong = |toml, environment: &[_], flags: &[_]| {
+            load(&[("netsplit.toml", toml)], environment, flags).unwrap_err()
+        };
+        let takes = "is `0`; it takes a whole number, 1 or more  [bad-setting]";
+        let place = "\n  --> DIR/netsplit.toml";
+        assert_eq!(wrong("jobs = 0", &[], &[]), format!("`jobs` {takes}{place}:1:8"));
+        assert_eq!(wrong("[profile.ci]\njobs = 0", &[], &[]), format!("`jobs` {takes}{place}:2:8"));
+        assert_eq!(wrong("", &[("NETSPLIT_JOBS", "0")], &[]), format!("NETSPLIT_JOBS {takes}"));
+        assert_eq!(wrong("", &[], &[("jobs", "0")]), format!("--jobs {takes}"));
     }
 }
