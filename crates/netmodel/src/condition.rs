@@ -241,7 +241,8 @@ impl Condition {
         Self { rate_bits_per_s: Some(bits_per_s), ..self }
     }
 
-    /// Limits how much may wait for the line.
+    /// Limits how much may wait for the line; what is more is dropped. Unless said, it is what the rate carries in 100 ms,
+    /// and at least 64 KiB.
     #[must_use]
     pub const fn queue(self, bytes: u64) -> Self {
         Self { queue_bytes: Some(bytes), ..self }

@@ -20,7 +20,7 @@ use crate::{Condition, Distribution, Jitter, Loss, PRESETS, Reorder, preset};
 /// | `burst` | how many packets are lost in a row on average: `4` |
 /// | `reorder`, `reorder_by` | a share of packets, and how much later these arrive |
 /// | `rate` | `10mbit`, `1.5gbit`, `64kbit`; with or without `/s` behind it |
-/// | `queue` | how much may wait for the line: `64KiB` |
+/// | `queue` | how much may wait for the line: `64KiB`; if nobody says, 100 ms of the rate, at least 64 KiB |
 /// | `mtu` | bytes: `1400` |
 /// | `preset` | a name of [`PRESETS`], whose figures hold but for those given |
 ///

@@ -444,7 +444,8 @@ impl Change {
         self.with(|condition| condition.rate(bits_per_s))
     }
 
-    /// So many bytes wait for the line at most; it wants a [`rate`](Self::rate).
+    /// So many bytes wait for the line at most, and what is more is dropped; it wants a [`rate`](Self::rate). Unless said,
+    /// it is what the rate carries in 100 ms, and at least 64 KiB.
     pub fn queue(self, bytes: u64) -> Self {
         self.with(|condition| condition.queue(bytes))
     }

@@ -46,7 +46,13 @@ const LINK: &[Key] = &[
     key("reorder_by", Kind::Delay, r#""20ms""#, "How much later the overtaken arrive."),
     key("corrupt", Kind::Share, r#""0.1%""#, "The share of packets that arrives with one bit flipped."),
     key("rate", Kind::Rate, r#""10mbit""#, "How much passes in a second."),
-    key("queue", Kind::Queue, r#""64KiB""#, "How much may wait for the line; what is more is dropped."),
+    key(
+        "queue",
+        Kind::Queue,
+        r#""64KiB""#,
+        "How much may wait for the line; what is more is dropped. When not said, what `rate` carries in 100ms, and \
+         at least 64KiB.",
+    ),
     key("mtu", Kind::Mtu, "1400", "Longer packets are dropped."),
     AS,
     FOR,
