@@ -110,6 +110,13 @@ impl From<HostName> for String {
     }
 }
 
+/// So that it may be a word of a command: `["ping", "-c1", host.name().as_ref()]`.
+impl AsRef<str> for HostName {
+    fn as_ref(&self) -> &str {
+        &self.0
+    }
+}
+
 impl fmt::Display for HostName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(&self.0)

@@ -29,6 +29,13 @@ pub enum Words {
 }
 
 /// Anything that can be run: `"kvctl get x"`, `["grep", "-c", "x"]`, a program of the test, [`sh`].
+///
+/// ```
+/// # use netsplit::prelude::*;
+/// # fn run(leader: &Host, client: &Host) -> netsplit::Run {
+/// client.run(["ping", "-c1", leader.name().as_ref()])
+/// # }
+/// ```
 pub trait IntoWords {
     /// The command.
     fn into_words(self) -> Words;

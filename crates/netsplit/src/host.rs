@@ -1,6 +1,6 @@
 //! A host: what a test does to it.
 
-use std::fmt;
+use std::fmt::{self, Display};
 use std::future::Future;
 use std::panic::Location;
 use std::path::PathBuf;
@@ -140,9 +140,9 @@ impl Host {
     /// host's, which therefore is a default. A name that is empty or has `=` or NUL in it is an error of the command.
     ///
     /// [`Testbed::set_env`]: crate::Testbed::set_env
-    pub fn set_env(&self, name: impl Into<String>, value: impl Into<String>) {
+    pub fn set_env(&self, name: impl Into<String>, value: impl Display) {
         self.core.change_host_scope(self.name(), |scope| {
-            scope.set(name, value);
+            scope.set(name, value.to_string());
         });
     }
 
@@ -362,7 +362,7 @@ impl Host {
     }
 }
 
-impl fmt::Display for Host {
+impl Display for Host {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.name().fmt(f)
     }

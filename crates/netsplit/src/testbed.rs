@@ -1,6 +1,6 @@
 //! All hosts of a run, as a test sees them.
 
-use std::fmt;
+use std::fmt::{self, Display};
 use std::panic::Location;
 use std::sync::Arc;
 use std::time::Duration;
@@ -101,9 +101,9 @@ impl Testbed {
     /// The nearest scope wins: the command's, then the nested test's, then the run's, then the host's
     /// ([`Host::set_env`]). Within a nested test it is that test's. A name that is empty or has `=` or NUL in it is an
     /// error of the command.
-    pub fn set_env(&self, name: impl Into<String>, value: impl Into<String>) {
+    pub fn set_env(&self, name: impl Into<String>, value: impl Display) {
         self.core.change_scope(|scope| {
-            scope.set(name, value);
+            scope.set(name, value.to_string());
         });
     }
 

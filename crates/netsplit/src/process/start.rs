@@ -1,6 +1,7 @@
 //! `host.start(…)` and `host.run(…)`: builders that are awaited.
 
 use std::collections::BTreeMap;
+use std::fmt::{self, Display};
 use std::future::IntoFuture;
 use std::panic::Location;
 use std::path::PathBuf;
@@ -99,8 +100,8 @@ impl From<i32> for Exit {
     }
 }
 
-impl std::fmt::Display for Exit {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+impl Display for Exit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Codes(codes) => {
                 let codes: Vec<_> = codes.iter().map(ToString::to_string).collect();
@@ -116,20 +117,27 @@ impl std::fmt::Display for Exit {
 /// The settings that `start` and `run` have in common.
 macro_rules! command_settings {
     ($($spec:ident).+) => {
-        /// Appends words.
-        pub fn args<S: AsRef<str>>(mut self, words: impl IntoIterator<Item = S>) -> Self {
-            self.$($spec).+.args.extend(words.into_iter().map(|word| word.as_ref().to_owned()));
+        /// Appends words, as they are shown: texts, names of hosts, numbers, `path.display()`.
+        pub fn args<S: Display>(mut self, words: impl IntoIterator<Item = S>) -> Self {
+            self.$($spec).+.args.extend(words.into_iter().map(|word| word.to_string()));
             self
         }
 
-        /// Appends a word.
-        pub fn arg(self, word: impl AsRef<str>) -> Self {
+        /// Appends a word, as it is shown.
+        ///
+        /// ```
+        /// # use netsplit::prelude::*;
+        /// # fn start(leader: &Host, client: &Host, port: u16) -> netsplit::Start {
+        /// client.start("kvctl put").arg("--to").arg(leader.name()).arg(port).args([client.name()]).env("PORT", port)
+        /// # }
+        /// ```
+        pub fn arg(self, word: impl Display) -> Self {
             self.args([word])
         }
 
         /// Sets a variable for this command, over every other scope.
-        pub fn env(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
-            self.$($spec).+.scope.set(name, value);
+        pub fn env(mut self, name: impl Into<String>, value: impl Display) -> Self {
+            self.$($spec).+.scope.set(name, value.to_string());
             self
         }
 
