@@ -68,14 +68,23 @@ impl From<Trouble> for Error {
     }
 }
 
-/// An error of the test's own, so that `?` on a stream works in a test that returns [`Result`].
-impl From<std::io::Error> for Error {
-    #[track_caller]
-    fn from(error: std::io::Error) -> Self {
-        let place = crate::place::of(std::panic::Location::caller());
-        Self::new(Reason::TestError, error.to_string()).at(place)
-    }
+/// Errors of the test's own, so that `?` on them works in a test that returns [`Result`], and its place is told.
+macro_rules! from_foreign {
+    ($($foreign:ty),+) => {$(
+        impl From<$foreign> for Error {
+            #[track_caller]
+            fn from(error: $foreign) -> Self {
+                let place = crate::place::of(std::panic::Location::caller());
+                Self::new(Reason::TestError, error.to_string()).at(place)
+            }
+        }
+    )+};
 }
+
+from_foreign!(std::io::Error, std::num::ParseIntError, std::str::Utf8Error, std::string::FromUtf8Error);
+from_foreign!(tokio::task::JoinError, tokio::time::error::Elapsed);
+// For all others: `.map_err(|error| error.to_string())?`, `.ok_or("no leader")?`.
+from_foreign!(String, &str, Box<dyn std::error::Error + Send + Sync>);
 
 impl From<Error> for Trouble {
     fn from(error: Error) -> Self {
@@ -101,6 +110,23 @@ impl std::error::Error for Error {}
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn any_error_and_a_text_have_the_place_of_their_question_mark() {
+        fn text() -> Result {
+            Ok(Err("no leader")?)
+        }
+        fn boxed() -> Result {
+            let number: std::result::Result<u8, Box<dyn std::error::Error + Send + Sync>> = Err("odd".into());
+            number?;
+            Ok(())
+        }
+        let shown = [text(), boxed()].map(|result| {
+            let trouble = result.unwrap_err().trouble().clone();
+            (trouble.text, trouble.place.unwrap().line)
+        });
+        assert_eq!(shown, [("no leader".to_owned(), line!() - 11), ("odd".to_owned(), line!() - 7)]);
+    }
 
     #[test]
     fn an_io_error_has_the_place_of_its_question_mark() {

@@ -377,6 +377,7 @@ impl Run {
         };
         if let Some(core) = &self.core {
             core.warn_of_failures();
+            core.warn_of_panics();
         }
         let ending = self.unless_late(ending, network.as_ref());
         let mut file = VerdictFile { network, ..self.verdict(&ending) };

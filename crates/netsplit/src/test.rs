@@ -272,6 +272,9 @@ where
         Err(error) => (Err(error.into()), None),
         Ok(bed) => body_of(spec, &run, limit, body(bed)).await,
     };
+    if let (Ok(()), Some(bed)) = (&ended, run.testbed()) {
+        panics::survived().into_iter().for_each(|panic| bed.warn(panic));
+    }
     let ending = match ended {
         Ok(()) => Ending { verdict: Verdict::Passed, reason: None, tests: Vec::new() },
         Err(trouble) => {

@@ -5,7 +5,7 @@ use std::process::{Command, Output};
 
 use conformance::scratch;
 use netsplit::Reason;
-use netsplit::model::VerdictFile;
+use netsplit::model::{Verdict, VerdictFile};
 use netsplit::prelude::*;
 
 #[netsplit::test(hosts = 1)]
@@ -35,6 +35,63 @@ async fn asserts_what_is_not(bed: Testbed) -> netsplit::Result {
     let wanted = if std::env::var_os(CHILD).is_some() { "5" } else { "4" };
     assert_eq!(bed.host("a")?.run("echo 4").read().await?, wanted, "the queue is too short");
     Ok(())
+}
+
+/// A task of it panics, and nobody joins it.
+#[netsplit::program]
+async fn careless() {
+    let _nobody_joins_it = tokio::spawn(async { panic!("the clerk fell asleep") });
+    tokio::time::sleep(secs(1000)).await;
+}
+
+#[netsplit::test(hosts = ["a", "b"])]
+async fn passes_over_panics(bed: Testbed) -> netsplit::Result {
+    if std::env::var_os(CHILD).is_some() {
+        let _nobody_joins_it = tokio::spawn(async { panic!("the guard left") });
+        for host in bed.hosts() {
+            host.start(careless).ready("the clerk").await?;
+        }
+    }
+    Ok(())
+}
+
+/// It ends with its panic.
+#[netsplit::program]
+async fn doomed() {
+    panic!("the roof came down");
+}
+
+#[netsplit::test(hosts = 1)]
+async fn is_told_of_a_panic(bed: Testbed) -> netsplit::Result {
+    bed.host("a")?.run(doomed).exits(101).await?;
+    Ok(())
+}
+
+#[test]
+fn a_test_that_passes_over_panics_is_warned() {
+    for mode in ["simulated", "namespace"] {
+        let (output, verdict, _) = child("passes_over_panics", mode);
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{said}");
+        let warnings: Vec<_> = verdict.warnings.iter().map(|warning| warning.text.as_str()).collect();
+        let [own, programs] = warnings[..] else { panic!("{warnings:?}") };
+        assert!(own.starts_with("a panic at tests/conformance/tests/panics.rs:"), "{own}");
+        assert!(own.ends_with(" did not fail the test: the guard left"), "{own}");
+        let (process, rest) =
+            programs.split_once(" panicked at tests/conformance/tests/panics.rs:").expect(programs);
+        assert_eq!(process, "`careless` on a, b");
+        assert!(rest.ends_with(" and went on: the clerk fell asleep"), "{rest}");
+        for text in warnings {
+            let line = format!("warning: passes_over_panics::{mode}: {text}");
+            assert!(said.lines().any(|said| said == line), "{line} in {said}");
+        }
+        let (_, verdict, _) = child("is_told_of_a_panic", mode);
+        assert_eq!(
+            (verdict.verdict, verdict.warnings),
+            (Verdict::Passed, Vec::new()),
+            "its exit code told of it"
+        );
+    }
 }
 
 fn child(test: &str, mode: &str) -> (Output, VerdictFile, String) {

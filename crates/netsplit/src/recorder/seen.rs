@@ -44,6 +44,13 @@ impl Recorder {
         seen.collect()
     }
 
+    /// The processes that wrote anything to this stream.
+    pub(crate) fn writers(&self, stream: Stream) -> Vec<ProcessName> {
+        let inner = self.lock();
+        let wrote = inner.streams.iter().filter(|((_, own), log)| *own == stream && log.length() > 0);
+        wrote.map(|((process, _), _)| process.clone()).collect()
+    }
+
     /// The first lines of a stream.
     pub(crate) fn first_lines(&self, process: &ProcessName, stream: Stream, count: usize) -> Vec<Seen> {
         let lines = first_lines(&self.dir().stream(process, stream), count).unwrap_or_default();
