@@ -73,7 +73,7 @@ pub use crate::{
     program::{Machine, Peer, machine},
     test::TestFailure,
     testbed::{Nested, Testbed},
-    wait::{Find, Line, Never, Wait, eventually},
+    wait::{AtLeast, Find, Line, Never, Wait, eventually},
 };
 
 /// What a test file imports.

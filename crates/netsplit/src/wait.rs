@@ -12,6 +12,7 @@ use netsplit_model::{
     units::{At, Wanted},
 };
 use regex::bytes::{Captures, Regex, RegexBuilder};
+use tokio::task::JoinSet;
 
 use crate::core::Core;
 use crate::error::{Error, Result};
@@ -226,6 +227,19 @@ impl Wait {
         self
     }
 
+    /// Waits until so many of its hosts said such a line; awaited, it is the first line of each, as they came.
+    ///
+    /// ```no_run
+    /// # use netsplit::prelude::*;
+    /// # async fn settled(bed: Testbed) -> netsplit::Result {
+    /// let lines = bed.wait_for("follows [a-z]+").at_least(2).within(secs(10)).await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn at_least(self, hosts: usize) -> AtLeast {
+        AtLeast { wait: self, hosts }
+    }
+
     pub(crate) async fn line(self) -> Result<Line> {
         let (core, at) = (Arc::clone(&self.core), self.at.clone());
         let line = self.look().await;
@@ -407,6 +421,58 @@ impl IntoFuture for Wait {
 
     fn into_future(self) -> BoxFuture<Result<Line>> {
         Box::pin(self.line())
+    }
+}
+
+/// A wait for a line on several hosts. Awaited, it is a line of each.
+#[must_use = "a wait does nothing until it is awaited"]
+#[derive(Clone, Debug)]
+pub struct AtLeast {
+    wait: Wait,
+    hosts: usize,
+}
+
+impl AtLeast {
+    /// How long to wait; `deadlines.wait` unless said.
+    pub fn within(self, time: Duration) -> Self {
+        Self { wait: self.wait.within(time), ..self }
+    }
+
+    async fn lines(self) -> Result<Vec<Line>> {
+        let Self { wait, hosts: wanted } = self;
+        let hosts = wait.hosts();
+        let mut missing = hosts.len().checked_sub(wanted).ok_or_else(|| {
+            let text = format!("a line on {wanted} hosts, of {} that are meant", hosts.len());
+            Error::new(Reason::BadValue, text)
+        })?;
+        let scope = |host| match &wait.scope {
+            Scope::Process(_) => wait.scope.clone(),
+            Scope::All | Scope::Hosts(_) => Scope::Hosts([host].into()),
+        };
+        let one = |host| Wait { scope: scope(host), ..wait.clone() }.look();
+        let mut waits: JoinSet<_> = hosts.into_iter().map(one).collect();
+        let mut lines = Vec::new();
+        while lines.len() < wanted {
+            match waits.join_next().await {
+                Some(Ok(Ok(line))) => lines.push(line),
+                Some(Ok(Err(error))) => missing = missing.checked_sub(1).ok_or(error)?,
+                ended => return Err(Error::new(Reason::Bug, format!("a wait ended badly: {ended:?}"))),
+            }
+        }
+        Ok(lines)
+    }
+}
+
+impl IntoFuture for AtLeast {
+    type Output = Result<Vec<Line>>;
+    type IntoFuture = BoxFuture<Result<Vec<Line>>>;
+
+    fn into_future(self) -> BoxFuture<Result<Vec<Line>>> {
+        Box::pin(async move {
+            let (core, at) = (Arc::clone(&self.wait.core), self.wait.at.clone());
+            let lines = self.lines().await;
+            core.noted(lines, at)
+        })
     }
 }
 

@@ -72,6 +72,25 @@ async fn a_line_says_what_matched_and_whose_it_was(bed: Testbed) -> netsplit::Re
     Ok(())
 }
 
+#[netsplit::test(hosts = 3)]
+async fn a_line_may_be_wanted_of_several_hosts(bed: Testbed) -> netsplit::Result {
+    let wait = || bed.wait_for("elected (.)");
+    let (a, b) = (bed.host("a")?, bed.host("b")?);
+    a.start(script("echo elected a; echo elected again; sleep 1000")).await?;
+    let late = b.start(script("sleep 0.1; echo elected b; sleep 1000")).await?;
+    let lines = wait().at_least(2).await?;
+    let said: Vec<_> =
+        lines.iter().map(|line| (line.host().name().as_str(), line.get(1).unwrap_or_default())).collect();
+    assert_eq!(said, [("a", "a"), ("b", "b")]);
+    let missed = error_of(wait().within(millis(300)).at_least(3).await);
+    assert_eq!(missed.name(), Reason::WaitTimedOut);
+    assert!(missed.to_string().starts_with("no line like `elected (.)` on c within 300ms"), "{missed}");
+    fails(wait().on_others(&a).at_least(3).await, Reason::BadValue);
+    assert_eq!(wait().on(vec![&a, &b]).at_least(2).await?.len(), 2);
+    assert_eq!(late.wait_for("elected").at_least(1).await?.len(), 1);
+    Ok(())
+}
+
 #[netsplit::test(hosts = 1)]
 async fn a_negative_wait_fails_on_a_line_that_is_there_and_on_one_that_comes(
     bed: Testbed,
