@@ -35,6 +35,7 @@ mod files;
 mod gate;
 pub mod here;
 mod host;
+mod interrupt;
 mod network;
 mod panics;
 mod place;

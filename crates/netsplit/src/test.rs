@@ -25,6 +25,7 @@ use netsplit_report::screen::{self, Next};
 
 use crate::command::shorten;
 use crate::error::{Error, Result};
+use crate::interrupt::Open;
 use crate::panics;
 use crate::run::{Ending, Finished, HostPlan, Run, RunSpec};
 use crate::settings::Settings;
@@ -185,6 +186,7 @@ where
         return simulate::all(spec, settings, &run_spec);
     }
     let run = Run::begin(settings, run_spec).map_err(|error| show_all(spec, &[error.into()]))?;
+    let _open = Open::begin(spec.name(mode), run.dir().path());
     let runtime = runtime(spec).map_err(|error| TestFailure::not_begun(format!("no runtime: {error}")))?;
     let (finished, panic) = runtime.block_on(async move {
         match skip {
@@ -407,7 +409,7 @@ fn with_last(trouble: Trouble, dir: &RunDir) -> Trouble {
 }
 
 /// What the body did last, of what may take long.
-fn last_done(records: &[Record]) -> Option<String> {
+pub(crate) fn last_done(records: &[Record]) -> Option<String> {
     records.iter().rev().find_map(|record| {
         let what = match &record.event {
             Event::WaitBegan { pattern, on, .. } => {
