@@ -262,8 +262,10 @@ fn doctor_explain_and_what_is_generated() {
         serde_json::from_str::<serde_json::Value>(&project.run(&["schema", of]).expect(0).out()).unwrap();
     }
     for shell in ["bash", "zsh", "fish"] {
-        project.run(&["completions", shell]).expect(0).says("netsplit");
+        project.run(&["completions", shell]).expect(0).says("netsplit").says("simulated");
     }
+    let completions = project.run(&["completions", "bash"]);
+    completions.says("-W \"never failed always\"").says(" wait-timed-out ");
     project.run(&["enter", "--help"]).expect(0).says(" enter [OPTIONS] [RUN] [HOST] [-- <COMMAND>...]\n");
     project.run(&["man", "man"]).expect(0);
     assert!(project.path().join("man/netsplit-run.1").is_file());
