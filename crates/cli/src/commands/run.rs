@@ -265,7 +265,7 @@ struct Shared {
     /// Those that did not pass.
     bad: Cell<usize>,
     annotations: Cell<usize>,
-    /// The warnings of runs that passed, as they were shown.
+    /// The warnings that were told.
     warned: RefCell<BTreeSet<String>>,
     stop_after: Option<usize>,
     until_fail: bool,
@@ -380,6 +380,15 @@ impl Shared {
         let limit = if self.until_fail { Some(1) } else { self.stop_after };
         limit.is_some_and(|limit| self.bad.get() >= limit) || self.interrupt.exit_code().is_some()
     }
+
+    /// The warnings that no run before had: cases of a matrix have one cleanup, and what it meets is mostly the same.
+    fn untold(&self, warnings: &[Trouble]) -> Vec<Trouble> {
+        let is_new = |warning: &&Trouble| {
+            let place = warning.place.as_ref().map(ToString::to_string).unwrap_or_default();
+            self.warned.borrow_mut().insert(format!("{place} {}", warning.text))
+        };
+        warnings.iter().filter(is_new).cloned().collect()
+    }
 }
 
 async fn one(number: usize, job: Job, shared: &Shared) -> anyhow::Result<()> {
@@ -422,12 +431,13 @@ fn show(number: usize, job: &Job, finished: &Finished, shared: &Shared) -> anyho
         shared.screen.data(serde_json::to_string(&document(finished))?);
         return Ok(());
     }
+    let verdict = &VerdictFile { warnings: shared.untold(&verdict.warnings), ..verdict.clone() };
     if shared.format == Format::Github {
         annotate(verdict, shared);
     }
     let passed = matches!(verdict.verdict, Verdict::Passed | Verdict::Skipped);
     let lines = if passed {
-        passed_lines(job, finished, shared)
+        passed_lines(job, finished, verdict, shared)
     } else {
         let next = screen::Next {
             repeat: verdict.repeat.clone(),
@@ -441,14 +451,9 @@ fn show(number: usize, job: &Job, finished: &Finished, shared: &Shared) -> anyho
 }
 
 /// What stands below the line of a run that passed or was skipped: the warnings, and where to look.
-fn passed_lines(job: &Job, finished: &Finished, shared: &Shared) -> String {
+fn passed_lines(job: &Job, finished: &Finished, verdict: &VerdictFile, shared: &Shared) -> String {
     let paint = shared.output.paint;
-    // Cases of a matrix have one cleanup, and what it meets is mostly the same.
-    let is_new = |warning: &&Trouble| {
-        let place = warning.place.as_ref().map(ToString::to_string).unwrap_or_default();
-        shared.warned.borrow_mut().insert(format!("{place} {}", warning.text))
-    };
-    let warnings = finished.verdict.warnings.iter().filter(is_new);
+    let warnings = verdict.warnings.iter();
     let mut lines: String =
         warnings.map(|warning| job.loaded.sources.draw(warning, Level::Warning, paint)).collect();
     if shared.screen.is_detailed() || finished.kept {

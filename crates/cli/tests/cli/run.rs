@@ -282,9 +282,14 @@ fn cleanup_runs_always_and_decides_nothing() {
                 [[test]]\nname = \"y\"\nsteps = [{ run = \"ls /tmp/cleaned\", on = \"a\" }]\n";
     project.write("x.toml", text);
     project.run(&["run", "x.toml"]).expect(0).says("warning: cleanup: `false` on a exited 1");
-    project.write("m.toml", &format!("matrix.v = [1, 2, 3]\nenv.V = \"%{{v}}\"\n{text}"));
-    let said = project.run(&["run", "m.toml"]).expect(0).out();
-    assert_eq!(said.matches("warning: cleanup: ").count(), 1, "of all cases once: {said}");
+    for (run, code) in [("ls /tmp/cleaned", 0), ("false", 1)] {
+        project.write(
+            "m.toml",
+            &format!("matrix.v = [1, 2, 3]\nenv.V = \"%{{v}}\"\n{}", text.replace("ls /tmp/cleaned", run)),
+        );
+        let said = project.run(&["run", "m.toml", "-q"]).expect(code).out();
+        assert_eq!(said.matches("warning: cleanup: ").count(), 1, "of all cases once: {said}");
+    }
 }
 
 #[test]
