@@ -13,6 +13,8 @@ use crate::ssh;
 const ROUNDS: usize = 3;
 const COMMANDS: usize = 500;
 const PEER_COMMANDS: usize = 60;
+/// Of ours to each of the peer's: what the machine does meanwhile meets both alike.
+const TO_EACH: usize = 8;
 
 pub(crate) async fn run() -> Result<()> {
     let bed = Bed::new(1).await?;
@@ -48,7 +50,7 @@ pub(crate) async fn run() -> Result<()> {
     bed.end().await
 }
 
-/// `true` through somebody else's way into a host, in rounds that take turns with ours; or why that cannot be had.
+/// `true` through somebody else's way into a host, in turns with ours; or why that cannot be had.
 async fn against(key: &str, host: &Host, peer: Result<impl Fn() -> Command, &String>) -> Result<()> {
     let peer = match peer {
         Ok(peer) => peer,
@@ -59,11 +61,13 @@ async fn against(key: &str, host: &Host, peer: Result<impl Fn() -> Command, &Str
     };
     let (mut ratios, mut all) = (Vec::new(), Vec::new());
     for _ in 0..ROUNDS {
-        let mut ours = Vec::new();
-        for _ in 0..COMMANDS {
-            ours.push(through_agent(host).await?);
+        let (mut ours, mut theirs) = (Vec::new(), Vec::new());
+        for _ in 0..PEER_COMMANDS {
+            for _ in 0..TO_EACH {
+                ours.push(through_agent(host).await?);
+            }
+            theirs.push(on_the_spot(&mut peer())?);
         }
-        let theirs = (0..PEER_COMMANDS).map(|_| on_the_spot(&mut peer())).collect::<Result<Vec<_>>>()?;
         ratios.push(median(&theirs) / median(&ours));
         all.push((median(&ours), median(&theirs)));
     }

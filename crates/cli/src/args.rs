@@ -1,9 +1,11 @@
 //! What may be typed. Help, completions and man pages are made from this.
 
+use std::ffi::OsStr;
 use std::path::PathBuf;
 
-use clap::builder::RangedU64ValueParser;
-use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
+use clap::builder::{PossibleValue, RangedU64ValueParser, StringValueParser, TypedValueParser};
+use clap::{Arg, ArgAction, Args, Parser, Subcommand, ValueEnum};
+use netsplit_model::Reason;
 
 /// Tests for systems that run on more than one host.
 #[derive(Debug, Parser)]
@@ -77,7 +79,7 @@ pub(crate) struct RunArgs {
     #[arg(value_name = "FILE|DIR|FILE:LINE")]
     pub(crate) inputs: Vec<String>,
     /// What makes the hosts; several: each scenario on each
-    #[arg(short, long, value_name = "PROVIDER")]
+    #[arg(short, long, value_name = "PROVIDER", value_parser = provider())]
     pub(crate) provider: Vec<String>,
     /// How many run at once
     #[arg(short, long, value_name = "N", value_parser = one_or_more())]
@@ -104,7 +106,7 @@ pub(crate) struct RunArgs {
     #[arg(long, value_name = "FACTOR")]
     pub(crate) patience: Option<String>,
     /// Whether testbeds outlive their runs: never, failed, always
-    #[arg(long, value_name = "WHEN")]
+    #[arg(long, value_name = "WHEN", value_parser = Known(|| KEEP.to_vec()), hide_possible_values = true)]
     pub(crate) keep: Option<String>,
     /// Begins nothing new after so many that did not pass
     #[arg(long, value_name = "N", value_parser = one_or_more())]
@@ -130,6 +132,38 @@ pub(crate) struct RunArgs {
     /// Shows less: only what did not pass
     #[arg(short, long, action = ArgAction::SetTrue)]
     pub(crate) quiet: bool,
+}
+
+/// What `--keep` may say.
+const KEEP: [&str; 3] = ["never", "failed", "always"];
+
+/// A text whose usual words a shell completes. Any other is taken as well: where it is used, it is answered with the remedy.
+#[derive(Clone, Copy)]
+struct Known(fn() -> Vec<&'static str>);
+
+impl TypedValueParser for Known {
+    type Value = String;
+
+    fn parse_ref(
+        &self,
+        command: &clap::Command,
+        arg: Option<&Arg>,
+        value: &OsStr,
+    ) -> clap::error::Result<String> {
+        StringValueParser::new().parse_ref(command, arg, value)
+    }
+
+    fn possible_values(&self) -> Option<Box<dyn Iterator<Item = PossibleValue> + '_>> {
+        Some(Box::new((self.0)().into_iter().map(PossibleValue::new)))
+    }
+}
+
+fn provider() -> Known {
+    Known(|| netsplit_provider::names().to_vec())
+}
+
+fn messages() -> Vec<&'static str> {
+    Reason::ALL.iter().map(|reason| reason.as_str()).collect()
 }
 
 fn one_or_more() -> RangedU64ValueParser<usize> {
@@ -300,9 +334,10 @@ pub(crate) struct FaultArgs {
 #[derive(Debug, Args)]
 pub(crate) struct DoctorArgs {
     /// Only this provider
+    #[arg(value_parser = provider())]
     pub(crate) provider: Option<String>,
     /// Exits with 3 unless this provider can run here
-    #[arg(long, value_name = "PROVIDER")]
+    #[arg(long, value_name = "PROVIDER", value_parser = provider())]
     pub(crate) require: Vec<String>,
     /// Shows every setting with where it comes from
     #[arg(long)]
@@ -325,6 +360,7 @@ pub(crate) struct CleanArgs {
 #[derive(Debug, Args)]
 pub(crate) struct ExplainArgs {
     /// The name in the brackets of a message; all names when not said
+    #[arg(value_parser = Known(messages), hide_possible_values = true)]
     pub(crate) name: Option<String>,
 }
 

@@ -91,6 +91,33 @@ pub fn split(text: &str) -> Result<Vec<Word>, WordsError> {
     if words.is_empty() { Err(WordsError::Empty) } else { Ok(words) }
 }
 
+/// The first `$NAME` or `${NAME}` of a word as it is written that a shell would fill in: not in `'…'`, nor behind a
+/// backslash.
+pub fn variable(written: &str) -> Option<Range<usize>> {
+    let (mut literal, mut quoted) = (false, false);
+    let mut rest = written.char_indices();
+    while let Some((at, c)) = rest.next() {
+        match c {
+            '\\' if !literal => drop(rest.next()),
+            '\'' if !quoted => literal = !literal,
+            '"' if !literal => quoted = !quoted,
+            '$' if !literal => {
+                let behind = &written[at + 1..];
+                let (open, close) = if behind.starts_with('{') { (1, 1) } else { (0, 0) };
+                let name = &behind[open..];
+                let length =
+                    name.find(|c: char| !c.is_ascii_alphanumeric() && c != '_').unwrap_or(name.len());
+                let is_name = length > 0 && !name.starts_with(|c: char| c.is_ascii_digit());
+                if is_name && (close == 0 || name[length..].starts_with('}')) {
+                    return Some(at..at + 1 + open + length + close);
+                }
+            }
+            _ => {}
+        }
+    }
+    None
+}
+
 fn shell(text: &str, at: usize) -> WordsError {
     let long = ["&&", "||", ">>", "<<", "$("].into_iter().find(|long| text[at..].starts_with(long));
     let what = long.unwrap_or_else(|| &text[at..=at]);
@@ -165,6 +192,18 @@ mod tests {
         }
         assert_eq!(split("a 'b"), Err(WordsError::Open { span: 2..3 }));
         assert_eq!(split("  "), Err(WordsError::Empty));
+    }
+
+    #[test]
+    fn a_variable_is_what_a_shell_would_fill_in() {
+        let found = |written: &str| variable(written).map(|range| written[range].to_owned());
+        for written in ["$HOME", "${HOME}", "\"$HOME\"", "x'$A'$HOME/y", "it\\'s$HOME", "\"'$HOME'\""] {
+            let found = found(written).unwrap_or_default();
+            assert!(["$HOME", "${HOME}"].contains(&found.as_str()), "{written}: {found}");
+        }
+        for written in ["'$HOME'", "\\$HOME", "\"\\$HOME\"", "$", "a$", "$1", "$%{x}", "${x:-y}", "${"] {
+            assert_eq!(found(written), None, "{written}");
+        }
     }
 
     #[test]

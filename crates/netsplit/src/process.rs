@@ -346,6 +346,9 @@ impl Process {
             None => Vec::new(),
         };
         shown.extend(stderr.iter().chain(&stdout).map(Seen::shown));
+        if shown.is_empty() {
+            return trouble.saw("it wrote nothing");
+        }
         shown.into_iter().fold(trouble, Trouble::saw)
     }
 

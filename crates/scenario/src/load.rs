@@ -471,9 +471,16 @@ impl<'t> Loader<'t> {
             return;
         }
         for own in self.names.own_files.take() {
-            if !own.path.exists() {
-                let text = format!("the file `{}` is not there", own.written);
-                self.ledger.mistake(own.span, Trouble::new(Reason::NoSuchFile, text));
+            if own.path.exists() {
+                continue;
+            }
+            let text = format!("the file `{}` is not there", own.written);
+            let trouble = Trouble::new(Reason::NoSuchFile, text);
+            match own.is_program {
+                true => {
+                    self.ledger.warning(own.span, trouble.hint("a path with a `/` is a file beside this one"))
+                }
+                false => self.ledger.mistake(own.span, trouble),
             }
         }
     }

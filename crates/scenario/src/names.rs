@@ -53,6 +53,8 @@ pub(crate) struct OwnFile {
     /// As the user wrote it, and where.
     pub(crate) written: String,
     pub(crate) span: Span,
+    /// A program to start: it may be made before the run.
+    pub(crate) is_program: bool,
 }
 
 /// A variable, and the names that its text asks for.

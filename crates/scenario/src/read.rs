@@ -356,7 +356,7 @@ impl Reader<'_> {
         let path = self.template(text, Asker::Runner)?;
         if !text.value.contains('%') {
             let path = self.folder.join(&text.value);
-            let own = OwnFile { path, written: text.value.clone(), span: text.inner() };
+            let own = OwnFile { path, written: text.value.clone(), span: text.inner(), is_program: false };
             self.names.own_files.borrow_mut().push(own);
         }
         Some(LocalPath { path, folder: Arc::clone(&self.folder) })

@@ -29,7 +29,8 @@ const VALUES: &str = "\
 - **A process** is `HOST/NAME`, `ROLE/NAME`, or `NAME` for all hosts on which it was started; `NAME.2` is the second of
   that name on its host. A process is called as its command in `[commands]`, else as its program's file, or as `name` says.
 - **Commands** are texts that are split into words as a shell does, and nothing more; a list is the exact words. A bare
-  `|`, `>`, `&&` or `$(` is a mistake: `sh` takes a script. A first word that is a command of `[commands]` means that. A
+  `|`, `>`, `&&` or `$(` is a mistake, and so is a first word `X=1`: `sh` takes a script, `env` takes variables. A `$NAME`
+  stays as it is, with a warning unless it stands in '…'. A first word that is a command of `[commands]` means that. A
   first word with a slash that does not begin with one (`./kvd`) is a file beside the scenario and is brought to the host;
   any other is looked up there.
 - **`%{NAME}`** is filled in, `%%` is a percent sign, any other `%` stays. Of a host: `host role index count address

@@ -56,13 +56,13 @@ fn a_line_is_a_step_or_the_next_one_is_named() {
 fn the_command_line_changes_counts_variables_and_the_matrix() {
     let text = "hosts.node = 2\nhosts.big = { disk = '1MiB' }\nvariables.port = '1'\nmatrix.version = ['3', '4']\n\
                 [[test]]\nname = 'x'\nsteps = [{ run = 'x %{port} %{version} %{colour}', on = 'node' }]\n";
-    let loaded = load_with(text, &["port=50%%{x}", "version=9", "colour=blue"], &["node=3", "big=2"]);
+    let loaded = load_with(text, &["port=50%%{x}", "version=4", "colour=blue"], &["node=3", "big=2"]);
     let scenario = loaded.scenario;
     let hosts: Vec<_> = scenario.hosts().map(HostName::as_str).collect();
     assert_eq!(hosts, ["node0", "node1", "node2", "big0", "big1"]);
     assert_eq!(scenario.roles[1].disk, Some(1 << 20));
     assert_eq!(scenario.cases().len(), 1);
-    assert_eq!(scenario.cases()[0].name, "x[version=9]");
+    assert_eq!(scenario.cases()[0].name, "x[version=4]");
     let values = values(&scenario, 0);
     assert_eq!(values.get("port", None).as_deref(), Some("50%%{x}"), "taken as it is");
     assert_eq!(values.get("colour", None).as_deref(), Some("blue"));

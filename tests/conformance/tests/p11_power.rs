@@ -252,9 +252,9 @@ async fn a_resume_wakes_only_what_the_pause_stopped(bed: Testbed) -> netsplit::R
     stopped.signal("STOP").await?;
     a.pause().await?;
     a.resume().await?;
+    // What it had written before it was stopped is here by now.
     running.wait_for("^running$").await?;
-    tokio::time::sleep(millis(100)).await;
-    stopped.never("^stopped$").await?;
+    stopped.never("^stopped$").since(bed.now()).lasting(millis(100)).await?;
     stopped.signal("CONT").await?;
     stopped.wait_for("^stopped$").await?;
     assert_eq!((stopped.outcome(), running.outcome()), (None, None));

@@ -12,7 +12,7 @@ use bytes::Bytes;
 use netsplit::HostName;
 use netsplit::settings::Settings;
 use netsplit_link::{Channel, Config, Link, Received, SessionId};
-use netsplit_model::{Outcome, Reason, Trouble};
+use netsplit_model::{Event, Outcome, Reason, Record, Trouble};
 use netsplit_provider::{Bed, namespace};
 use netsplit_report::{Run, RunDir, Runs, State, state};
 use netsplit_wire::message::{
@@ -68,7 +68,13 @@ pub(super) fn check_alive(run: &Run) -> anyhow::Result<()> {
     if run.state != State::Over {
         return Ok(());
     }
-    let text = format!("the testbed of run {} ({}) is gone: it ended with its run", run.id, run.test());
+    let events = run.dir.read_events().unwrap_or_default();
+    let is_kept = |record: &Record| matches!(record.event, Event::TeardownEnded { kept: true, .. });
+    let end = match events.iter().any(is_kept) {
+        true => "it was kept, and has ended since: by `netsplit clean`, or after a day",
+        false => "it ended with its run",
+    };
+    let text = format!("the testbed of run {} ({}) is gone: {end}", run.id, run.test());
     let repeat = run.dir.read_run().map(|facts| facts.repeat).unwrap_or_default();
     let trouble = Trouble::new(Reason::NoSuchRun, text);
     Err(match () {

@@ -2,6 +2,7 @@
 
 use std::process::ExitCode;
 
+use netsplit_model::Place;
 use netsplit_model::units::count;
 use netsplit_scenario::{Level, Linted, Need, lint};
 use serde_json::json;
@@ -39,7 +40,7 @@ fn show(name: &str, linted: Result<Linted, netsplit_scenario::Mistakes>, output:
                 output.err(loaded.sources.draw(warning, Level::Warning, output.paint_err).trim_end());
             }
             let needs = loaded.scenario.needs();
-            let needs: Vec<_> = needs.iter().map(need).collect();
+            let needs: Vec<_> = needs.iter().map(|needed| need(needed, &loaded.scenario.file)).collect();
             let (cases, hosts) = (loaded.scenario.cases().len(), loaded.scenario.hosts().count());
             let needs = if needs.is_empty() { "nothing".to_owned() } else { needs.join(", ") };
             let cases = if cases == 1 { String::new() } else { format!("{cases} cases · ") };
@@ -54,8 +55,13 @@ fn show(name: &str, linted: Result<Linted, netsplit_scenario::Mistakes>, output:
     }
 }
 
-fn need(need: &Need) -> String {
-    format!("{} (line {})", need.capability, need.place.line)
+/// A capability and the line that needs it, of `file` or of what that includes.
+fn need(need: &Need, file: &str) -> String {
+    let Place { file: of, line, .. } = &need.place;
+    match of == file {
+        true => format!("{} (line {line})", need.capability),
+        false => format!("{} ({of}:{line})", need.capability),
+    }
 }
 
 fn document(name: &str, linted: Result<Linted, netsplit_scenario::Mistakes>) -> serde_json::Value {

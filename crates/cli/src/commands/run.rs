@@ -1,7 +1,7 @@
 //! `netsplit run`: from scenarios to verdicts and an exit code.
 
 use std::cell::{Cell, RefCell};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::rc::Rc;
@@ -40,6 +40,8 @@ struct Job {
     case: usize,
     provider: Arc<dyn Provider>,
     stop_before: Option<StepAt>,
+    /// The line that was typed for it.
+    line: Option<u32>,
     /// What else was typed, for the command that repeats it.
     flags: Vec<String>,
 }
@@ -182,6 +184,7 @@ fn jobs(
                     case,
                     provider: Arc::clone(provider),
                     stop_before,
+                    line: input.line,
                 };
                 if is_wanted(&job, &args.filter) {
                     jobs.push(job);
@@ -262,6 +265,8 @@ struct Shared {
     /// Those that did not pass.
     bad: Cell<usize>,
     annotations: Cell<usize>,
+    /// The warnings that were told.
+    warned: RefCell<BTreeSet<String>>,
     stop_after: Option<usize>,
     until_fail: bool,
 }
@@ -291,6 +296,7 @@ async fn run_all(
         finished: RefCell::default(),
         bad: Cell::new(0),
         annotations: Cell::new(0),
+        warned: RefCell::default(),
         stop_after: args.stop_after,
         until_fail: args.until_fail,
     });
@@ -374,6 +380,15 @@ impl Shared {
         let limit = if self.until_fail { Some(1) } else { self.stop_after };
         limit.is_some_and(|limit| self.bad.get() >= limit) || self.interrupt.exit_code().is_some()
     }
+
+    /// The warnings that no run before had: cases of a matrix have one cleanup, and what it meets is mostly the same.
+    fn untold(&self, warnings: &[Trouble]) -> Vec<Trouble> {
+        let is_new = |warning: &&Trouble| {
+            let place = warning.place.as_ref().map(ToString::to_string).unwrap_or_default();
+            self.warned.borrow_mut().insert(format!("{place} {}", warning.text))
+        };
+        warnings.iter().filter(is_new).cloned().collect()
+    }
 }
 
 async fn one(number: usize, job: Job, shared: &Shared) -> anyhow::Result<()> {
@@ -386,7 +401,7 @@ async fn one(number: usize, job: Job, shared: &Shared) -> anyhow::Result<()> {
         case: &scenario.cases()[job.case],
         settings: shared.settings.clone(),
         provider: Arc::clone(&job.provider),
-        repeat: again(&job, None),
+        repeat: again(&job, job.line),
         stop_before: job.stop_before,
         began: Box::new(|seed| shared.screen.headline(head(&job, seed))),
         listener: Box::new(listener),
@@ -416,12 +431,13 @@ fn show(number: usize, job: &Job, finished: &Finished, shared: &Shared) -> anyho
         shared.screen.data(serde_json::to_string(&document(finished))?);
         return Ok(());
     }
+    let verdict = &VerdictFile { warnings: shared.untold(&verdict.warnings), ..verdict.clone() };
     if shared.format == Format::Github {
         annotate(verdict, shared);
     }
     let passed = matches!(verdict.verdict, Verdict::Passed | Verdict::Skipped);
     let lines = if passed {
-        passed_lines(job, finished, shared)
+        passed_lines(job, finished, verdict, shared)
     } else {
         let next = screen::Next {
             repeat: verdict.repeat.clone(),
@@ -435,9 +451,9 @@ fn show(number: usize, job: &Job, finished: &Finished, shared: &Shared) -> anyho
 }
 
 /// What stands below the line of a run that passed or was skipped: the warnings, and where to look.
-fn passed_lines(job: &Job, finished: &Finished, shared: &Shared) -> String {
+fn passed_lines(job: &Job, finished: &Finished, verdict: &VerdictFile, shared: &Shared) -> String {
     let paint = shared.output.paint;
-    let warnings = finished.verdict.warnings.iter();
+    let warnings = verdict.warnings.iter();
     let mut lines: String =
         warnings.map(|warning| job.loaded.sources.draw(warning, Level::Warning, paint)).collect();
     if shared.screen.is_detailed() || finished.kept {
@@ -460,8 +476,9 @@ fn inside(finished: &Finished, keep: &str) -> String {
 /// The command that stops just before the step that failed.
 fn stop_before(job: &Job, verdict: &VerdictFile) -> Option<String> {
     let place = verdict.reason.as_ref()?.place.as_ref()?;
-    let is_step =
-        place.file == job.loaded.scenario.file && job.loaded.scenario.stop_before(place.line).is_ok();
+    let at = job.loaded.scenario.stop_before(place.line).ok();
+    // Where it stopped as asked, the command that repeats it does.
+    let is_step = place.file == job.loaded.scenario.file && at.is_some() && at != job.stop_before;
     is_step.then(|| again(job, Some(place.line)).replace("%{seed}", &verdict.seed.to_string()))
 }
 

@@ -270,7 +270,7 @@ impl<'a> Life<'a> {
     ) -> Result<T, Trouble> {
         tokio::select! {
             done = work => done,
-            () = self.interrupt.wait() => Err(Trouble::new(Reason::Interrupted, "the run was interrupted")),
+            () = self.interrupt.wait() => Err(self.interrupted()),
         }
     }
 
@@ -357,8 +357,7 @@ impl<'a> Life<'a> {
         if output.outcome.is_success() {
             return Ok(());
         }
-        let stderr = String::from_utf8_lossy(&output.stderr);
-        let mut trouble = steps::here_failed(&shown, &output.outcome, &stderr);
+        let mut trouble = steps::here_failed(&shown, &output);
         trouble.name = Reason::BuildFailed;
         trouble.text = format!("the build of `{}` failed: {}", build.command, trouble.text);
         Err(trouble.at(Some(build.place.clone())))
@@ -590,12 +589,28 @@ impl<'a> Life<'a> {
 
     fn timed_out(&self, limit: Duration) -> Trouble {
         let mut text = format!("it was still running after {}", Wanted(limit));
-        if let Some((open, step)) =
-            self.open.get().and_then(|open| Some((open, open.test.steps.get(open.done)?)))
-        {
-            text += &format!(", in step {} of {}: {}", open.done + 1, open.test.steps.len(), step.text);
+        if let Some((at, _)) = self.at() {
+            text += &format!(", in {at}");
         }
         Trouble::new(Reason::TestTimedOut, text).guess("a longer `within`")
+    }
+
+    fn interrupted(&self) -> Trouble {
+        let text = "the run was interrupted";
+        // One that has stopped before a step is in none.
+        match self.at().filter(|_| self.stopped.get().is_none()) {
+            Some((at, step)) => {
+                Trouble::new(Reason::Interrupted, format!("{text} in {at}")).at(Some(step.place.clone()))
+            }
+            None => Trouble::new(Reason::Interrupted, text),
+        }
+    }
+
+    /// The step that goes on, and how it is called.
+    fn at(&self) -> Option<(String, &Step)> {
+        let open = self.open.get()?;
+        let step = open.test.steps.get(open.done)?;
+        Some((format!("step {} of {}: {}", open.done + 1, open.test.steps.len(), step.text), step))
     }
 }
 

@@ -8,10 +8,11 @@ use std::pin::Pin;
 use std::task::Poll;
 use std::time::{Duration, Instant};
 
-use netsplit::here::HereSpec;
+use netsplit::here::{HereOutput, HereSpec};
 use netsplit::{Exit, Host, Line, Outcome, Process, Verdict, Wait};
 use netsplit_model::units::Wanted;
 use netsplit_model::{Event, Place, Reason, Trouble, excerpt, words};
+use netsplit_report::clean;
 use netsplit_scenario::{
     Command, Content, Env, Exit as ExitWord, Find, Get, HowMany, Listen, Never, Program, Put, Run, Since,
     Start, Step, Stop, Test, Text, Verb, Wait as WaitStep, WaitFor, Where,
@@ -401,24 +402,25 @@ async fn run_here(state: &State<'_>, test: &Test, run: &Run, place: &Place) -> S
     let (stdout, stderr) = (text(&output.stdout), text(&output.stderr));
     let wanted = exit(&run.checks.exit);
     if !wanted.allows(&output.outcome) {
-        return Err(Box::new(here_failed(&filled.shown, &output.outcome, &stderr)));
+        return Err(Box::new(here_failed(&filled.shown, &output)));
     }
     checks::outputs(state, &run.checks, &filled.shown, None, &stdout, &stderr, place)
 }
 
 /// The failure of a command on this machine.
-pub(super) fn here_failed(shown: &str, outcome: &Outcome, stderr: &str) -> Trouble {
-    let name = match outcome {
-        Outcome::CouldNotStart(_) => Reason::CouldNotStart,
-        Outcome::TimedOut { .. } => Reason::CommandTimedOut,
-        _ => Reason::UnexpectedExit,
+pub(super) fn here_failed(shown: &str, output: &HereOutput) -> Trouble {
+    let trouble = |name| Trouble::new(name, format!("`{shown}` here {}", output.outcome));
+    let trouble = match output.outcome {
+        Outcome::CouldNotStart(_) => return trouble(Reason::CouldNotStart),
+        Outcome::TimedOut { .. } => trouble(Reason::CommandTimedOut),
+        _ => trouble(Reason::UnexpectedExit),
     };
-    let trouble = Trouble::new(name, format!("`{shown}` here {outcome}"));
-    let lines: Vec<_> = stderr.lines().filter(|line| !line.trim().is_empty()).collect();
-    lines
-        .iter()
-        .skip(lines.len().saturating_sub(8))
-        .fold(trouble, |trouble, line| trouble.saw(netsplit_report::clean(line)))
+    let [stderr, stdout] = [&output.stderr, &output.stdout].map(|bytes| String::from_utf8_lossy(bytes));
+    let lines =
+        |text: &str| text.lines().filter(|line| !line.trim().is_empty()).map(clean).collect::<Vec<_>>();
+    let said = [lines(&stderr), lines(&stdout)].into_iter().find(|lines| !lines.is_empty());
+    let said = said.unwrap_or_else(|| vec!["it wrote nothing".to_owned()]);
+    said[said.len().saturating_sub(8)..].iter().fold(trouble, Trouble::saw)
 }
 
 async fn do_start(state: &State<'_>, test: &Test, start: &Start) -> StepResult {

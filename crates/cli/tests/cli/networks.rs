@@ -73,6 +73,10 @@ fn networks_are_what_a_scenario_needs() {
     let project = Project::new();
     scenario(&project, "", &[&heard("c1", "c2")]);
     project.run(&["lint", "x.toml"]).expect(0).says("3 hosts · needs ").says("network (line 3)");
+    project.write("parts/stop.toml", "procedures.stop.steps = [{ kill = \"all\" }]\n");
+    let text =
+        "hosts.n = 1\ninclude = \"parts/stop.toml\"\n[[test]]\nname = \"t\"\nsteps = [{ do = \"stop\" }]\n";
+    project.write("y.toml", text).run(&["lint", "y.toml"]).expect(0).says("needs kill (parts/stop.toml:1)\n");
     let mut command = project.command(&["run", "x.toml"]);
     let output = command.env("NETSPLIT_NETWORK_MODEL", "kernel").output().unwrap();
     let said = String::from_utf8(output.stdout).unwrap();

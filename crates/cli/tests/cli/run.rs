@@ -282,6 +282,14 @@ fn cleanup_runs_always_and_decides_nothing() {
                 [[test]]\nname = \"y\"\nsteps = [{ run = \"ls /tmp/cleaned\", on = \"a\" }]\n";
     project.write("x.toml", text);
     project.run(&["run", "x.toml"]).expect(0).says("warning: cleanup: `false` on a exited 1");
+    for (run, code) in [("ls /tmp/cleaned", 0), ("false", 1)] {
+        project.write(
+            "m.toml",
+            &format!("matrix.v = [1, 2, 3]\nenv.V = \"%{{v}}\"\n{}", text.replace("ls /tmp/cleaned", run)),
+        );
+        let said = project.run(&["run", "m.toml", "-q"]).expect(code).out();
+        assert_eq!(said.matches("warning: cleanup: ").count(), 1, "of all cases once: {said}");
+    }
 }
 
 #[test]
@@ -507,6 +515,19 @@ fn of_long_complaints_the_first_lines_are_shown_too() {
     project.scenario("y.toml", "{ sh = \"seq 1 6 >&2; exit 1\", on = \"a\" }");
     let short = project.run(&["run", "y.toml"]).expect(1).out();
     assert!(short.matches("  stderr  ").count() == 6 && !short.contains("all of it"), "{short}");
+}
+
+#[test]
+fn who_failed_without_a_word_is_said_to() {
+    let project = Project::new();
+    let silent = "saw      it wrote nothing\n";
+    for step in ["run = \"false\", on = \"a\"", "run = \"false\", on = \"here\""] {
+        project.scenario("x.toml", &format!("{{ {step} }}"));
+        project.run(&["run", "x.toml"]).expect(1).says(silent);
+    }
+    project.scenario("x.toml", "{ sh = \"echo a word; exit 1\", on = \"here\" }");
+    let said = project.run(&["run", "x.toml"]).expect(1).says("saw      a word\n").out();
+    assert!(!said.contains("wrote nothing"), "{said}");
 }
 
 #[test]

@@ -39,6 +39,8 @@ fn once_ends_in_order() {
     started.signal("INT");
     let (ran, took) = started.end();
     ran.expect(130).says("unknown").says("[interrupted]");
+    ran.says("the run was interrupted in step 1 of 1: sh `setsid sleep").says("--> busy.toml:8:12\n");
+    ran.says("busy.toml:8 --seed ").says("   stops just before it\n");
     assert!(took < Duration::from_secs(5), "{took:?}");
     let verdict = project.verdict();
     assert_eq!((&verdict["verdict"], &verdict["reason"]["name"]), (&"unknown".into(), &"interrupted".into()));

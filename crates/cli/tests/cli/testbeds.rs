@@ -38,6 +38,9 @@ fn a_kept_testbed_can_be_entered_and_ends_with_clean() {
     project.run(&["clean", "--dry-run"]).expect(0).says("would end the testbed");
     project.run(&["clean"]).expect(0).says("ended the testbed");
     nothing_left("NS_TEST_KEEP=1");
+    let entered = project.run(&["enter", "last-failed", "a"]);
+    entered.expect(2).complains("is gone: it was kept, and has ended since: by `netsplit clean`");
+    project.run(&["enter", "last", "a"]).expect(2).complains("is gone: it ended with its run");
     project.run(&["runs"]).expect(0).says("failed");
     project.run(&["clean", "--all"]).expect(0);
     assert_eq!(project.run(&["runs"]).out(), "");
@@ -235,7 +238,14 @@ fn it_stops_before_a_line() {
     );
     let ran = project.run(&["run", "x.toml:6", "--keep", "always"]);
     ran.expect(5).complains("stopped before: ").says("stopped before line 6, as asked");
+    ran.says("repeat   netsplit run x.toml:6 --seed ");
+    assert!(!ran.out().contains("stops just before it"), "that is what it did");
     assert_eq!(project.run(&["enter", "last", "a", "--", "ls", "/tmp"]).out(), "one\n");
+    project.scenario("x.toml", "{ run = \"false\", on = \"a\" },\n{ run = \"true\", on = \"a\" }");
+    let ran = project.run(&["run", "x.toml:6"]);
+    ran.expect(1)
+        .says("repeat   netsplit run x.toml:6 --seed ")
+        .says("or       netsplit run x.toml:5 --seed ");
     project.run(&["clean"]).expect(0);
 }
 
@@ -252,8 +262,10 @@ fn doctor_explain_and_what_is_generated() {
         serde_json::from_str::<serde_json::Value>(&project.run(&["schema", of]).expect(0).out()).unwrap();
     }
     for shell in ["bash", "zsh", "fish"] {
-        project.run(&["completions", shell]).expect(0).says("netsplit");
+        project.run(&["completions", shell]).expect(0).says("netsplit").says("simulated");
     }
+    let completions = project.run(&["completions", "bash"]);
+    completions.says("-W \"never failed always\"").says(" wait-timed-out ");
     project.run(&["enter", "--help"]).expect(0).says(" enter [OPTIONS] [RUN] [HOST] [-- <COMMAND>...]\n");
     project.run(&["man", "man"]).expect(0);
     assert!(project.path().join("man/netsplit-run.1").is_file());

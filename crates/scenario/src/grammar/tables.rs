@@ -113,7 +113,8 @@ pub(crate) static TOP: Shape = Shape {
             "matrix",
             Kind::Map(&Kind::Axis),
             r#"{ version = ["3", "4.1"] }"#,
-            "A test for each value, on hosts of its own; several keys multiply, and `%{KEY}` is the value.",
+            "A test for each value, on hosts of its own; several keys multiply, `%{KEY}` is the value, and `-s KEY=VALUE` \
+             picks one.",
         ),
         key(
             "deadlines",

@@ -2,13 +2,13 @@
 
 use std::sync::Arc;
 
-use netsplit_model::{Reason, Template, Trouble, signal, words};
+use netsplit_model::{Reason, Template, Trouble, nearest, signal, words};
 
 use super::{Reader, process_name};
 use crate::fields::{self, Fields};
 use crate::grammar::{self, COMMAND, Key, Kind};
 use crate::ledger::Ledger;
-use crate::names::Asker;
+use crate::names::{Asker, OwnFile};
 use crate::read::tables::CommandTable;
 use crate::source::Span;
 use crate::toml::{self, Entry, Node, Value};
@@ -33,6 +33,13 @@ impl ShellHint {
         }
     }
 }
+
+/// Programs to whom a `$NAME` in an argument means something: it is theirs to read.
+const READ_DOLLARS: &[&str] = &[
+    "sh", "bash", "dash", "ash", "zsh", "ksh", "fish", "busybox", "awk", "gawk", "mawk", "sed", "grep",
+    "egrep", "rg", "jq", "yq", "perl", "python", "python3", "ruby", "node", "php", "lua", "make", "expect",
+    "envsubst", "ssh", "su", "xargs",
+];
 
 /// A word of a command: what it says, and where.
 pub(crate) struct Word<'t> {
@@ -99,6 +106,10 @@ impl Reader<'_> {
         let words = self.words(&entry.node, (&entry.key.name, Kind::Command), hint);
         let named =
             words.as_ref().and_then(|words| tables.iter().find(|table| table.key.name == words[0].text));
+        if let (Some(words), None) = (&words, named) {
+            self.own_program(words, asker);
+            self.nearly_named(words, tables);
+        }
         let base = match named {
             Some(table) => self.named_command(table, asker).map(Some),
             None => Some(None),
@@ -125,6 +136,27 @@ impl Reader<'_> {
             return None;
         }
         Some(command)
+    }
+
+    /// A program of the user's that hosts are to get must be there.
+    fn own_program(&mut self, words: &[Word<'_>], asker: Asker) {
+        let Some(Word { text, span, .. }) = words.first() else { return };
+        let is_own = text.contains('/') && !text.starts_with('/') && !text.contains('%');
+        // What nobody starts is not missed.
+        if is_own && asker == Asker::Host && !self.seen.anything {
+            let (path, written) = (self.folder.join(text), text.clone());
+            self.names.own_files.borrow_mut().push(OwnFile { path, written, span: *span, is_program: true });
+        }
+    }
+
+    /// A word alone that is nearly the name of a command is likely a slip. It may be a program all the same.
+    fn nearly_named(&mut self, words: &[Word<'_>], tables: &[CommandTable<'_>]) {
+        let [word] = words else { return };
+        if let Some(near) = nearest(&word.text, tables.iter().map(|table| table.key.name.as_str())) {
+            let text = format!("no command is called `{}`: a program of the hosts is meant", word.text);
+            let trouble = Trouble::new(Reason::UnknownName, text);
+            self.ledger.warning(word.span, trouble.hint(format!("did you mean `{near}`?")));
+        }
     }
 
     /// The command of an `sh` step.
@@ -167,6 +199,7 @@ impl Reader<'_> {
         let inner = match &table.node.value {
             Value::Text(text) => {
                 let words = split(self.ledger, text, ShellHint::Table)?;
+                self.own_program(&words, asker);
                 let words = self.texts(&words, asker)?;
                 return Some(bare(name, Program { words, script: None, folder }));
             }
@@ -203,6 +236,7 @@ impl Reader<'_> {
         match (fields.get("run"), fields.get("sh")) {
             (Some((_, run)), None) => {
                 let words = self.words(&run.node, ("run", Kind::Command), ShellHint::Table)?;
+                self.own_program(&words, asker);
                 Some((self.texts(&words, asker)?, None))
             }
             (None, Some((key, sh))) => {
@@ -361,6 +395,11 @@ fn bare(name: String, program: Program) -> Command {
 fn split<'t>(ledger: &mut Ledger, text: &'t toml::Text, hint: ShellHint) -> Option<Vec<Word<'t>>> {
     match words::split(&text.value) {
         Ok(words) => {
+            unfilled(ledger, text, &words, hint);
+            if let Some(trouble) = assigned(&text.value, &words[0], hint) {
+                ledger.mistake(text.part(words[0].span.clone()), trouble);
+                return None;
+            }
             let word = |word: words::Word| Word { span: text.part(word.span), text: word.text, source: text };
             let words: Vec<_> = words.into_iter().map(word).collect();
             if words[0].text.is_empty() {
@@ -380,5 +419,38 @@ fn split<'t>(ledger: &mut Ledger, text: &'t toml::Text, hint: ShellHint) -> Opti
             ledger.mistake(span, trouble);
             None
         }
+    }
+}
+
+/// `X=1 kvd`: to a shell, the first word is a variable of the environment.
+fn assigned(written: &str, first: &words::Word, hint: ShellHint) -> Option<Trouble> {
+    // As written: in quotes it is a program to a shell as well.
+    let (name, _) = written[first.span.clone()].split_once('=')?;
+    let is_name = !name.starts_with(|c: char| c.is_ascii_digit())
+        && !name.is_empty()
+        && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_');
+    let value = first.text.get(name.len() + 1..).filter(|_| is_name)?;
+    let text =
+        format!("`{}` before a command needs a shell, and a command is started without one", first.text);
+    let trouble = Trouble::new(Reason::ShellInCommand, text);
+    Some(trouble.hint(match hint {
+        ShellHint::Build => hint.text().to_owned(),
+        _ => format!("write `env = {{ {name} = {value:?} }}` beside the command"),
+    }))
+}
+
+/// Warns of a `$NAME` that a shell would fill in, and nobody does.
+fn unfilled(ledger: &mut Ledger, text: &toml::Text, words: &[words::Word], hint: ShellHint) {
+    for word in words {
+        let program = word.text.rsplit('/').next().unwrap_or_default();
+        if READ_DOLLARS.contains(&program) {
+            return;
+        }
+        let start = word.span.start;
+        let Some(found) = words::variable(&text.value[word.span.clone()]) else { continue };
+        let found = start + found.start..start + found.end;
+        let what = format!("`{}` stays as it is: only a shell would fill it in", &text.value[found.clone()]);
+        let said = format!("{}, or put it in '…' if it is meant so", hint.text());
+        ledger.warning(text.part(found), Trouble::new(Reason::ShellInCommand, what).hint(said));
     }
 }

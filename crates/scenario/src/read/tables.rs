@@ -538,14 +538,14 @@ impl<'t> Collector<'_, 't> {
     /// `-s KEY=VALUE` makes one value of several.
     fn pin(&mut self, key: &Key, values: &mut IndexMap<String, Option<&'t Node>>) {
         let Some(set) = self.overrides.set.shift_remove(&key.name) else { return };
-        let has_steps = values.values().any(Option::is_some);
-        if has_steps && !values.contains_key(&set) {
+        if !values.contains_key(&set) && !values.is_empty() {
+            let what = if values.values().any(Option::is_some) { "case" } else { "value" };
             let known: Vec<_> = values.keys().map(String::as_str).collect();
-            let trouble =
-                Trouble::new(Reason::BadSetting, format!("`-s {}={set}`: no case `{set}`", key.name));
+            let text = format!("`-s {}={set}`: the matrix has no {what} `{set}`", key.name);
             let near = nearest(&set, known.iter().copied());
-            let hint = near.map_or_else(|| list("cases", &known), |near| format!("did you mean `{near}`?"));
-            self.ledger.mistake(key.span, trouble.hint(hint));
+            let near = near.map(|near| format!("did you mean `{near}`? ")).unwrap_or_default();
+            let hint = near + &list(&format!("{what}s"), &known);
+            self.ledger.mistake(key.span, Trouble::new(Reason::BadSetting, text).hint(hint));
             return;
         }
         let steps = values.get(&set).copied().flatten();

@@ -44,6 +44,7 @@ pub(super) fn explain(error: &ParseError, text: &str, base: usize) -> Syntax {
         _ => unexpected,
     };
     let described = match said {
+        _ if let Some(missing) = missing(error, &text[..range.start]) => missing,
         _ if text[range.clone()].is_empty() && error.description() == "string values must be quoted" => {
             "a value is missing here"
         }
@@ -54,6 +55,26 @@ pub(super) fn explain(error: &ParseError, text: &str, base: usize) -> Syntax {
     let hint = hint(error, &text[range.clone()], said.is_some());
     let text = described.replacen("invalid", "this is no", 1);
     Syntax { span: Span::new(base + range.start..base + range.end), text, hint }
+}
+
+/// What a key in `{ … }` lacks, of which all that is `before` stands before the `}` or the comma.
+fn missing(error: &ParseError, before: &str) -> Option<&'static str> {
+    let has_equals = before.trim_end().ends_with('=');
+    match error.description() {
+        // Before a `}` the parser makes up a value of no characters, in quotes that are not there.
+        "invalid literal string" if error.context().is_some_and(|context| context.is_empty()) => {
+            Some(match has_equals {
+                true => "a value is missing here",
+                false => "a `=` and a value are missing here",
+            })
+        }
+        "extra comma in inline table" => match error.expected() {
+            Some([Expected::Literal("=")]) => Some("a `=` and a value are missing before this comma"),
+            Some([Expected::Description("value")]) => Some("a value is missing before this comma"),
+            _ => None,
+        },
+        _ => None,
+    }
 }
 
 fn hint(error: &ParseError, there: &str, known: bool) -> Option<String> {
