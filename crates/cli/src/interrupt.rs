@@ -1,7 +1,9 @@
 //! ctrl-C once: open tests are cancelled, evidence is closed, hosts are reaped. Twice: out at once; the kernel reaps.
-//! SIGTERM and SIGHUP are one ctrl-C.
+//! SIGTERM and SIGHUP are one ctrl-C. What is ignored, as under `nohup`, stays so.
 
+use std::future::poll_fn;
 use std::process;
+use std::task::Poll;
 use std::thread;
 use std::time::Duration;
 
@@ -27,10 +29,9 @@ impl Interrupt {
         let kinds = [SignalKind::interrupt(), SignalKind::terminate(), SignalKind::hangup()];
         let signals = {
             let _entered = runtime.enter();
-            kinds.map(|kind| signal(kind).map(|signal| (kind, signal)))
+            let wanted = kinds.into_iter().filter(|kind| !netsplit::is_ignored(kind.as_raw_value()));
+            wanted.map(|kind| Ok((kind, signal(kind)?))).collect::<std::io::Result<Vec<_>>>()?
         };
-        let [interrupt, terminate, hangup] = signals;
-        let signals = [interrupt?, terminate?, hangup?];
         thread::Builder::new()
             .name("signals".into())
             .spawn(move || runtime.block_on(watch_signals(signals, tell)))?;
@@ -53,18 +54,19 @@ impl Interrupt {
 }
 
 #[expect(clippy::exit, reason = "the second ctrl-C means: now; the kernel reaps what is left")]
-async fn watch_signals(
-    [(int, mut interrupt), (term, mut terminate), (hup, mut hangup)]: [(SignalKind, Signal); 3],
-    tell: watch::Sender<Option<i32>>,
-) {
+async fn watch_signals(mut signals: Vec<(SignalKind, Signal)>, tell: watch::Sender<Option<i32>>) {
     let mut next = async || {
-        tokio::select! {
-            _ = interrupt.recv() => int,
-            _ = terminate.recv() => term,
-            _ = hangup.recv() => hup,
-        }
+        poll_fn(|context| {
+            for (kind, signal) in &mut signals {
+                if signal.poll_recv(context).is_ready() {
+                    return Poll::Ready(kind.as_raw_value());
+                }
+            }
+            Poll::Pending
+        })
+        .await
     };
-    let first = next().await.as_raw_value();
+    let first = next().await;
     tell.send_replace(Some(first));
     let _second = tokio::time::timeout(END_MAX, next()).await;
     process::exit(128 + first);

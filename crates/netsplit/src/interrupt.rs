@@ -1,7 +1,7 @@
 //! ctrl-C while tests in Rust run: the kernel reaps their hosts, and here is said which tests that were. SIGTERM and SIGHUP
 //! are ctrl-C. The command line has a way of its own, as it ends its runs itself.
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 use std::fs;
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
@@ -19,20 +19,36 @@ use crate::test::last_done;
 /// A log that is longer is not looked at: whoever interrupts does not want to wait.
 const LOG_MAX: u64 = 4 << 20;
 
-/// The tests that run in this process, each with its run's directory.
-static OPEN: Mutex<BTreeMap<PathBuf, String>> = Mutex::new(BTreeMap::new());
+/// The tests and seeds that run in this process.
+static OPEN: Mutex<BTreeSet<Name>> = Mutex::new(BTreeSet::new());
 
-/// A test that runs, until this is dropped.
+/// What runs, until this is dropped.
 #[derive(Debug)]
-pub(crate) struct Open(PathBuf);
+pub(crate) struct Open(Name);
+
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Name {
+    test: String,
+    seed: Option<u64>,
+    /// Its run's directory; a test of many seeds has none.
+    dir: Option<PathBuf>,
+}
 
 impl Open {
-    pub(crate) fn begin(test: String, dir: &Path) -> Self {
+    pub(crate) fn test(test: &str, dir: Option<&Path>) -> Self {
+        Self::begin(Name { test: test.to_owned(), seed: None, dir: dir.map(Path::to_owned) })
+    }
+
+    pub(crate) fn seed(test: &str, seed: u64, dir: &Path) -> Self {
+        Self::begin(Name { test: test.to_owned(), seed: Some(seed), dir: Some(dir.to_owned()) })
+    }
+
+    fn begin(name: Name) -> Self {
         static LISTENING: Once = Once::new();
         // Who cannot listen is interrupted as any other program.
         LISTENING.call_once(|| drop(listen()));
-        lock().insert(dir.to_owned(), test);
-        Self(dir.to_owned())
+        lock().insert(name.clone());
+        Self(name)
     }
 }
 
@@ -42,7 +58,7 @@ impl Drop for Open {
     }
 }
 
-fn lock() -> MutexGuard<'static, BTreeMap<PathBuf, String>> {
+fn lock() -> MutexGuard<'static, BTreeSet<Name>> {
     OPEN.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
@@ -60,26 +76,34 @@ fn listen() -> io::Result<()> {
     drop(entered);
     thread::Builder::new().name("signals".into()).spawn(move || {
         let Some(Ok(Some(number))) = runtime.block_on(signals.join_next()) else { return };
-        let said: String = lock().iter().map(|(dir, test)| told(test, dir)).collect();
+        let open = lock().clone();
+        // Between two of its seeds a test has none.
+        let has_seed = |name: &Name| open.iter().any(|other| other.test == name.test && other.seed.is_some());
+        let said: String =
+            open.iter().filter(|name| name.dir.is_some() || !has_seed(name)).map(told).collect();
         let _nobody_listens = io::stderr().write_all(said.as_bytes());
         process::exit(128 + number);
     })?;
     Ok(())
 }
 
-/// Whether whoever started this process does not want a signal to end it, as `nohup` does not.
-fn is_ignored(number: i32) -> bool {
+/// Whether whoever started this process does not want the signal of this number to end it, as `nohup` does not.
+#[doc(hidden)]
+pub fn is_ignored(number: i32) -> bool {
     let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
     let ignored = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
     let mask = ignored.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok());
     mask.is_some_and(|mask| mask >> (number - 1) & 1 == 1)
 }
 
-/// What is said of a test that was interrupted.
-fn told(test: &str, dir: &Path) -> String {
+/// What is said of a test or a seed that was interrupted.
+fn told(Name { test, seed, dir }: &Name) -> String {
+    let seed = seed.map(|seed| format!(", seed {seed}")).unwrap_or_default();
+    let head = format!("\ninterrupted: {test}{seed}\n");
+    let Some(dir) = dir else { return head };
     let run = RunDir::new(dir);
     let is_short = fs::metadata(run.events()).is_ok_and(|log| log.len() <= LOG_MAX);
     let events = is_short.then(|| run.read_events().ok()).flatten().unwrap_or_default();
     let last = last_done(&events).map(|last| format!("{last}\n")).unwrap_or_default();
-    format!("\ninterrupted: {test}\n{last}evidence {}\n", screen::shown_path(dir))
+    format!("{head}{last}evidence {}\n", screen::shown_path(dir))
 }

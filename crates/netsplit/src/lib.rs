@@ -58,6 +58,8 @@ pub use netsplit_provider::{
 };
 pub use netsplit_sim::Random;
 
+#[doc(hidden)]
+pub use crate::interrupt::is_ignored;
 pub use crate::{
     clock::Clock,
     command::{IntoWords, Words, local, sh},

@@ -28,6 +28,7 @@ use self::attempt::Outside;
 use self::order::{Ended, Order, Report};
 use self::seeds::Plan;
 use crate::error::Error;
+use crate::interrupt::Open;
 use crate::run::{self, Run, RunSpec};
 use crate::settings::Settings;
 use crate::test::{self, IntoTestResult, TestFailure, TestSpec};
@@ -157,6 +158,7 @@ where
 /// Simulates a test with all its seeds.
 pub(crate) fn all(spec: &TestSpec, settings: Settings, run: &RunSpec) -> Result<(), TestFailure> {
     let wrong = |error: Error| test::show_all(spec, &[error.into()]);
+    let _open = Open::test(&run.test, None);
     let outside = Outside::new(spec, &settings, run).map_err(wrong)?;
     match seeds::plan(&settings, spec.seeds, run::random_seed) {
         Plan::One(seed) => one(&outside, seed).map_err(wrong)?,

@@ -186,7 +186,7 @@ where
         return simulate::all(spec, settings, &run_spec);
     }
     let run = Run::begin(settings, run_spec).map_err(|error| show_all(spec, &[error.into()]))?;
-    let _open = Open::begin(spec.name(mode), run.dir().path());
+    let _open = Open::test(&spec.name(mode), Some(run.dir().path()));
     let runtime = runtime(spec).map_err(|error| TestFailure::not_begun(format!("no runtime: {error}")))?;
     let (finished, panic) = runtime.block_on(async move {
         match skip {

@@ -89,6 +89,6 @@ fn so_is_one_with_many_seeds() {
     let (output, took) = interrupted("simulated", ("NETSPLIT_SEEDS", "100000"), "run.began", Signal::TERM);
     let said = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(143), "{said}");
-    assert!(said.contains("\ninterrupted: waits_in_vain::simulated, seed "), "{said}");
+    assert!(said.contains("\ninterrupted: waits_in_vain::simulated"), "{said}");
     assert!(took < secs(5), "{took:?}");
 }

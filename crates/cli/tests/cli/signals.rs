@@ -1,6 +1,7 @@
 //! ctrl-C once and twice, the terminal gone, kill -9: what is left is evidence, and nothing else.
 
 use std::os::fd::{AsFd, OwnedFd};
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use rustix::fs::OFlags;
@@ -226,6 +227,22 @@ fn output_that_nobody_takes_does_not_hold_up_the_end() {
     assert!(begun.elapsed() < Duration::from_secs(10), "{:?}", begun.elapsed());
     drop(reader);
     nothing_left("NS_TEST_STUCK=1");
+}
+
+/// As under `nohup`.
+#[test]
+fn a_signal_that_is_ignored_interrupts_nothing() {
+    let project = Project::new();
+    project.scenario("x.toml", "{ run = \"sleep 1\", on = \"a\" }");
+    let mut shell = project.prepare(Command::new("/bin/sh"));
+    shell.args(["-c", "trap '' HUP; exec \"$0\" run x.toml", env!("CARGO_BIN_EXE_netsplit")]);
+    let mut child = shell.spawn().unwrap();
+    project.wait_for_event("process.started");
+    rustix::process::kill_process(rustix::process::Pid::from_child(&child), rustix::process::Signal::HUP)
+        .unwrap();
+    wait(&mut child, LONG);
+    assert_eq!(child.wait().unwrap().code(), Some(0));
+    assert_eq!(project.verdict()["verdict"], "passed");
 }
 
 #[test]

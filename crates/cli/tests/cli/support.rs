@@ -43,8 +43,14 @@ impl Project {
     }
 
     pub(crate) fn command(&self, args: &[&str]) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_netsplit"));
-        command.args(args).current_dir(self.path());
+        let mut command = self.prepare(Command::new(env!("CARGO_BIN_EXE_netsplit")));
+        command.args(args);
+        command
+    }
+
+    /// In the project's folder, with no settings of ours.
+    pub(crate) fn prepare(&self, mut command: Command) -> Command {
+        command.current_dir(self.path());
         for (name, _) in std::env::vars() {
             if name.starts_with("NETSPLIT_") || name == "GITHUB_ACTIONS" || name == "NO_COLOR" {
                 command.env_remove(name);

@@ -123,7 +123,7 @@ impl<'a> Outside<'a> {
         // One seed gives one log, and the run's id stands in it.
         let id = RunId::from_random((Random::new(seed, &self.run.test).draw() & 0xf_ffff) as u32);
         let (place, lock) = run::make_place(self.settings, self.run, seed, Some(&id))?;
-        let _open = Open::begin(format!("{}, seed {seed}", self.run.test), &place.dir);
+        let _open = Open::seed(&self.run.test, seed, &place.dir);
         let mut ran = self.process(&place, None)?;
         if let Some(aside) = &self.aside {
             let again = RunPlace { dir: place.dir.join("again"), ..place.clone() };
