@@ -2,8 +2,8 @@
 
 use std::process::ExitCode;
 
-use netsplit_model::Place;
 use netsplit_model::units::count;
+use netsplit_model::{Place, Trouble};
 use netsplit_scenario::{Level, Linted, Need, lint};
 use serde_json::json;
 
@@ -44,14 +44,22 @@ fn show(name: &str, linted: Result<Linted, netsplit_scenario::Mistakes>, output:
             let (cases, hosts) = (loaded.scenario.cases().len(), loaded.scenario.hosts().count());
             let needs = if needs.is_empty() { "nothing".to_owned() } else { needs.join(", ") };
             let cases = if cases == 1 { String::new() } else { format!("{cases} cases · ") };
-            output.out(format!("{name}: no mistake · {cases}{} · needs {needs}", count(hosts, "host")));
+            let found = found(&loaded.warnings);
+            output.out(format!("{name}: {found} · {cases}{} · needs {needs}", count(hosts, "host")));
         }
         Ok(Linted::Part { warnings, sources }) => {
             for warning in &warnings {
                 output.err(sources.draw(warning, Level::Warning, output.paint_err).trim_end());
             }
-            output.out(format!("{name}: no mistake · a part for `include`, without a [[test]]"));
+            output.out(format!("{name}: {} · a part for `include`, without a [[test]]", found(&warnings)));
         }
+    }
+}
+
+fn found(warnings: &[Trouble]) -> String {
+    match warnings.len() {
+        0 => "no mistake".to_owned(),
+        number => format!("no mistake, {}", count(number, "warning")),
     }
 }
 

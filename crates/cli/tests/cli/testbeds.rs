@@ -215,7 +215,9 @@ fn a_new_scenario_runs_as_it_is() {
     let project = Project::new();
     let made = project.run(&["new", "sub/quorum.toml", "--hosts", "3", "--", "sleep", "1000"]);
     made.expect(0).says("wrote sub/quorum.toml").says("2 lines say TODO").complains("next: netsplit run");
-    project.run(&["lint", "sub/quorum.toml"]).expect(0).says("no mistake").says("needs kill");
+    project.run(&["lint", "sub/quorum.toml"]).expect(0).says("no mistake · ").says("needs kill");
+    project.scenario("odd.toml", "{ run = \"echo $HOME\", on = \"a\" }");
+    project.run(&["lint", "odd.toml"]).expect(0).says("odd.toml: no mistake, 1 warning · ");
     project.run(&["run", "sub/quorum.toml"]).expect(0);
     project.run(&["new", "sub/quorum.toml"]).expect(2).complains("was left alone");
     project.run(&["new", "sub/quorum.yaml"]).expect(2).complains("does not end in .toml");
