@@ -115,6 +115,7 @@ pub fn run_later_constructors(hook: extern "C" fn()) {
 pub fn run(config: Config, test: impl FnOnce() + Send + 'static) -> Report {
     let limit = Nanos::try_from(config.limit.as_nanos()).unwrap_or(Nanos::MAX);
     let statics = Statics::new();
+    crate::front::memory::reserve();
     let has_own_statics = statics.are_own();
     let mut kernel = Kernel::new(Rules { seed: config.seed, limit, cpus: config.cpus, has_own_statics });
     let host =

@@ -23,6 +23,7 @@ mod files;
 mod folders;
 mod locks;
 mod maps;
+pub(crate) mod memory;
 mod names;
 mod numbers;
 mod polling;

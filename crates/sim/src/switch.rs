@@ -17,7 +17,7 @@ use std::time::Duration;
 
 use crate::front::signals::Interrupted;
 use crate::front::statics::{Statics, shared};
-use crate::kernel::{Caller, Exit, Kernel, Pid, ThreadId, Wait};
+use crate::kernel::{CONTROL, Caller, Exit, Kernel, Pid, ThreadId, Wait};
 
 /// How the turn is handed over.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -53,6 +53,8 @@ pub(crate) struct Context {
     result: Cell<*mut c_void>,
     /// When it ends, its process does.
     is_main: Cell<bool>,
+    /// Whether it is of the test and its runner, rather than of a program.
+    is_of_test: Cell<bool>,
     destructors: RefCell<Vec<Destructor>>,
 }
 
@@ -82,6 +84,7 @@ impl Context {
             start: Cell::new(None),
             result: Cell::new(std::ptr::null_mut()),
             is_main: Cell::new(false),
+            is_of_test: Cell::new(false),
             destructors: RefCell::default(),
         }))
     }
@@ -89,6 +92,11 @@ impl Context {
     #[inline]
     pub(crate) fn id(&self) -> ThreadId {
         self.id.get()
+    }
+
+    #[inline]
+    pub(crate) fn is_of_test(&self) -> bool {
+        self.is_of_test.get()
     }
 }
 
@@ -442,6 +450,7 @@ pub(crate) fn start_thread(
 ) -> Result<libc::pthread_t, i32> {
     let context = ready_context(attributes)?;
     context.is_main.set(is_main);
+    context.is_of_test.set(process == CONTROL);
     context.start.set(Some(start));
     let maker = me().map(Context::id);
     with(|world| {
@@ -573,7 +582,7 @@ impl World {
     fn next(&mut self) -> &'static Context {
         let next = self.kernel.pick();
         crate::front::spin::turned(self.kernel.counts.turns);
-        let process = next.map_or(crate::kernel::CONTROL, |id| self.kernel.process_of(id));
+        let process = next.map_or(CONTROL, |id| self.kernel.process_of(id));
         if process != self.laid_out {
             self.lay_out(process);
         }
@@ -735,7 +744,7 @@ pub(crate) fn run(
         threads: BTreeMap::new(),
         environments: Vec::new(),
         statics,
-        laid_out: crate::kernel::CONTROL,
+        laid_out: CONTROL,
     };
     // SAFETY: nobody looks at the world before there is one.
     let before = unsafe { (*WORLD.0.get()).replace(world) };

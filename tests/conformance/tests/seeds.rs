@@ -40,7 +40,11 @@ async fn does_as_asked(bed: Testbed) -> netsplit::Result {
         "fail odd" => assert!(bed.seed().is_multiple_of(2), "{} is odd", bed.seed()),
         "abort" => std::process::abort(),
         "exit" => leave(),
-        "lie" => bed.note(bed.host("a")?.run(lies).read().await?),
+        "lie" => {
+            for _ in 0..20 {
+                bed.note(bed.host("a")?.run(lies).read().await?);
+            }
+        }
         "spawn" => {
             let refused = Command::new("true").output().expect_err("no executable");
             assert_eq!(refused.kind(), std::io::ErrorKind::NotFound, "{refused}");
