@@ -92,6 +92,8 @@ enum Event {
     Net(net::Event),
     /// A timer descriptor rings, if it is still the same setting.
     Timer(FileId, u64),
+    /// A process's alarm goes off, if it is still the same setting.
+    Alarm(Pid, u64),
 }
 
 /// Why a simulation ended.
@@ -261,6 +263,7 @@ impl Kernel {
                 self.settle();
             }
             Event::Timer(file, setting) => self.ring(at, file, setting),
+            Event::Alarm(process, setting) => self.go_off(at, process, setting),
         }
     }
 

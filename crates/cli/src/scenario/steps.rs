@@ -134,7 +134,9 @@ fn all_failures(results: Vec<StepResult>) -> StepResult {
 fn also_failed<'t>(first: &mut Failure, others: impl ExactSizeIterator<Item = &'t Failure>) {
     let left = others.len().saturating_sub(OTHERS_MAX);
     for other in others.take(OTHERS_MAX) {
-        let place = other.place.as_ref().map(|place| format!("{}:{}: ", place.file, place.line));
+        // Of one step on several hosts each has where this was written in Rust: no place of the user's.
+        let of_scenario = other.place.as_ref().filter(|place| !place.file.ends_with(".rs"));
+        let place = of_scenario.map(|place| format!("{}:{}: ", place.file, place.line));
         let said =
             other.said.as_ref().and_then(|said| said.lines().next()).map(|said| format!(", said {said}"));
         first.saw.push(format!(

@@ -158,6 +158,13 @@ fn a_failure_says_who_called_the_procedure_and_what_else_failed() {
     ran.expect(1).says("done by `inner` in p.toml:3, done by `outer` in p.toml:9\n");
     ran.says("`false` on a exited 1").says("also failed  p.toml:15: `sh -c 'exit 4'` on b exited 4\n");
     assert!(!ran.out().contains("p.toml:13"), "a step that passed: {}", ran.out());
+    let text = "hosts.n = [\"a\", \"b\"]\n[[test]]\nname = \"t\"\nsteps = [{ start = \"/no-%{host}\", name = \"x\", on = \"n\" }]\n";
+    project.write("s.toml", text);
+    project
+        .run(&["run", "s.toml"])
+        .expect(1)
+        .says("`/no-a` on a could not start")
+        .says("also failed  `/no-b` on b could not start: no file `/no-b`\n");
 }
 
 #[test]

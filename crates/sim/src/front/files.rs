@@ -579,6 +579,12 @@ define! {
         zero(sync(me, file, true))
     }
 
+    /// Begins to write, which promises nothing.
+    fn sync_file_range(fd: i32, _from: i64, _count: i64, _flags: u32) -> i32 |me, real| {
+        let _file = simulated!(me, fd, real);
+        0
+    }
+
     /// Makes all of the file's disk durable.
     fn syncfs(fd: i32) -> i32 |me, real| {
         let _file = simulated!(me, fd, real);

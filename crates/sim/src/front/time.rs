@@ -67,10 +67,15 @@ pub(super) fn when(me: &'static Context, clock: i32, at: Nanos) -> Nanos {
 }
 
 fn read(me: &'static Context, which: Which) -> Nanos {
-    tell(me, |kernel, caller| {
-        kernel.clock_read(caller.thread);
-        which.read(*kernel.clock(caller.host), kernel.now)
-    })
+    let look = |kernel: &mut Kernel, caller: Caller| which.read(*kernel.clock(caller.host), kernel.now);
+    let (is_late, shown) =
+        tell(me, |kernel, caller| (kernel.clock_read(caller.thread), look(kernel, caller)));
+    if !is_late {
+        return shown;
+    }
+    // Who spins until others have done something lets them.
+    let _handlers_ran = switch::wait(me, Wait { on: On::Time, until: Some(0), what: "clock" });
+    tell(me, look)
 }
 
 /// Sleeps; a handler of a signal ends it.
@@ -198,6 +203,35 @@ define! {
         sleep_for(me, Nanos::from(seconds) * SECOND).map_or_else(|left| left.div_ceil(SECOND) as u32, |()| 0)
     }
 
+    /// Sends the process SIGALRM in so many virtual seconds; gives what was left of the alarm before.
+    fn alarm(seconds: u32) -> u32 |me, real| {
+        let setting = Setting { value: Nanos::from(seconds) * SECOND, interval: 0 };
+        tell(me, |kernel, caller| kernel.set_alarm(caller, setting)).value.div_ceil(SECOND) as u32
+    }
+
+    /// Sets the alarm of the process. Timers of CPU time are refused.
+    fn setitimer(which: i32, new: *const libc::itimerval, old: *mut libc::itimerval) -> i32 |me, real| {
+        if which != libc::ITIMER_REAL {
+            return fail(Errno::ENOSYS);
+        }
+        let (value, interval) = (micros((*new).it_value), micros((*new).it_interval));
+        let (Ok(value), Ok(interval)) = (value, interval) else { return fail(Errno::EINVAL) };
+        let before = tell(me, |kernel, caller| kernel.set_alarm(caller, Setting { value, interval }));
+        if !old.is_null() {
+            *old = itimerval(before);
+        }
+        0
+    }
+
+    /// How the alarm of the process is set.
+    fn getitimer(which: i32, now: *mut libc::itimerval) -> i32 |me, real| {
+        if which != libc::ITIMER_REAL {
+            return fail(Errno::ENOSYS);
+        }
+        *now = itimerval(tell(me, |kernel, caller| kernel.alarm_setting(caller)));
+        0
+    }
+
     /// A timer descriptor on the host's clocks.
     fn timerfd_create(clock: i32, flags: i32) -> i32 |me, real| {
         let is_wall = match Which::of(clock) {
@@ -234,6 +268,24 @@ define! {
         let setting = ask(me, |kernel, _| kernel.timer_setting(file).map_err(Stop::from));
         zero(setting.map(|setting| *now = itimerspec(setting)))
     }
+}
+
+/// Nanoseconds of a `timeval`.
+fn micros(time: libc::timeval) -> Result<Nanos> {
+    match (Nanos::try_from(time.tv_sec), Nanos::try_from(time.tv_usec)) {
+        (Ok(seconds), Ok(micros)) if micros < 1_000_000 => {
+            Ok(seconds.saturating_mul(SECOND).saturating_add(micros * 1000))
+        }
+        _ => Err(Errno::EINVAL),
+    }
+}
+
+fn itimerval(setting: Setting) -> libc::itimerval {
+    let timeval = |time: Nanos| libc::timeval {
+        tv_sec: (time / SECOND).cast_signed(),
+        tv_usec: (time % SECOND).div_ceil(1000).min(999_999).cast_signed(),
+    };
+    libc::itimerval { it_value: timeval(setting.value), it_interval: timeval(setting.interval) }
 }
 
 fn itimerspec(setting: Setting) -> libc::itimerspec {

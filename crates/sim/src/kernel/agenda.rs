@@ -56,6 +56,11 @@ impl<E> Agenda<E> {
         self.heap.iter().filter(|Reverse(key)| key >> 64 < u128::from(until)).count() >= count
     }
 
+    /// Whether an event was to come by `now`.
+    pub(super) fn is_due(&self, now: Nanos) -> bool {
+        self.heap.peek().is_some_and(|Reverse(key)| key >> 64 <= u128::from(now))
+    }
+
     #[expect(clippy::cast_possible_truncation, reason = "parts of a key")]
     pub(super) fn pop(&mut self) -> Option<(Nanos, E)> {
         let Reverse(key) = self.heap.pop()?;
@@ -77,6 +82,7 @@ mod tests {
         for (at, name) in [(5, "c"), (3, "a"), (5, "d"), (3, "b")] {
             agenda.push(at, name);
         }
+        assert_eq!([2, 3, 4].map(|now| agenda.is_due(now)), [false, true, true]);
         let order: Vec<_> = std::iter::from_fn(|| agenda.pop()).collect();
         assert_eq!(order, [(3, "a"), (3, "b"), (5, "c"), (5, "d")]);
     }

@@ -4,6 +4,7 @@ use super::epoll::epoll_bits;
 use super::file::{FileId, Kind};
 use super::sched::ThreadId;
 use super::signals::Signals;
+use super::timer::Alarm;
 use super::{HostId, Kernel, Over};
 use crate::disk::Inode;
 use crate::errno::{Errno, Result};
@@ -70,6 +71,7 @@ pub(crate) struct Process {
     pub(super) stopped: Option<Vec<ThreadId>>,
     /// Descriptors that tell of its end.
     watchers: Vec<FileId>,
+    pub(super) alarm: Alarm,
     random: Random,
 }
 
@@ -111,6 +113,7 @@ impl Kernel {
             exit: None,
             stopped: None,
             watchers: Vec::new(),
+            alarm: Alarm::default(),
             random: Random::new(self.rules.seed, &stream),
         });
         pid

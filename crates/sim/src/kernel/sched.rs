@@ -274,13 +274,15 @@ impl Kernel {
         self.yield_share > 0.0 && self.yield_draws.happens(self.yield_share)
     }
 
-    /// A thread has read the clock.
-    pub(crate) fn clock_read(&mut self, id: ThreadId) {
+    /// A thread has read the clock. Returns whether time has passed what is to happen first: it must not go on before that.
+    pub(crate) fn clock_read(&mut self, id: ThreadId) -> bool {
         let thread = self.thread_mut(id);
         thread.clock_reads += 1;
-        if thread.clock_reads > SPINS_MAX {
-            self.now += SPIN;
+        if thread.clock_reads <= SPINS_MAX {
+            return false;
         }
+        self.now += SPIN;
+        self.agenda.is_due(self.now)
     }
 
     /// A thread has ended: whoever joins it goes on.

@@ -1,7 +1,8 @@
-//! Timer descriptors.
+//! Timer descriptors, and alarms of processes.
 
 use super::file::{FileId, Kind, Timing};
-use super::{Call, Event, HostId, Kernel, Nanos, epoll::epoll_bits::IN};
+use super::process::Process;
+use super::{Call, Caller, Event, HostId, Kernel, Nanos, Pid, epoll::epoll_bits::IN};
 use crate::errno::{Errno, Result};
 
 /// A timerfd.
@@ -14,6 +15,15 @@ pub(crate) struct Timer {
     interval: Nanos,
     pub(super) rings: u64,
     /// Counts settings, so that an earlier one rings no more.
+    setting: u64,
+}
+
+/// What sends its process SIGALRM.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Alarm {
+    next: Option<Nanos>,
+    interval: Nanos,
+    /// As a [`Timer`]'s.
     setting: u64,
 }
 
@@ -94,5 +104,42 @@ impl Kernel {
     pub(super) fn read_timer(&mut self, id: FileId, timing: Timing) -> Call<u64> {
         let rings = std::mem::take(&mut self.timer(id)?.rings);
         if rings == 0 { Err(self.not_now(id, timing, "read of a timer")) } else { Ok(rings) }
+    }
+
+    /// Sets the alarm of the caller's process; gives what was set before.
+    pub(crate) fn set_alarm(&mut self, caller: Caller, setting: Setting) -> Setting {
+        let before = self.alarm_setting(caller);
+        let next = self.clocks[caller.host.index()].after(self.now, setting.value);
+        let alarm = &mut self.process_mut(caller.process).alarm;
+        alarm.next = (setting.value > 0).then_some(next);
+        alarm.interval = setting.interval;
+        alarm.setting += 1;
+        if setting.value > 0 {
+            let event = Event::Alarm(caller.process, alarm.setting);
+            self.agenda.push(next, event);
+        }
+        before
+    }
+
+    /// How long until the alarm of the caller's process goes off, and then how often.
+    pub(crate) fn alarm_setting(&self, caller: Caller) -> Setting {
+        let Alarm { next, interval, .. } = self.process(caller.process).alarm;
+        Setting { value: next.map_or(0, |next| next.saturating_sub(self.now).max(1)), interval }
+    }
+
+    /// An entry of the agenda: it goes off, if it is still set so.
+    pub(super) fn go_off(&mut self, at: Nanos, pid: Pid, setting: u64) {
+        let Process { host, exit, alarm, .. } = self.process(pid);
+        let (host, interval) = (*host, alarm.interval);
+        if alarm.setting != setting || exit.is_some() {
+            return;
+        }
+        self.pass(at);
+        let next = self.clocks[host.index()].after(at, interval);
+        self.process_mut(pid).alarm.next = (interval > 0).then_some(next);
+        if interval > 0 {
+            self.agenda.push(next, Event::Alarm(pid, setting));
+        }
+        self.signal(pid, None, libc::SIGALRM);
     }
 }

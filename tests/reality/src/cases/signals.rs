@@ -63,7 +63,7 @@ fn is_pending(signal: i32) -> bool {
 
 pub(super) async fn awaited(seen: Seen) -> io::Result<()> {
     let mut first = signal(SignalKind::user_defined1())?;
-    let mut other = signal(SignalKind::alarm())?;
+    let mut other = signal(SignalKind::window_change())?;
     for _ in 0..2 {
         // SAFETY: the runtime has given it a handler.
         checked(unsafe { libc::kill(std::process::id().cast_signed(), libc::SIGUSR1) })?;
@@ -175,5 +175,43 @@ pub(super) fn reads_go_on_if_they_may(seen: &Seen) -> io::Result<()> {
     }
     writer.write_all(b"x")?;
     seen.note("goes on", goes_on.join().ok());
+    Ok(())
+}
+
+/// How often the alarm went off.
+static ALARMS: AtomicU32 = AtomicU32::new(0);
+
+extern "C" fn alarmed(_signal: i32) {
+    ALARMS.fetch_add(1, Ordering::SeqCst);
+}
+
+/// Waits until it has gone off so often.
+fn until_alarmed(count: u32) -> bool {
+    let begun = Instant::now();
+    while ALARMS.load(Ordering::SeqCst) < count && begun.elapsed() < Duration::from_secs(20) {
+        thread::sleep(Duration::from_millis(1));
+    }
+    begun.elapsed() < Duration::from_secs(20)
+}
+
+pub(super) fn alarms(seen: &Seen) -> io::Result<()> {
+    handle(libc::SIGALRM, alarmed as *const () as usize, libc::SA_RESTART)?;
+    // SAFETY: these take numbers.
+    let set = |seconds| unsafe { libc::alarm(seconds) };
+    seen.note("none before", set(100));
+    seen.note("most is left", (90..=100).contains(&set(0)));
+    seen.note("none again", set(1));
+    seen.note("after a second", until_alarmed(1));
+    let time = |millis: i64| libc::timeval { tv_sec: 0, tv_usec: millis * 1000 };
+    let timer = |first, then| libc::itimerval { it_value: time(first), it_interval: time(then) };
+    let (every, never, mut before) = (timer(5, 10), timer(0, 0), timer(0, 0));
+    // SAFETY: all are there.
+    let mut change = |new: &libc::itimerval| unsafe {
+        checked(libc::setitimer(libc::ITIMER_REAL, &raw const *new, &raw mut before))?;
+        Ok::<_, io::Error>(before.it_interval.tv_usec)
+    };
+    seen.note("not again and again", change(&every)?);
+    seen.note("again and again", until_alarmed(4));
+    seen.note("every 10 ms", change(&never)?);
     Ok(())
 }

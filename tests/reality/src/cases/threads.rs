@@ -355,6 +355,28 @@ pub(super) fn end_of_a_runtime(seen: &Seen) -> io::Result<()> {
     Ok(())
 }
 
+/// Others sleep meanwhile, and have their turns when their time has come.
+pub(super) fn spins_on_the_clock(seen: &Seen) -> io::Result<()> {
+    let (done, begun) = (AtomicU32::new(0), Instant::now());
+    thread::scope(|scope| {
+        for _ in 0..2 {
+            scope.spawn(|| {
+                thread::sleep(Duration::from_millis(20));
+                done.fetch_add(1, Ordering::SeqCst);
+            });
+        }
+        for _ in 0..2 {
+            scope.spawn(|| {
+                while done.load(Ordering::SeqCst) < 2 && begun.elapsed() < Duration::from_secs(10) {
+                    std::hint::spin_loop();
+                }
+            });
+        }
+    });
+    seen.note("done in time", begun.elapsed() < Duration::from_secs(5));
+    Ok(())
+}
+
 pub(super) fn parallelism(seen: &Seen) -> io::Result<()> {
     seen.outcome("at least one", thread::available_parallelism().map(|count| count.get() >= 1));
     let turns = AtomicU32::new(0);
