@@ -90,6 +90,9 @@ fn wire(plan: &Plan<'_>) -> Result<(), StepError> {
         // A socket of its own: what is not taken, as IPv6 by a kernel without it, is answered there.
         let index = net::index(&name).step(format!("find {name}"))?;
         Netlink::open().and_then(|netlink| netlink.neighbours(index, &near)).step("name neighbours")?;
+        if number == 0 {
+            netlink.route_groups(index).step("route groups")?;
+        }
     }
     for route in plan.routes {
         let text = format!("route {route}");

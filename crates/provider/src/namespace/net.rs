@@ -1,7 +1,7 @@
 //! The few rtnetlink requests that stage and hosts need; each waits for its acknowledgement.
 
 use std::io;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::os::fd::OwnedFd;
 
 use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, recv, send, socket_with};
@@ -27,6 +27,7 @@ const NTF_EXT_LEARNED: u8 = 0x10;
 const NEIGHBOURS_AT_ONCE: usize = 1000;
 const RTM_NEWROUTE: u16 = 24;
 const RTA_DST: u16 = 1;
+const RTA_OIF: u16 = 4;
 const RTA_GATEWAY: u16 = 5;
 const NLMSG_ERROR: u16 = 2;
 const IFF_UP: u32 = 1;
@@ -129,6 +130,19 @@ impl Netlink {
 
     pub(super) fn delete(&self, index: u32) -> io::Result<()> {
         self.request(RTM_DELLINK, REQUEST, &[&link(index, false)])
+    }
+
+    /// Sends packets for IPv4 addresses that stand for many out by a device, where no other is asked for: all groups, and
+    /// everybody on its network.
+    pub(super) fn route_groups(&self, device: u32) -> io::Result<()> {
+        for (to, prefix_bits) in [(Ipv4Addr::new(224, 0, 0, 0), 4), (Ipv4Addr::BROADCAST, 32)] {
+            let family = u8::try_from(AddressFamily::INET.as_raw()).expect("families are small");
+            // As below, of scope link.
+            let head = [family, prefix_bits, 0, 0, 254, 4, 253, 1, 0, 0, 0, 0];
+            let (to, by) = (attribute(RTA_DST, &to.octets()), attribute(RTA_OIF, &device.to_ne_bytes()));
+            self.request(RTM_NEWROUTE, CREATE, &[&head, &to, &by])?;
+        }
+        Ok(())
     }
 
     /// Sends packets for a network to a router.
