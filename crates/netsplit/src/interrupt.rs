@@ -6,8 +6,9 @@ use std::fs;
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 use std::process;
-use std::sync::{Mutex, MutexGuard, Once, PoisonError};
+use std::sync::{Mutex, MutexGuard, Once, PoisonError, mpsc};
 use std::thread;
+use std::time::Duration;
 
 use netsplit_report::{RunDir, screen};
 use tokio::runtime::Builder;
@@ -18,6 +19,8 @@ use crate::test::last_done;
 
 /// A log that is longer is not looked at: whoever interrupts does not want to wait.
 const LOG_MAX: u64 = 4 << 20;
+/// How long it may take to say what was interrupted.
+const TOLD_WITHIN: Duration = Duration::from_secs(2);
 
 /// The tests and seeds that run in this process.
 static OPEN: Mutex<BTreeSet<Name>> = Mutex::new(BTreeSet::new());
@@ -76,15 +79,24 @@ fn listen() -> io::Result<()> {
     drop(entered);
     thread::Builder::new().name("signals".into()).spawn(move || {
         let Some(Ok(Some(number))) = runtime.block_on(signals.join_next()) else { return };
-        let open = lock().clone();
-        // Between two of its seeds a test has none.
-        let has_seed = |name: &Name| open.iter().any(|other| other.test == name.test && other.seed.is_some());
-        let said: String =
-            open.iter().filter(|name| name.dir.is_some() || !has_seed(name)).map(told).collect();
-        let _nobody_listens = io::stderr().write_all(said.as_bytes());
+        let (done, is_done) = mpsc::channel();
+        thread::spawn(move || {
+            let _nobody_listens = io::stderr().write_all(said().as_bytes());
+            let _too_late = done.send(());
+        });
+        // A terminal or pipe that takes no more holds up nobody.
+        let _told_or_not = is_done.recv_timeout(TOLD_WITHIN);
         process::exit(128 + number);
     })?;
     Ok(())
+}
+
+/// What is said of all that was interrupted.
+fn said() -> String {
+    let open = lock().clone();
+    // Between two of its seeds a test has none.
+    let has_seed = |name: &Name| open.iter().any(|other| other.test == name.test && other.seed.is_some());
+    open.iter().filter(|name| name.dir.is_some() || !has_seed(name)).map(told).collect()
 }
 
 /// Whether whoever started this process does not want the signal of this number to end it, as `nohup` does not.

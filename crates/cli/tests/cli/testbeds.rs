@@ -86,7 +86,7 @@ fn a_kept_testbed_ends_with_its_directory() {
     let project = Project::new();
     project.scenario(
         "x.toml",
-        "{ start = \"env NS_TEST_GONE=1 sleep 1000\", on = \"a\" },\n{ run = \"false\", on = \"a\" }",
+        "{ start = \"sleep 1000\", env = { NS_TEST_GONE = \"1\" }, on = \"a\" },\n{ run = \"false\", on = \"a\" }",
     );
     project.run(&["run", "x.toml", "--keep", "failed"]).expect(1).says("kept: netsplit enter");
     assert!(!left_behind("NS_TEST_GONE=1").is_empty(), "it is kept");

@@ -6,7 +6,8 @@
 //! with this machine's paths. A block that was freed is the next one of its class. The simulator's own memory, and all that
 //! is outside of a simulation, is the C library's; whose a block is, its address says.
 //!
-//! The C names are weak: an executable may bring an allocator that has them.
+//! The C names are weak: an executable may bring an allocator that has them. What is larger than a heap's largest block, or is
+//! aligned to more than [`SLOT`], is the C library's as well.
 #![expect(unsafe_code, reason = "blocks of memory are what is given out")]
 
 use std::cell::UnsafeCell;
@@ -164,7 +165,10 @@ impl Heap {
         unsafe {
             if size >= DROPPED {
                 let wanted = [block as i64, size as i64, libc::MADV_DONTNEED.into(), 0, 0, 0];
-                switch::call(libc::SYS_madvise, wanted);
+                if switch::call(libc::SYS_madvise, wanted) != 0 {
+                    // The kernel keeps pages that a program has locked.
+                    with_exposed_provenance_mut::<u8>(block).write_bytes(0, size);
+                }
             }
             with_exposed_provenance_mut::<usize>(block).write(self.free[class]);
         }

@@ -206,13 +206,18 @@ define! {
     /// Sends the process SIGALRM in so many virtual seconds; gives what was left of the alarm before.
     fn alarm(seconds: u32) -> u32 |me, real| {
         let setting = Setting { value: Nanos::from(seconds) * SECOND, interval: 0 };
-        tell(me, |kernel, caller| kernel.set_alarm(caller, setting)).value.div_ceil(SECOND) as u32
+        let left = tell(me, |kernel, caller| kernel.set_alarm(caller, setting)).value;
+        // As Linux rounds: what is left is not nothing.
+        if left == 0 { 0 } else { ((left + SECOND / 2) / SECOND).max(1) as u32 }
     }
 
     /// Sets the alarm of the process. Timers of CPU time are refused.
     fn setitimer(which: i32, new: *const libc::itimerval, old: *mut libc::itimerval) -> i32 |me, real| {
         if which != libc::ITIMER_REAL {
             return fail(Errno::ENOSYS);
+        }
+        if new.is_null() {
+            return fail(Errno::EFAULT);
         }
         let (value, interval) = (micros((*new).it_value), micros((*new).it_interval));
         let (Ok(value), Ok(interval)) = (value, interval) else { return fail(Errno::EINVAL) };
